@@ -12,12 +12,12 @@ use chrono::{DateTime, Utc};
 /// The moment at which [`Clock::monotonic`] is zero.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A clock, which returns the current time, and waits for a time or a duration. The engine and the stores read
-/// the time only from their clock.
+/// A clock returns the current time. It can also wait until a given time, or for a given duration. The engine
+/// and the stores read the time only from their clock.
 ///
 /// Due times are compared with the wall clock ([`now`](Self::now)), which people and time servers can set
-/// forward and back. Durations are measured with the monotonic clock ([`monotonic`](Self::monotonic)), so that
-/// setting the wall clock neither makes a living process look dead nor stops a poll.
+/// forward and back. Durations are measured with the monotonic clock ([`monotonic`](Self::monotonic)).
+/// Otherwise, a change of the wall clock could make a living process look dead, or stop a poll.
 pub trait Clock: Send + Sync + 'static {
     /// The current time of the wall clock.
     fn now(&self) -> DateTime<Utc>;
@@ -44,13 +44,13 @@ pub trait Clock: Send + Sync + 'static {
 
 /// The operating system's wall clock, with tokio's timer for waits.
 ///
-/// Because a wall clock can be set, a wait reads it again at least once a second ([`LONGEST_NAP`]). If the
-/// clock is set forward past the end of a wait, the wait ends within a second.
+/// Because the wall clock can be set to another time, a wait reads the clock at least once a second
+/// ([`LONGEST_NAP`]). If the clock is set forward past the end of a wait, the wait ends within a second.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 /// The longest time that [`SystemClock`] sleeps without reading the wall clock. One wake-up a second costs
-/// nothing measurable. After the wall clock was set forward, no timer is late by more than this.
+/// nothing measurable. If the wall clock is set forward, timers are late by at most this duration.
 pub const LONGEST_NAP: Duration = Duration::from_secs(1);
 
 /// The time of the operating system's wall clock. Unlike [`Utc::now`], this function does not panic if the

@@ -11,17 +11,17 @@ use crate::{WfeError, logging};
 /// the memory for this many values is negligible.
 const MOST: usize = 4096;
 
-/// The corrupt values that were already reported. Stores and hosts use it to report a value once, even if many
-/// reads find it.
+/// The corrupt values that were already reported. Stores and hosts use this set to report each corrupt value
+/// only once, even if many reads find the value.
 ///
-/// The set remembers at most 4096 values. When the set is full, it logs this once, and no further value counts
-/// as new.
+/// The set remembers at most 4096 values. When the set becomes full, one log entry says so. From then on, no
+/// value counts as new.
 #[derive(Debug, Default)]
 pub struct CorruptValues(Mutex<HashSet<u64>>);
 
 impl CorruptValues {
     /// Whether this is a [`Corrupt`](WfeError::Corrupt) error for a value that was not reported yet. The value
-    /// is identified by its table, column and row. The call marks it as reported.
+    /// is identified by its table, column and row. The call marks the value as reported.
     pub fn is_new(&self, error: &WfeError) -> bool {
         let WfeError::Corrupt { table, column, row, .. } = error else { return false };
         let mut hasher = DefaultHasher::new();

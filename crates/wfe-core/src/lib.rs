@@ -2,7 +2,7 @@
 //! no I/O.
 //!
 //! * [`definition`]: the builder of workflow definitions.
-//! * [`steps`]: the traits and types that a program's steps use.
+//! * [`steps`]: the traits and types with which a program defines its steps.
 //! * [`executor`]: the execution of an instance, as a pure state machine.
 //! * [`models`]: the data that a store keeps.
 //! * [`traits`]: the persistence contract, with all its rules.

@@ -1,8 +1,8 @@
 //! The limits of stored values: which values a store may refuse.
 //!
-//! A store refuses a value outside of these limits when the value is written ([`WfeError::Unstorable`]). The
-//! executor checks the same limits earlier, when it still knows which step gave the value, so that only this
-//! step fails. A time that is a bound, such as the end of a delay, is replaced by the
+//! If a value is outside of these limits, a store refuses to write it ([`WfeError::Unstorable`]). The
+//! executor checks the same limits earlier, when it still knows which step produced the value. So only this
+//! step fails. Some times are only bounds, such as the end of a delay. Such a time is replaced by the
 //! [nearest one](nearest_time) that a store can hold.
 
 use std::time::Duration;
@@ -14,11 +14,11 @@ use serde_json::Value;
 use crate::{Result, WfeError};
 
 /// The deepest nesting of JSON that can be stored, in levels. It is the deepest nesting that the parser of
-/// `serde_json` reads. An array or object is one level, and its contents are the next.
+/// `serde_json` reads. Each array or object is one level deeper than the array or object that contains it.
 pub const DEEPEST_JSON: usize = 127;
 
-/// The longest id of a definition, in bytes. It is limited because a host sends the ids of all its definitions
-/// with every claim.
+/// The longest id of a definition, in bytes. The length is limited because a host sends the ids of all its
+/// definitions with every claim.
 pub const LONGEST_DEFINITION_ID: usize = 1024;
 
 /// Refuses JSON that is nested deeper than [`DEEPEST_JSON`].
@@ -61,8 +61,8 @@ fn is_nested_within(value: &Value, levels: usize) -> bool {
 /// Converts a time to nanoseconds since the Unix epoch, without loss.
 ///
 /// # Errors
-/// [`WfeError::Unstorable`], in which `what` names the time: the time lies outside the years 1677 to 2262, or
-/// within a leap second.
+/// [`WfeError::Unstorable`], in which `what` names the time. The time lies before 1677-09-21, after
+/// 2262-04-11, or within a leap second.
 pub fn nanos(what: &str, time: DateTime<Utc>) -> Result<i64> {
     time.timestamp_nanos_opt().filter(|&nanos| DateTime::from_timestamp_nanos(nanos) == time).ok_or_else(|| {
         WfeError::Unstorable {
@@ -75,9 +75,9 @@ pub fn nanos(what: &str, time: DateTime<Utc>) -> Result<i64> {
     })
 }
 
-/// The time itself if it can be stored, or otherwise the nearest time that can be stored. This function is
-/// for times that are bounds, such as the effective date of a wait or the end of a delay. A time within a
-/// leap second is rounded up to the next second, so that nothing is due early.
+/// If the time can be stored, returns it unchanged. Otherwise, returns the nearest time that can be stored.
+/// This function is for times that are bounds, such as the effective date of a wait or the end of a delay. A
+/// time within a leap second is rounded up to the next second, so that nothing is due early.
 #[must_use]
 pub fn nearest_time(time: DateTime<Utc>) -> DateTime<Utc> {
     let first = DateTime::from_timestamp_nanos(i64::MIN);
@@ -95,7 +95,7 @@ pub fn last_time() -> DateTime<Utc> {
     DateTime::from_timestamp_nanos(i64::MAX)
 }
 
-/// The time `duration` after `now`, or the last time that can be stored, if that is earlier.
+/// Returns `now + duration`. If this time is too late to be stored, returns the last time that can be stored.
 #[must_use]
 pub fn later(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
     let later =
@@ -103,25 +103,26 @@ pub fn later(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
     nearest_time(later.unwrap_or(DateTime::<Utc>::MAX_UTC))
 }
 
-/// A value that is serialized by [`inside`], for places where there is no field to annotate.
+/// A wrapper that serializes its value with the functions of [`inside`]. It is for a value that is not in a
+/// field of its own, so that the attribute `#[serde(with = …)]` cannot be used.
 #[derive(Serialize)]
 pub(crate) struct Inside<'v>(#[serde(with = "inside")] pub &'v Value);
 
-/// Serde functions (`#[serde(with = …)]`) for values of the program that the engine stores inside values of
-/// its own. A value is written unchanged, unless the nesting would become too deep. In that case, it is
-/// written as a string with its JSON text. So every value that can be stored alone can also be stored inside
-/// another value.
+/// Serde functions (`#[serde(with = …)]`) for values of the program that the engine stores inside its own
+/// values. A value is written unchanged if its nesting is not too deep for this. Otherwise, an object is
+/// written that holds the JSON text of the value in a string. So every value that can be stored alone can
+/// also be stored inside another value.
 pub(crate) mod inside {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
     use serde_json::Value;
 
     use super::{DEEPEST_JSON, is_nested_within};
 
-    /// The only key of the object that holds the JSON text of a value. A value that looks like such an object
-    /// is written as JSON text too, so that every value is read back unchanged.
+    /// The only key of the object that holds the JSON text of a value. A value of the program that looks like
+    /// such an object is also written as JSON text. So every value is read back unchanged.
     const TEXT: &str = "wfe.text";
-    /// The maximum number of levels by which the engine's own values may enclose a value. For example, an
-    /// answer inside an answer adds two levels.
+    /// The number of levels that the engine's own values may add around a value of the program. For example,
+    /// an answer inside an answer adds two levels.
     const AROUND: usize = 4;
 
     fn is_text(value: &Value) -> Option<&Value> {

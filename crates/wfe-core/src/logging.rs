@@ -3,8 +3,8 @@
 //!
 //! A subscriber is the program's code, and may panic. For example, a subscriber that writes to standard error
 //! panics if standard error is a file on a full disk. Such a panic would end a thread of the engine or of a
-//! store. In a destructor that runs while another panic unwinds, the panic would abort the process. With
-//! these macros, only the one event or span is lost.
+//! store. If a destructor logs while another panic unwinds the stack, the subscriber's panic would abort the
+//! process. With these macros, only the event or span that panicked is lost.
 
 use std::{
     future::{Future, poll_fn},
@@ -80,7 +80,7 @@ macro_rules! __info_span {
     };
 }
 
-/// Calls `emit`, and catches its panic.
+/// Calls `emit`, and catches any panic in it.
 pub fn event(emit: impl FnOnce()) {
     guarded(emit);
 }
@@ -97,7 +97,7 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
-/// A span of `tracing`. If the subscriber panics, the code inside the span runs nevertheless.
+/// A span of `tracing`. If the subscriber panics, the code inside the span still runs.
 #[derive(Debug)]
 pub struct Span(Option<tracing::Span>);
 
@@ -113,7 +113,7 @@ impl Span {
         Self::new(tracing::Span::current)
     }
 
-    /// Records the value of a field that the span was created with.
+    /// Sets the value of a field. The span must have been created with this field.
     pub fn record(&self, field: &'static str, value: impl Value) -> &Self {
         if let Some(span) = &self.0 {
             guarded(|| span.record(field, value));
@@ -127,7 +127,7 @@ impl Span {
         work()
     }
 
-    /// Wraps the future so that each poll and the drop of the future run inside this span.
+    /// Wraps the future. Each poll of the future, and its drop, then run inside this span.
     pub fn instrument<F: Future>(self, future: F) -> Instrumented<F> {
         Instrumented { future: Some(Box::pin(future)), span: self }
     }
@@ -153,7 +153,7 @@ impl Drop for Span {
     }
 }
 
-/// A guard: this thread is in the span until the guard is dropped.
+/// A guard. The thread that created the guard is inside the span until the guard is dropped.
 struct Entered<'a>(&'a Span);
 
 impl Drop for Entered<'_> {
@@ -187,11 +187,12 @@ impl<F> Drop for Instrumented<F> {
     }
 }
 
-/// Runs the future without the program's subscriber. It is for calls into libraries that call `tracing`
-/// directly.
+/// Runs the future without the program's subscriber. This function is for calls of libraries that use
+/// `tracing` directly.
 ///
-/// If the program has no subscriber, the empty subscriber is not set either. Setting a subscriber could not
-/// be reverted, and `tracing` would no longer pass events on to `log`.
+/// While the future runs, an empty subscriber replaces the program's subscriber. If the program has no
+/// subscriber, no empty subscriber is set: once any subscriber was set, `tracing` passes no more events on to
+/// `log`.
 pub async fn unlogged<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -216,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// A subscriber that panics in every method, and counts the calls of each.
+    /// A subscriber that panics in its methods, and counts the calls of each method.
     #[derive(Default)]
     struct Bomb([AtomicU64; 6]);
 
@@ -270,7 +271,7 @@ mod tests {
         }
     }
 
-    /// A second panic that left a destructor during an unwinding would abort the process.
+    /// If a panic leaves a destructor while another panic unwinds the stack, the process aborts.
     #[test]
     fn a_panicking_subscriber_stops_neither_the_code_that_logs_nor_an_unwinding() {
         let bomb: &'static Bomb = Box::leak(Box::default());

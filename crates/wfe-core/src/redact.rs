@@ -8,12 +8,12 @@ use crate::{BoxError, WfeError};
 
 /// Removes the quoted value from an error of `serde_json`. The error keeps its kind, its line and its column.
 ///
-/// The text of such an error can quote the value that does not fit, such as
+/// The text of such an error can quote the value that was not accepted. An example is
 /// `invalid type: string "4111 1111 …", expected u32`. Errors are stored with instances, logged, and shown to
-/// people who may not see the data.
+/// people who are not allowed to see the data.
 ///
 /// WFE redacts every error of `serde_json` that it gets. A store must redact an error of `serde_json` before
-/// it uses the error as the source of a [`WfeError`](crate::WfeError). Where `?` converts the error into a
+/// it uses the error as the source of a [`WfeError`](crate::WfeError). When `?` converts the error into a
 /// `WfeError`, the error is redacted automatically. WFE also redacts an error inside a wrapper that shows the
 /// inner error's text as its own text: an [`io::Error`], an `Arc`, a `Box`, or
 /// [`WfeError::Other`](crate::WfeError::Other). The text of a panic, such as the message of a failed
@@ -37,9 +37,9 @@ pub fn redact(error: serde_json::Error) -> serde_json::Error {
     }
 }
 
-/// Like [`redact`], for an error of any type that shows the text of an error of `serde_json` as its own text.
-/// The result keeps the type if the error is an `Arc<serde_json::Error>`, an [`io::Error`] or a [`WfeError`].
-/// Any other wrapper is replaced by the redacted error of `serde_json`.
+/// Like [`redact`], but for an error of any type. The error is changed only if its text is the text of an
+/// error of `serde_json` that it wraps. An `Arc<serde_json::Error>`, an [`io::Error`] or a [`WfeError`] keeps
+/// its type. Any other wrapper is replaced by the redacted error of `serde_json`.
 pub(crate) fn redact_boxed(error: BoxError) -> BoxError {
     let Some(json) = shown(&*error).filter(|json| json.classify() == Category::Data) else { return error };
     let redacted: serde_json::Error = serde::de::Error::custom(Redacted(json));
@@ -53,8 +53,8 @@ pub(crate) fn redact_boxed(error: BoxError) -> BoxError {
     if error.is::<WfeError>() { Box::new(WfeError::Other(Box::new(redacted))) } else { Box::new(redacted) }
 }
 
-/// The error of `serde_json` whose text this error shows as its own text. This error either is the error of
-/// `serde_json`, or wraps it without adding text.
+/// Returns the error of `serde_json` from which this error takes its text. This is the error itself, or an
+/// error that it wraps without adding any text.
 fn shown<'e>(mut error: &'e (dyn Error + 'static)) -> Option<&'e serde_json::Error> {
     loop {
         error = if let Some(json) = error.downcast_ref() {
@@ -79,7 +79,8 @@ fn shown<'e>(mut error: &'e (dyn Error + 'static)) -> Option<&'e serde_json::Err
     }
 }
 
-/// Shows this error without its causes. An error of `serde_json` is shown redacted.
+/// Shows the message of this error, but not those of its causes. The message of an error of `serde_json` is
+/// shown redacted.
 pub(crate) struct Message<'e>(pub &'e (dyn Error + 'static));
 
 impl fmt::Display for Message<'_> {
@@ -91,7 +92,7 @@ impl fmt::Display for Message<'_> {
     }
 }
 
-/// Shows an error of `serde_json` without the value that it quotes.
+/// Shows the message of an error of `serde_json`, but replaces a text that may quote a value.
 pub(crate) struct Redacted<'e>(pub &'e serde_json::Error);
 
 impl fmt::Display for Redacted<'_> {

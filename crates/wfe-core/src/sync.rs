@@ -1,11 +1,12 @@
-//! Locks of WFE's own state.
+//! Locks the mutexes that protect WFE's own state.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks a mutex, even after a thread has panicked while it held the lock.
 ///
-/// Use this function for state that is consistent between any two statements. A panic of other code, for example in a
-/// user's `Drop` or `Clone`, then leaves nothing half changed. So the panic must not make every later call panic, too.
+/// Use this function only for state that is consistent after each statement that changes it. If other code, for
+/// example a user's `Drop` or `Clone`, then panics while the lock is held, the state is still consistent. So later
+/// calls can use the state, and need not panic too.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

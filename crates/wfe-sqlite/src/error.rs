@@ -1,4 +1,4 @@
-//! Converts SQLite's extended codes to [`WfeError`], and nothing else.
+//! Converts SQLite's extended result codes to [`WfeError`], and makes the errors for unusable files and corrupt values.
 
 use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use wfe_core::{BoxError, WfeError};
 
 use crate::request::Script;
 
-/// `SQLITE_CONSTRAINT_NOTNULL`: the error of a guard whose condition does not hold.
+/// `SQLITE_CONSTRAINT_NOTNULL`: a guard fails with this code if its condition does not hold.
 const NOT_NULL: i32 = 1299;
 const ERROR: i32 = 1;
 const BUSY: i32 = 5;
@@ -17,12 +17,12 @@ const CONSTRAINT: i32 = 19;
 const PROTOCOL: i32 = 15;
 const NOT_A_DATABASE: i32 = 26;
 
-/// The error of a database file, or of a file beside it, that cannot be used.
+/// The error for a database file that cannot be used, or for an unusable file beside the database.
 pub(crate) fn unusable(path: &Path, reason: impl Into<String>, source: Option<BoxError>) -> WfeError {
     WfeError::Unusable { path: path.to_owned(), reason: reason.into(), source }
 }
 
-/// SQLite's extended result code, if the error is SQLite's.
+/// The extended result code, if the error comes from SQLite.
 pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse().ok()
 }
@@ -41,7 +41,8 @@ pub(crate) fn is_constraint_violation(error: &sqlx::Error) -> bool {
     primary(error) == Some(CONSTRAINT)
 }
 
-/// Whether another connection held the database for too long. The statement then changed nothing.
+/// Whether another connection held the database for too long. A statement that fails for this reason has changed
+/// nothing.
 pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(primary(error), Some(BUSY | LOCKED | PROTOCOL))
 }
@@ -51,27 +52,26 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     matches!(primary(error), Some(CORRUPT | NOT_A_DATABASE))
 }
 
-/// Whether the thread of the connection has panicked. Nothing may be sent to that thread any more.
+/// Whether the thread of the connection has panicked. Nothing may be sent to a thread that has panicked.
 pub(crate) fn is_crash(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::WorkerCrashed)
 }
 
-/// Whether the connection may not be used again, because its thread has ended or may soon panic. When sqlx has
-/// read the error of one statement, it resets all statements of the query text. sqlx panics if SQLite could
-/// not prepare the failed statement again (because a table or an index was dropped) and SQLite has discarded
-/// the error by then.
+/// Whether the connection may not be used again, because its thread has ended or may soon panic. After a statement has
+/// failed, sqlx resets all statements of the query text. The reset panics in one case: SQLite could not prepare the
+/// failed statement again, because a table or an index was dropped, and has already discarded the error.
 pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
     is_crash(error) || primary(error) == Some(ERROR)
 }
 
-/// Whether the disk (or the configured size) is exhausted.
+/// Whether the disk is full, or the database has reached its configured maximum size.
 pub(crate) fn is_full(error: &sqlx::Error) -> bool {
     primary(error) == Some(FULL)
 }
 
 /// The error of a read, or of a write that certainly stored nothing.
 ///
-/// The SQLite error is shared, because it can be the cause of failure for many requests.
+/// The SQLite error is shared, because one SQLite error can make many requests fail.
 pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
     let message = format!("{doing}: {error}");
     let source: Option<BoxError> = Some(Box::new(Arc::clone(error)));
@@ -84,10 +84,10 @@ pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
     }
 }
 
-/// The error of a write in which this statement broke a rule of the schema. The cause is in a stored row,
-/// because values of the caller that break a rule are refused earlier, or by a guard. SQLite does not report
-/// which row it is. If the statement writes only rows that belong to the subject of its script, the error
-/// names the subject. A fault in other rows is not attributed to the subject.
+/// The error of a write in which this statement broke a rule of the schema. A stored row is at fault: if the caller's
+/// values broke a rule, they would have been refused earlier, or by a guard. SQLite does not report which stored row is
+/// at fault. If the statement writes only rows that belong to the subject of its script, the error names the subject. A
+/// fault in other rows is not attributed to the subject.
 pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::Error>) -> WfeError {
     let own = script.statements.get(statement).and_then(|statement| statement.own);
     match own.zip(script.subject()) {
@@ -102,8 +102,8 @@ pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::E
     }
 }
 
-/// Adds the name of the database to an error that leaves the store. Most of the code below does not know this
-/// name.
+/// Adds the name of the database to an error that the store returns to its caller. Most of the code that makes errors
+/// does not know this name.
 pub(crate) fn of(location: &str, error: WfeError) -> WfeError {
     let named = |message: String| format!("{location}: {message}");
     match error {
@@ -128,7 +128,7 @@ pub(crate) fn of_corrupt(location: &str, error: WfeError) -> WfeError {
     }
 }
 
-/// The SQLite error from which this error was made.
+/// The SQLite error from which a [`WfeError::Storage`] was made. `None` for other errors.
 pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
     match error {
         WfeError::Storage { source: Some(source), .. } => source.downcast_ref(),
@@ -136,7 +136,7 @@ pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
     }
 }
 
-/// The error of a write that waited in vain for the database, which other processes held.
+/// The error of a write that has waited in vain, because other processes held the database.
 pub(crate) fn busy(location: &str, waited: Duration, held: &Arc<dyn Error + Send + Sync>) -> WfeError {
     let message = format!(
         "waited {waited:.1?} for the write lock of {location}, which other processes held ({held}); if one of them \
@@ -150,7 +150,7 @@ pub(crate) fn commit_unknown(error: &Arc<sqlx::Error>) -> WfeError {
     WfeError::CommitUnknown { message: error.to_string(), source: Some(Box::new(Arc::clone(error))) }
 }
 
-/// The error of a column whose value does not have the type that the schema requires.
+/// The error for a stored value that does not decode, or that contradicts other stored values.
 pub(crate) fn corrupt(
     table: &'static str,
     column: &'static str,

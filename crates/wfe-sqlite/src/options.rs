@@ -13,16 +13,16 @@ use wfe_core::{
 
 use crate::SqlitePersistenceProvider;
 
-/// The default of [`busy_timeout`](SqliteOptions::busy_timeout): how long a call waits, from its beginning, for other
-/// processes that hold the database and for earlier calls. A commit takes milliseconds. The timeout is meant for a
-/// process that is suspended in the middle of a commit.
+/// The default of [`busy_timeout`](SqliteOptions::busy_timeout): how long a call may wait in total, for other processes
+/// that hold the database and for earlier calls. A commit takes milliseconds. The timeout is meant for a process that
+/// is suspended in the middle of a commit.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The default of [`lease`](SqliteOptions::lease): how long an owner may show no sign of life before other hosts take
-/// over its instances. The lease is far longer than the delay of a process on a busy machine, and short enough that the
-/// work of an unresponsive process is not late by minutes.
+/// over its instances. This lease is far longer than a process is delayed on a busy machine. It is short enough that
+/// the work of an unresponsive process is not delayed by minutes.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// The shortest lease that is allowed. A heartbeat is written every sixth of a lease. That interval must be longer than
-/// the tens of milliseconds that a thread may wait for a processor core.
+/// The shortest lease that is allowed. A heartbeat is written six times in each lease. The interval between two
+/// heartbeats must be longer than the tens of milliseconds that a thread may wait for a processor core.
 const SHORTEST_LEASE: Duration = Duration::from_millis(600);
 /// The default of [`cache_bytes`](SqliteOptions::cache_bytes): the memory for copies of stored instances. It is enough
 /// for some ten thousand small instances.
@@ -36,7 +36,7 @@ pub(crate) enum Location {
 }
 
 impl Location {
-    /// The name of the database in errors.
+    /// The name that errors use for the database.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Memory => ":memory:".to_owned(),
@@ -86,8 +86,8 @@ impl SqliteOptions {
 
     /// How long a call waits, from its beginning, before it fails with [`WfeError::Busy`]. A call waits for other
     /// processes that hold the database. If the program sends more calls than the database serves, a call also waits
-    /// for a permit of its queue ([how much](SqlitePersistenceProvider#how-much-waits)). The maximum is 24 days. With
-    /// any timeout, a call that gets a permit at once is tried once. Default: [`BUSY_TIMEOUT`].
+    /// for a permit of its queue ([how much](SqlitePersistenceProvider#how-much-waits)). The maximum is 24 days. Even
+    /// with a timeout of zero, a call that gets a permit at once is tried once. Default: [`BUSY_TIMEOUT`].
     pub fn busy_timeout(mut self, wait: Duration) -> Self {
         self.busy_timeout = wait.min(Duration::from_millis(i32::MAX as u64));
         self
@@ -101,10 +101,10 @@ impl SqliteOptions {
     }
 
     /// How long hosts of this provider may show no sign of life, because they are stopped or hang, before other hosts
-    /// take over their instances. A lease of less than 600 ms counts as 600 ms. A lease that is shorter than four poll
-    /// intervals of an observing host counts as four of that host's poll intervals. A killed process needs no lease:
-    /// its instances are available at once. Each host keeps the lease with which it began, and processes with a
-    /// different lease respect it. Default: [`LEASE`].
+    /// take over their instances. A lease of less than 600 ms counts as 600 ms. If a lease is shorter than four poll
+    /// intervals of the host that observes it, that host waits for four of its own poll intervals instead. The lease
+    /// does not matter for a killed process: other hosts can take over its instances at once. Each host keeps the lease
+    /// with which it began. Other processes respect that lease, even if their own lease differs. Default: [`LEASE`].
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.max(SHORTEST_LEASE);
         self

@@ -29,39 +29,40 @@ use crate::{
 
 /// A store of workflows in one SQLite database.
 ///
-/// The effect of a call is durable when the call returns: the call returns after the fsync of its commit. (In
-/// memory there is no fsync.) If a future is dropped, either its whole effect is stored or nothing. Any number
-/// of providers, in any number of processes, may have one file open. Their writers take turns.
+/// The effect of a call is durable when the call returns: the call returns after the fsync of its commit. (A database
+/// in memory has no fsync.) If the future of a call is dropped, either the whole effect of the call is stored, or
+/// nothing is stored. Any number of providers, in any number of processes, may have one file open. Their writers take
+/// turns.
 ///
 /// Dropping the provider finishes earlier calls and then closes the database. The drop blocks the thread
 /// meanwhile, usually for some milliseconds and at most for two seconds. [`close`](Self::close) waits without
 /// blocking the thread, and without a time limit.
 ///
-/// A call is acknowledged only if its effect is in the file at the path. If the database, its `-wal` or its
-/// `-shm` is removed, renamed, replaced or truncated while it is open, the current call detects this before it
-/// returns. This call and every later call fail with [`Unusable`](wfe_core::WfeError::Unusable). Only the
-/// commit that was under way fails with [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) instead. These
-/// checks do not detect a file that is overwritten in place. [The crate's
-/// documentation](crate#when-the-database-file-is-lost) describes the limits. To copy a database that is open,
-/// use `VACUUM INTO` on a connection of your own. Do not copy its files.
+/// A call is acknowledged only if its effect is in the database file that is at the path. If the database, its `-wal`
+/// or its `-shm` is removed, renamed, replaced or truncated while it is open, the current call detects this before it
+/// returns. This call and every later call fail with [`Unusable`](wfe_core::WfeError::Unusable), with one exception: a
+/// commit that was under way when the loss was found fails with [`CommitUnknown`](wfe_core::WfeError::CommitUnknown).
+/// These checks do not detect a file that is overwritten in place. [The crate's
+/// documentation](crate#when-the-database-file-is-lost) describes the limits. To copy a database that is open, use
+/// `VACUUM INTO` on a connection of your own. Do not copy its files.
 ///
-/// A provider has at most four connections to its file: one connection writes, and three connections read
-/// snapshots. A database in memory has one connection for writes and reads, and is lost only with its provider.
-/// There is no pool, so no connection is recycled or timed out. A connection is reopened only after an error
-/// that makes its state doubtful.
+/// A provider has at most four connections to its file: one connection writes, and three connections read snapshots. A
+/// database in memory has one connection for both writes and reads. Such a database exists as long as its provider.
+/// There is no pool, so no connection is recycled or timed out. A connection is reopened only after an error that
+/// leaves the connection in an unknown state.
 ///
 /// # How much waits
-/// Calls wait in two queues, one for writes and one for reads. A database in memory has one queue for both. A
-/// queue has permits for 1 024 calls of the program, or for fewer calls if they have 64 MiB of arguments
-/// together. A call with more than 64 MiB of arguments enters the queue alone. Further calls wait for a permit
-/// outside the queue, in order, for at most [`busy_timeout`](SqliteOptions::busy_timeout) from their beginning.
-/// Then they fail with [`Busy`](wfe_core::WfeError::Busy), and nothing was written. A call that is dropped
-/// while it waits outside the queue has no effect. A call that is dropped in the queue keeps its permit until
-/// the database has served it.
+/// Calls wait in two queues, one for writes and one for reads. A database in memory has one queue for both. A queue has
+/// permits for 1 024 calls of the program. It admits fewer calls if their arguments reach 64 MiB in total. A call with
+/// more than 64 MiB of arguments enters the queue only when no other call of the program has a permit. Further calls
+/// wait outside the queue for a permit, in the order in which they were made. A call waits for at most
+/// [`busy_timeout`](SqliteOptions::busy_timeout), counted from its beginning. Then it fails with
+/// [`Busy`](wfe_core::WfeError::Busy), and has written nothing. A call that is dropped while it waits outside the queue
+/// has no effect. A call that is dropped in the queue keeps its permit until the database has served the call.
 ///
 /// Calls of a host's engine (the commits, claims, loads and similar calls of
-/// [`StepStore`](wfe_core::traits::StepStore)) need no permit and never wait outside the queue. Each instance
-/// in memory makes only one such call at a time.
+/// [`StepStore`](wfe_core::traits::StepStore)) need no permit and never wait outside the queue. Each workflow instance
+/// that the engine has in memory makes only one such call at a time.
 pub struct SqlitePersistenceProvider {
     pub(crate) writer: Writer,
     /// `None` for a database in memory, which is read on the writer's connection.
@@ -79,17 +80,22 @@ pub struct SqlitePersistenceProvider {
 impl SqlitePersistenceProvider {
     /// Opens a database. Creates the database and its tables if they are missing.
     ///
-    /// The URL is `:memory:` (or `sqlite::memory:`), `sqlite:relative.db` or `sqlite:///absolute/path.db`, with
-    /// percent escapes if the path has a `?` or `%`.
+    /// The URL is `:memory:` (or `sqlite::memory:`), `sqlite:relative.db` or `sqlite:///absolute/path.db`. If the path
+    /// contains a `?` or a `%`, write these characters as percent escapes.
     ///
     /// # Errors
-    /// * [`Unusable`](wfe_core::WfeError::Unusable): if the database cannot be used. The error contains the
-    ///   path and the cause, and the file is unchanged. The causes are: a URL of another kind or an unknown
-    ///   parameter; a missing folder; a file that is not a database, belongs to another program, or is
-    ///   read-only; a network file system that Linux reports as one; an SQLite library older than 3.51.3; a
-    ///   schema that lacks a part because it was changed by hand; a write-ahead log, `-shm` or lock file that
-    ///   does not belong to the database or must not be used, as far as this can be detected; a file that was
-    ///   removed while a process still has it open; a clock that shows a time before 1970.
+    /// * [`Unusable`](wfe_core::WfeError::Unusable): if the database cannot be used. The error contains the path and
+    ///   the cause, and the file is unchanged. The possible causes are:
+    ///   * The URL is of another kind, or has an unknown parameter.
+    ///   * The folder of the file is missing.
+    ///   * The file is not a database, belongs to another program, or is read-only.
+    ///   * The file is on a network file system that Linux reports as one.
+    ///   * The SQLite library is older than 3.51.3.
+    ///   * The schema lacks a part, because it was changed by hand.
+    ///   * A write-ahead log, a `-shm` or a lock file does not belong to the database, or must not be used. This is
+    ///     detected as far as possible.
+    ///   * The file was removed while a process still has it open.
+    ///   * The clock shows a time before 1970.
     /// * [`SchemaTooNew`](wfe_core::WfeError::SchemaTooNew): if a newer version of WFE has written the
     ///   database. The file is unchanged.
     /// * [`Busy`](wfe_core::WfeError::Busy): if another process held the database for longer than the busy
@@ -103,8 +109,8 @@ impl SqlitePersistenceProvider {
         SqliteOptions::url(url)
     }
 
-    /// Like [`builder`](Self::builder), but for the file at this path. Any path is allowed, and it has no
-    /// percent escapes.
+    /// Like [`builder`](Self::builder), but for the file at this path. Any path is allowed. A `%` in it is an ordinary
+    /// character.
     pub fn file(path: impl AsRef<Path>) -> SqliteOptions {
         SqliteOptions::file(path.as_ref())
     }
@@ -181,12 +187,12 @@ impl SqlitePersistenceProvider {
         self.writer.close().await;
     }
 
-    /// Reads one consistent snapshot for the program.
+    /// Reads from one consistent snapshot, for a call of the program.
     pub(crate) async fn read(&self, script: Script) -> Result<Vec<Done>> {
         self.read_for(Caller::Program, script).await
     }
 
-    /// Like [`read`](Self::read), but for any caller.
+    /// Like [`read`](Self::read), but for a call of any caller.
     pub(crate) async fn read_for(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
         match &self.reader {
             Some(reader) => reader.read(caller, script).await,
@@ -194,7 +200,7 @@ impl SqlitePersistenceProvider {
         }
     }
 
-    /// Reads a page of rows for the program. Returns the rows that decode, and the cursor of the last row if
+    /// Reads a page of rows, for a call of the program. Returns the rows that decode, and the cursor of the last row if
     /// more rows may follow.
     pub(crate) async fn page<T, P>(
         &self,
@@ -211,8 +217,8 @@ impl SqlitePersistenceProvider {
         Ok((self.sound(rows().map(decode))?, last.map(cursor).transpose()?))
     }
 
-    /// Checks that the database file is still the one that was opened. With `at_times`, a check that is less
-    /// than half a second old is enough.
+    /// Checks that the database file is still the one that was opened. If `at_times` is `true`, the result of a check
+    /// that is less than half a second old is enough.
     pub(crate) fn check(&self, at_times: bool) -> Result<()> {
         let Some(watch) = &self.watch else { return Ok(()) };
         let checked = if at_times { watch.check_at_times() } else { watch.check() };
@@ -225,7 +231,7 @@ impl SqlitePersistenceProvider {
         rows.into_iter().filter_map(|row| self.sound_one(row).transpose()).collect()
     }
 
-    /// Returns a row that decodes. `None` means that the row does not decode, and was logged.
+    /// Returns the row if it decodes. `None` means that the row does not decode, and that this was logged.
     pub(crate) fn sound_one<T>(&self, row: Result<T>) -> Result<Option<T>> {
         match row {
             Ok(row) => Ok(Some(row)),
@@ -256,8 +262,8 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Refuses a clock that shows a time before 1970, as on a computer that has lost its time. Everything that
-/// begins under this clock, including the ids of instances, would be out of order as soon as the clock is set.
+/// Refuses a clock that shows a time before 1970, for example because the computer has lost its time. Everything that
+/// began at such a time, and also the ids of instances, would be out of order as soon as the clock is set right.
 fn check_clock(location: &Location, clock: &dyn Clock) -> Result<()> {
     let now = clock.now();
     if now >= DateTime::UNIX_EPOCH {
@@ -270,9 +276,8 @@ fn check_clock(location: &Location, clock: &dyn Clock) -> Result<()> {
     ))
 }
 
-/// How long dropping a provider waits for each of its threads. If the program ends before a thread has
-/// finished, the database is not closed and the lock files remain. This is untidy but harmless, so a longer
-/// wait is not worthwhile.
+/// How long dropping a provider waits for each of its threads. If the program ends before a thread has finished, the
+/// database is not closed and the lock files remain. These remains are harmless, so a longer wait is not worthwhile.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 impl Drop for SqlitePersistenceProvider {

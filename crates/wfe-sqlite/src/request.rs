@@ -7,17 +7,17 @@ use wfe_core::WfeError;
 
 /// One constant SQL statement with `N` anonymous parameters.
 ///
-/// Statements are joined into longer query texts, in which sqlx numbers anonymous parameters consecutively.
-/// Numbered parameters would refer to wrong arguments there. `N` is compared with the statement's text at
-/// compile time, because a missing argument would silently be NULL.
+/// Statements are joined into longer query texts, in which sqlx numbers anonymous parameters consecutively. Numbered
+/// parameters would refer to the wrong arguments in such a text. At compile time, `N` is compared with the number of
+/// parameters in the statement's text, because a missing argument would silently be NULL.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sql<const N: usize> {
     text: &'static str,
     own: Option<Own>,
 }
 
-/// The table that a statement writes, if it writes only rows of the instance or subscription that is the
-/// subject of its [`Script`].
+/// The table that a statement writes. Only a statement that writes nothing but rows of the subject of its [`Script`]
+/// has this value. The subject is an instance or a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Own {
     /// The statement writes rows of `workflows`.
@@ -67,7 +67,7 @@ impl<const N: usize> Sql<N> {
     }
 }
 
-/// An argument of a statement. It is cheap to clone, because a request may have to be sent again.
+/// An argument of a statement. An argument is cheap to clone, because a request may have to be sent again.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Null,
@@ -133,8 +133,8 @@ pub(crate) fn text_bytes(values: &[Value]) -> usize {
 pub(crate) struct Statement {
     pub(crate) text: &'static str,
     pub(crate) parameters: usize,
-    /// Whether the statement is a guard. A guard violates a NOT NULL constraint on purpose if its condition
-    /// does not hold.
+    /// Whether the statement is a guard. If the condition of a guard does not hold, the guard violates a NOT NULL
+    /// constraint on purpose.
     pub(crate) is_guard: bool,
     pub(crate) own: Option<Own>,
 }
@@ -155,9 +155,9 @@ impl std::hash::Hash for Statement {
     }
 }
 
-/// Receives each row as it arrives, with the index of its statement, on the thread that reads the rows.
-/// Returns the row if it must be collected. An SQLite row takes several times the memory of the value that is
-/// made from it.
+/// Receives each row as it arrives, together with the index of the statement that returned the row. Runs on the thread
+/// that reads the rows. Returns the row if it must be collected. Rows that were already decoded need not be collected:
+/// an SQLite row takes several times the memory of the value that is made from it.
 pub(crate) type Take = Box<dyn FnMut(usize, SqliteRow) -> Option<SqliteRow> + Send>;
 
 /// Statements that belong together: either all of them take effect or none.
@@ -168,7 +168,7 @@ pub(crate) struct Script {
     refusals: Vec<(usize, WfeError)>,
     /// The hash of the subject. Writes with the same key keep their order.
     pub(crate) key: u64,
-    /// Whether the script stores a change that concerns other hosts. They are notified once the change is
+    /// Whether the script stores a change that concerns other hosts. The other hosts are notified once the change is
     /// durable.
     pub(crate) notifies: bool,
     /// Processes the rows of a script that reads. `None` means that all rows are collected.
@@ -176,12 +176,12 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// A script about the subject `key`.
+    /// Creates a script about the subject `key`.
     pub(crate) fn about(key: &str) -> Self {
         Self { key: hash(key), ..Self::default() }
     }
 
-    /// The subject of the script, if it is among the arguments.
+    /// The subject of the script, if the subject is among the arguments of the statements.
     pub(crate) fn subject(&self) -> Option<&str> {
         self.values.iter().find_map(|value| match value {
             Value::Text(text) if hash(text) == self.key => Some(&**text),
@@ -189,7 +189,7 @@ impl Script {
         })
     }
 
-    /// The same script, with a notification of other hosts.
+    /// The same script. When it is stored, other hosts are notified.
     pub(crate) fn notifying(self) -> Self {
         Self { notifies: true, ..self }
     }
@@ -239,7 +239,7 @@ impl Script {
         size_of_val(&*self.statements) + size_of_val(&*self.values) + text_bytes(&self.values)
     }
 
-    /// Takes the errors of the guards, each with the index of its guard.
+    /// Takes the errors of the guards out of the script. Each error comes with the index of its guard.
     pub(crate) fn take_refusals(&mut self) -> Vec<(usize, WfeError)> {
         std::mem::take(&mut self.refusals)
     }

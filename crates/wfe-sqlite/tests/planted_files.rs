@@ -307,7 +307,7 @@ async fn another_users_files_are_refused_by_name_and_so_is_another_users_databas
         for user in [NOBODY, 0] {
             let (child, said) = place.run(user);
             assert!(said.contains(&format!("{}: ", path.display())), "{suffix}, as {user}: {said}");
-            assert!(said.contains("belongs to user 0, and the database to user 65534"), "{said}");
+            assert!(said.contains("belongs to user 0, but the database belongs to user 65534"), "{said}");
             child.end();
             assert_eq!(fs::read_to_string(&path).unwrap(), "planted");
         }

@@ -78,7 +78,7 @@ async fn is_refused(database: &Path, why: &str) {
         match SqlitePersistenceProvider::file(database).open().await {
             Err(WfeError::Unusable { path, reason, .. }) => {
                 assert_eq!(path, database);
-                for part in [why, &log.display().to_string(), "move", "put the earlier file back"] {
+                for part in [why, &log.display().to_string(), "move", "put the earlier database back"] {
                     assert!(reason.contains(part), "{part}: {reason}");
                 }
             }

@@ -357,7 +357,7 @@ async fn a_store_of_an_earlier_version_that_lacks_something_is_refused_before_it
         let error = SqlitePersistenceProvider::file(&path).open().await.unwrap_err().to_string();
         let version = i64::try_from(version).unwrap();
         assert!(
-            error.contains(&format!("of version {version}, but lacks the table execution_errors")),
+            error.contains(&format!("has schema version {version}, but lacks the table execution_errors")),
             "{error}"
         );
         let left: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut tool).await.unwrap();

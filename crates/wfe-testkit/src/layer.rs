@@ -47,7 +47,8 @@ use wfe_core::{
 #[derive(Debug, Clone)]
 pub struct Layered<L>(pub L);
 
-/// Returns the step store of the inner provider, for calls that are made only if the provider has one.
+/// Returns the step store of the inner provider. The callers are methods that are called only if the provider has a
+/// step store.
 fn steps(inner: &Arc<dyn PersistenceProvider>) -> Result<Arc<dyn StepStore>> {
     inner
         .clone()
@@ -55,27 +56,28 @@ fn steps(inner: &Arc<dyn PersistenceProvider>) -> Result<Arc<dyn StepStore>> {
         .ok_or_else(|| WfeError::Invalid("the inner store has no step store".to_owned()))
 }
 
-/// Generates the trait, whose methods call the inner store, and the store, whose methods call the trait, from one
-/// table. A new method of the contract is one line here.
+/// Generates, from one table, the trait `Layer` and the implementations for `Layered`. The default methods of the trait
+/// call the inner store; the methods of `Layered` call the trait. For a new method of the contract, add one line to the
+/// table.
 macro_rules! layer {
     ($(
         $contract:ident of |$inner:ident| $reached:expr => {
             $(async fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*
         } and { $($other:tt)* }
     )*) => {
-        /// The behaviour in which a wrapping store differs from the store that it wraps. A layer can make calls fail,
-        /// record them, or choose among several stores.
+        /// The ways in which a wrapping store behaves differently from the store that it wraps. For example, a layer
+        /// can make calls fail, record calls, or choose one of several stores for each call.
         ///
-        /// The trait has every method of the contract. By default, each method calls [`inner`](Self::inner). Implement
-        /// the methods that should differ. [`Layered`] turns a layer into a store. Calls of [`Management`] go to the
-        /// inner store directly.
+        /// The trait has every method of the contract. By default, each method calls the same method of the store that
+        /// [`inner`](Self::inner) returns. Implement the methods whose behaviour should differ. [`Layered`] turns a
+        /// layer into a store. Calls of [`Management`] go directly to the inner store.
         #[async_trait]
         pub trait Layer: Send + Sync + 'static {
             /// Returns the inner store. Called once for each call that the layer passes on.
             fn inner(&self) -> &Arc<dyn PersistenceProvider>;
 
-            /// Whether the store has a step store. `false` turns any store into one that implements only the base
-            /// traits (those of [`PersistenceProvider`]).
+            /// Whether the store has a step store. If a layer returns `false`, the wrapping store implements only the
+            /// base traits (those of [`PersistenceProvider`]).
             fn has_step_store(&self) -> bool {
                 self.inner().clone().step_store().is_some()
             }
@@ -114,7 +116,7 @@ macro_rules! layer {
     };
 }
 
-/// The contract, with the methods of the step store from their own table.
+/// The table of all methods of the contract. The methods of the step store are inserted from a separate table.
 macro_rules! layer_of_all {
     (owner { $($owner:tt)* } primary { $($primary:tt)* } derived { $($derived:tt)* }) => {
         layer! {

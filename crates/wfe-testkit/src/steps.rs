@@ -1,4 +1,5 @@
-//! Steps for tests of workflows, stores and hosts. Each step does one thing, and the data shows that it has run.
+//! Steps for tests of workflows, stores and hosts. Each step does only one thing, and most steps leave a trace in the
+//! data that shows that they have run.
 //!
 //! Steps that append words need data that holds words: `Vec<String>`, or a type that implements `AsMut<Vec<String>>`.
 
@@ -22,7 +23,7 @@ pub fn mark<D: Data + AsMut<Vec<String>>, I: Item>(word: impl Into<String>) -> S
     nothing().output(move |(), data: &mut D| data.as_mut().push(word.clone()))
 }
 
-/// A step that appends this word and the item of the iteration to the data.
+/// A step that appends this word, together with the item of the current iteration, to the data.
 #[must_use]
 pub fn mark_item<D: Data + AsMut<Vec<String>>, I: Item + Clone + std::fmt::Display>(
     word: &'static str,
@@ -31,7 +32,7 @@ pub fn mark_item<D: Data + AsMut<Vec<String>>, I: Item + Clone + std::fmt::Displ
         .output(|word: &String, data: &mut D| data.as_mut().push(word.clone()))
 }
 
-/// A step that fails with a fatal error: it is not retried.
+/// A step that fails with a fatal error, so that it is not retried.
 #[must_use]
 pub fn fail<D: Data, I: Item>() -> Simple<(), D, I> {
     inline(|_, _| async { Err(StepError::fatal("broken")) })

@@ -12,11 +12,11 @@ use wfe_core::clock::Clock;
 
 /// A clock that moves only when the test moves it, so that a test of a thirty-day delay takes milliseconds.
 ///
-/// A test moves the clock with [`advance`](Self::advance) or [`set`](Self::set). Before that, it can wait until the
-/// code under test sleeps on the clock: [`wait_for_sleepers`](Self::wait_for_sleepers).
+/// A test moves the clock with [`advance`](Self::advance) or [`set`](Self::set). Before it moves the clock, the test
+/// can wait until the code under test sleeps on the clock ([`wait_for_sleepers`](Self::wait_for_sleepers)).
 ///
-/// Like every [`Clock`], it has a wall clock and a monotonic clock. [`advance`](Self::advance) lets time pass and
-/// moves both. [`set`](Self::set) makes the wall clock jump while no time passes.
+/// Like every [`Clock`], a virtual clock consists of a wall clock and a monotonic clock. [`advance`](Self::advance)
+/// lets time pass, so it moves both. [`set`](Self::set) makes only the wall clock jump, and no time passes.
 ///
 /// Share it as `Arc<VirtualClock>`.
 #[derive(Debug)]
@@ -28,18 +28,19 @@ pub struct VirtualClock {
 struct State {
     now: DateTime<Utc>,
     passed: Duration,
-    /// The sleepers on the wall clock, by deadline, then in the order in which they began to sleep.
+    /// The sleepers on the wall clock, in the order of their deadlines. Sleepers with the same deadline are in the
+    /// order in which they began to sleep.
     sleepers: BTreeMap<(DateTime<Utc>, u64), Waker>,
-    /// The sleepers on the monotonic clock, in the same order.
+    /// The sleepers on the monotonic clock, ordered in the same way.
     pauses: BTreeMap<(Duration, u64), Waker>,
     tickets: u64,
 }
 
 impl Default for VirtualClock {
-    /// Creates a clock that shows 2030-01-01T00:00:00Z. This is far from the real time, so that a test which also
-    /// uses the system clock by mistake fails.
+    /// Creates a clock that shows 2030-01-01T00:00:00Z. This differs widely from the real time, so that a test fails if
+    /// some of its code uses the system clock by mistake.
     fn default() -> Self {
-        /// In seconds since the Unix epoch.
+        /// The initial time, in seconds since the Unix epoch.
         const NEW_YEAR_2030: i64 = 1_893_456_000;
         Self::new(DateTime::<Utc>::UNIX_EPOCH + Duration::from_secs(NEW_YEAR_2030.unsigned_abs()))
     }
@@ -60,20 +61,20 @@ impl VirtualClock {
         }
     }
 
-    /// Advances the wall clock (at most to `MAX_UTC`) and the monotonic clock by `step`, and wakes the sleepers that
-    /// are due, those with the earliest deadline first.
+    /// Advances the wall clock (at most to `MAX_UTC`) and the monotonic clock by `step`. Wakes the sleepers whose
+    /// deadlines are reached, on each clock in the order of the deadlines.
     pub fn advance(&self, step: Duration) {
         self.change(|state| state.pass(step));
     }
 
-    /// Sets the wall clock, forwards or backwards, as people and time servers do. No time passes: sleepers whose
-    /// wall-clock deadline is reached wake, sleepers that wait for a duration do not.
+    /// Sets the wall clock, forwards or backwards, as people and time servers do. No time passes, so sleepers that wait
+    /// for a duration stay asleep. Sleepers that wait for a time on the wall clock wake if this time is reached.
     pub fn set(&self, time: DateTime<Utc>) {
         self.change(|state| state.now = time);
     }
 
     /// Advances the clock to the earliest deadline of all sleepers, wakes the sleepers of that deadline, and returns
-    /// the new time. If there are no sleepers, nothing happens, and it returns `None`.
+    /// the new time. If there are no sleepers, the clock does not move and the method returns `None`.
     #[must_use = "without sleepers, the clock did not move"]
     pub fn advance_to_next(&self) -> Option<DateTime<Utc>> {
         let mut next = None;
@@ -93,7 +94,8 @@ impl VirtualClock {
         self.state.borrow().deadlines()
     }
 
-    /// Waits until at least `count` futures sleep on this clock: they were polled and were not woken since.
+    /// Waits until at least `count` futures sleep on this clock. A future sleeps if it was polled and has not been
+    /// woken since.
     pub async fn wait_for_sleepers(&self, count: usize) {
         self.wait_for(|deadlines| deadlines.len() >= count).await;
     }
@@ -122,7 +124,7 @@ impl VirtualClock {
     }
 }
 
-/// The current time plus `step`, at most the latest time that can be represented.
+/// Returns `time` plus `step`, or the latest representable time if the sum would be later.
 fn later(time: DateTime<Utc>, step: Duration) -> DateTime<Utc> {
     chrono::TimeDelta::from_std(step)
         .ok()
@@ -163,7 +165,7 @@ impl Clock for VirtualClock {
     }
 }
 
-/// The wall clock or the monotonic clock: what it shows, and its sleepers.
+/// One of the two clocks (wall clock or monotonic clock): the functions that return what it shows and its sleepers.
 struct Hand<T> {
     shows: fn(&State) -> T,
     sleepers: fn(&mut State) -> &mut BTreeMap<(T, u64), Waker>,

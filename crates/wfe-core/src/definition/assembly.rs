@@ -54,7 +54,8 @@ struct Around {
 }
 
 impl Assembly {
-    /// Adds a sequence with everything inside it, each step before its branches. Returns the first step.
+    /// Adds a sequence and everything inside it. Each step comes before the steps of its branches. Returns
+    /// the first step.
     fn add(&mut self, drafts: Vec<Draft>, around: Around) -> Checked<Option<Branch>> {
         let sequence = self.sequences;
         self.sequences += 1;

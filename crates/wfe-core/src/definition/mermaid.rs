@@ -52,8 +52,8 @@ struct Picture<'a> {
     outline: &'a Outline,
     /// The index of each step, by its id.
     indices: HashMap<&'a str, usize>,
-    /// The ids of the steps that are drawn already, so that drawing ends even if the steps of an outline form a
-    /// cycle.
+    /// The ids of the steps that are already drawn. No step is drawn twice, so drawing ends even if the steps
+    /// of an outline form a cycle.
     drawn: HashSet<&'a str>,
     /// The lines that declare nodes.
     nodes: Vec<String>,

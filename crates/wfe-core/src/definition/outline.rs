@@ -13,8 +13,8 @@ pub(super) const ESCALATION: &str = "escalation";
 /// A definition as data: its steps, their order, and their settings. An outline can be stored as JSON, compared
 /// with the outline of another version, and [drawn](Self::to_mermaid).
 ///
-/// An outline has everything but code: it has no bodies, no conditions, and no durations that are computed from
-/// the data. Two definitions with equal outlines can therefore still run different code.
+/// An outline contains everything except code: it has no bodies, no conditions, and no durations that are
+/// computed from the data. Two definitions with equal outlines can therefore still run different code.
 ///
 /// ```
 /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -72,8 +72,8 @@ pub struct OutlineStep {
     /// The next step in the same sequence, or `None` if this step is the last one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next: Option<String>,
-    /// The step whose branch, fallback or compensation this step is in, or `None` if this step is on the main
-    /// path.
+    /// The step that contains this step in one of its branches, in its fallback or in its compensation. `None`
+    /// means that this step is on the main path.
     #[serde(rename = "in", skip_serializing_if = "Option::is_none", default)]
     pub container: Option<String>,
     /// The branches of the step, in the order of the definition.
@@ -92,8 +92,8 @@ pub struct OutlineStep {
     /// `None` means that the step waits for no event, activity or child.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub awaits: Option<String>,
-    /// The version of the child's definition. `None` means the newest version that is registered when the child
-    /// starts, or that the step runs no child.
+    /// The version of the child's definition. `None` means that the child runs the newest version that is
+    /// registered when it starts. The version is also `None` if the step runs no child.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub child_version: Option<u32>,
     /// The options of a user task, including those without a branch.
@@ -102,8 +102,8 @@ pub struct OutlineStep {
     /// When a recurring branch runs: the interval, or the cron expression and its time zone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub every: Option<String>,
-    /// The number of items of a for-each that run concurrently. `None` means all items, or that the step is not
-    /// a for-each.
+    /// The number of items of a for-each that run concurrently. `None` means that all items run concurrently,
+    /// or that the step is not a for-each.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub parallel: Option<usize>,
     /// The retry policy, or `None` if the step is not retried.
@@ -112,8 +112,7 @@ pub struct OutlineStep {
     /// The longest time that one attempt of the body may take, in seconds. `None` means no limit.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub timeout_s: Option<f64>,
-    /// What happens when the step has failed for good. If the step has a fallback, this happens after the
-    /// fallback.
+    /// What happens when the step has failed for good. If the step has a fallback, the fallback runs first.
     pub on_failure: OutlineOnFailure,
     /// Whether the body blocks its thread and therefore runs on the blocking pool.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
@@ -127,16 +126,16 @@ pub struct OutlineStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutlineBranch {
-    /// The label of the branch, which says when the branch runs:
+    /// The label of the branch. The label says when the branch runs:
     ///
     /// * `then` or `else`: the branches of an if.
-    /// * The label given in the definition (by default, the branch's value, or `condition 1` and so on), or
-    ///   `otherwise`: the branches of a decision.
-    /// * The option, or `escalation`: the branches of a user task.
+    /// * The label that the definition gives the branch, or `otherwise`: the branches of a decision. By
+    ///   default, the label is the branch's value, or `condition 1`, `condition 2` and so on.
+    /// * The option that the user chooses, or `escalation`: the branches of a user task.
     /// * `timeout`: the branch that runs when the time limit of a wait has passed.
     /// * `each item`, `while`, `tick`, `later` or `all`: the only branch of a for-each, a while, a recurring
     ///   branch, a delayed branch or a saga.
-    /// * The number, from 1: the branches of a parallel step.
+    /// * The number of the branch, counted from 1: the branches of a parallel step.
     pub label: String,
     /// The first step of the branch.
     pub first: String,
@@ -180,7 +179,8 @@ pub enum OutlineOnFailure {
 }
 
 impl Outline {
-    /// The current version of the outline's format, as in [`outline`](Self::outline).
+    /// The current version of the outline's format. New outlines have this version in
+    /// [`outline`](Self::outline).
     pub const FORMAT: u32 = 1;
 
     /// The step with this id, or `None` if the outline has no step with this id.
@@ -248,8 +248,8 @@ impl Definition {
     }
 }
 
-/// The name of the event, the activity or the child's definition that a step waits for, and the version of the
-/// child's definition.
+/// Returns what a step waits for (the name of an event or an activity, or the id of the child's definition),
+/// and the version of the child's definition.
 fn awaited(verb: &Verb) -> (Option<String>, Option<u32>) {
     match verb {
         Verb::SubWorkflow(it) => (Some(it.definition.clone()), it.version),
@@ -257,7 +257,7 @@ fn awaited(verb: &Verb) -> (Option<String>, Option<u32>) {
     }
 }
 
-/// The labels of a step's branches; `branches` is their number.
+/// The labels of a step's branches. `branches` is the number of branches.
 fn labels(verb: &Verb, branches: usize) -> impl Iterator<Item = String> {
     let all: Vec<String> = match verb {
         Verb::If(_) => ["then", "else"].map(str::to_owned).into(),

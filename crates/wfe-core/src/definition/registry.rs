@@ -13,7 +13,7 @@ impl Registry {
     /// Adds a definition.
     ///
     /// # Errors
-    /// [`InvalidDefinition`](WfeError::InvalidDefinition): a definition of this id and version is already
+    /// [`InvalidDefinition`](WfeError::InvalidDefinition): a definition with this id and version is already
     /// registered.
     pub fn register(&mut self, definition: Definition) -> Result<()> {
         let versions = self.definitions.entry(definition.id().to_owned()).or_default();
@@ -33,14 +33,15 @@ impl Registry {
         self.definitions.get(id)?.get(&version)
     }
 
-    /// The definition of this id with the highest version, or `None` if no version is registered.
+    /// The definition with this id and the highest version, or `None` if no definition with this id is
+    /// registered.
     #[must_use]
     pub fn newest(&self, id: &str) -> Option<&Definition> {
         self.definitions.get(id)?.values().next_back()
     }
 
-    /// The definition of this id and version, or with the highest version if `version` is `None`. Returns
-    /// `None` if no such definition is registered.
+    /// The definition with this id and this version. If `version` is `None`, the definition with this id and
+    /// the highest version. Returns `None` if no such definition is registered.
     #[must_use]
     pub fn find(&self, id: &str, version: Option<u32>) -> Option<&Definition> {
         version.map_or_else(|| self.newest(id), |version| self.get(id, version))

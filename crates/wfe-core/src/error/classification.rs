@@ -45,7 +45,7 @@ impl WfeError {
         self.classification().0
     }
 
-    /// A stable name of the variant, unique over all families, for logs, metrics and programs in other languages:
+    /// A stable name of the variant, unique among all families, for logs, metrics and programs in other languages:
     /// `busy`, `lease-expired`, …
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -49,8 +49,8 @@ impl fmt::Display for Kind {
 /// Every error of WFE, in four [families](Self::family): definition, store, host and worker.
 ///
 /// [`code`](Self::code) identifies an error without parsing its message, and [`advice`](Self::advice) says what the
-/// caller can do: retry, reload or give up. Unless a variant says otherwise, an error leaves the store as it was before
-/// the call.
+/// caller can do: retry, reload or give up. Unless a variant says otherwise, a call that returns an error has not
+/// changed the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WfeError {
@@ -60,7 +60,7 @@ pub enum WfeError {
     /// No schedule has this id.
     #[error("no schedule {0:?} in this store")]
     ScheduleNotFound(String),
-    /// No definition of this id and version is registered with this host.
+    /// No definition with this id and version is registered with this host.
     #[error("{} of workflow definition {id:?} is registered with this host", no_version(*version))]
     DefinitionNotFound {
         /// The definition's id.
@@ -71,16 +71,16 @@ pub enum WfeError {
     /// No event has this id.
     #[error("no event {0:?} in this store")]
     EventNotFound(String),
-    /// No subscription has this id, or the subscription is closed, or another token holds the subscription. The calls
-    /// of workers and people return a more specific error: [`TaskCompleted`](Self::TaskCompleted),
+    /// No subscription has this id, the subscription is closed, or a caller with another token holds it. The calls of
+    /// workers and people return a more specific error: [`TaskCompleted`](Self::TaskCompleted),
     /// [`TaskCancelled`](Self::TaskCancelled) or [`LeaseExpired`](Self::LeaseExpired).
     #[error("subscription {0:?} does not exist, is closed, or is held by another caller")]
     SubscriptionNotFound(String),
     /// The activity or user task was already completed, so this answer has no effect.
     #[error("task {0:?} is no longer open: already completed")]
     TaskCompleted(String),
-    /// The instance no longer waits for the activity or user task, because its step was cancelled or its time limit
-    /// passed. The answer has no effect.
+    /// The instance no longer waits for the activity or user task, because the step was cancelled or the time limit of
+    /// the task passed. The answer has no effect.
     #[error("task {0:?} is no longer open: cancelled, or past its time limit")]
     TaskCancelled(String),
     /// The worker's lease on the activity expired. Nothing was written. Claim the activity again; another worker may
@@ -96,9 +96,9 @@ pub enum WfeError {
     /// A fault of the store that no other variant describes. Stores use this variant if they have no source error.
     #[error("store error: {0}")]
     Persistence(String),
-    /// A value could not be converted to JSON or back. The message leaves out the text of the source error, which can
-    /// quote the value; an error that was converted with `?` does not contain the value either
-    /// ([`redact`](crate::redact())).
+    /// A value could not be converted to JSON or back. The message leaves out the text of the source error, because
+    /// that text can quote the value. If `?` converted the source error, the quoted value was removed from the source
+    /// error too ([`redact`](crate::redact())).
     #[error("a value could not be converted to or from JSON: {}", Redacted(.0))]
     Serialization(#[source] serde_json::Error),
     /// The body of a step failed.
@@ -129,8 +129,8 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
-    /// An I/O error or a deadline interrupted the commit itself, or the store was found to be lost right after the
-    /// commit. The change **may or may not** become durable, even after a later crash. Reload the stored state before
+    /// An I/O error or a deadline interrupted the commit itself, or a check right after the commit found that the store
+    /// is lost. The change **may or may not** become durable, even after a later crash. Reload the stored state before
     /// deciding. If the store is lost, the reload returns [`Unusable`](Self::Unusable), and there is nothing left to
     /// decide.
     #[error("the outcome of the commit is unknown ({message}); read the stored state before deciding")]
@@ -150,7 +150,8 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
-    /// A stored value does not decode, contradicts another one, or makes every write fail. No other row is affected.
+    /// A stored value does not decode, contradicts another stored value, or makes every write fail. No other row is
+    /// affected.
     #[error(
         "the stored value in {table}.{column}, row {row}, is corrupt ({message}); repair or remove that row"
     )]
@@ -168,7 +169,7 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
-    /// A newer version of WFE wrote this store, which was left unchanged.
+    /// A newer version of WFE wrote this store. The store was left unchanged.
     #[error(
         "{location} has schema version {found}, but this program supports up to {supported}; use a newer WFE"
     )]
@@ -180,14 +181,15 @@ pub enum WfeError {
         /// The newest version that this program knows.
         supported: i64,
     },
-    /// The store cannot be opened (a missing folder, not a database, another program's database, a read-only file, …),
-    /// or an open store is lost: its file was removed, renamed, replaced or damaged.
+    /// The store cannot be opened, or an open store is lost. Reasons why a store cannot be opened include a missing
+    /// folder, a file that is not a database, another program's database, and a read-only file. An open store is lost
+    /// if its file was removed, renamed, replaced or damaged.
     ///
     /// The loss of an open store is final: the call wrote nothing, and every later call returns the same error until
-    /// the store is opened again. A host ends when its store returns this error, so a store must not return it for a
-    /// temporary condition. [`register`](crate::traits::StepStore::register) and
-    /// [`heartbeat`](crate::traits::StepStore::heartbeat) can also return this error for the owner's lock file. In that
-    /// case, the host does not end.
+    /// the store is opened again. A host ends when its store returns this error, so a store must not return this error
+    /// for a temporary condition. [`register`](crate::traits::StepStore::register) and
+    /// [`heartbeat`](crate::traits::StepStore::heartbeat) can also return this error because of the owner's lock file.
+    /// In that case, the host does not end.
     #[error("cannot use {}: {reason}", path.display())]
     Unusable {
         /// The file or the address of the store.
@@ -198,7 +200,7 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
-    /// A value cannot be stored exactly; the store refuses it instead of rounding it.
+    /// A value cannot be stored exactly. The store refuses the value instead of rounding it.
     #[error("{what} cannot be stored: {reason}")]
     Unstorable {
         /// Which value cannot be stored.
@@ -242,7 +244,7 @@ pub enum WfeError {
     InvalidDefinition {
         /// The definition's id.
         definition: String,
-        /// What is wrong, with the name of the step.
+        /// A description of what is wrong, which names the step.
         problem: String,
     },
     /// The store or host was closed.

@@ -11,14 +11,16 @@ use crate::{
     redact::{Message, redact_boxed},
 };
 
-/// The longest chain of causes that is followed. Only a cyclic chain is longer.
+/// The maximum number of errors that are read from a chain of causes. Only a chain that contains a cycle reaches this
+/// number in practice.
 const LONGEST_CHAIN: usize = 256;
 
 /// The error with which a step fails: its source, its code, and whether another attempt may succeed.
 ///
-/// `?` converts any standard error into a retryable `StepError`. `StepError` does not implement [`Error`],
-/// because Rust would then not allow this conversion. The messages of the source and its causes are stored with the
-/// failure. An error of `serde_json` is stored without the value that it quotes ([`redact`](crate::redact())).
+/// `?` converts any standard error into a retryable `StepError`. `StepError` does not implement [`Error`], because Rust
+/// would then not allow this conversion. The messages of the source and its causes are stored with the failure. If the
+/// message of a `serde_json` error quotes a value, the value is removed before the message is stored
+/// ([`redact`](crate::redact())).
 ///
 /// The source is a type of the program, so its `Display`, `source` and `Drop` can panic. The engine catches
 /// these panics. If a panic prevents a message from being read, the failure is stored with the code
@@ -32,7 +34,8 @@ pub struct StepError {
 impl StepError {
     /// The default code, for errors that have no code of their own.
     pub const ERROR: &'static str = "error";
-    /// The code of a panic: in a step's body, in one of its closures, or in the `Display` of its error.
+    /// The code of a panic. The panic occurred in a step's body, in one of the step's closures, or in the `Display` of
+    /// the step's error.
     pub const PANIC: &'static str = "panic";
     /// The code of a value that cannot be stored: JSON cannot represent it, or it exceeds the
     /// [`limits`](crate::limits) of stores. The step that produced the value fails. The error is fatal, because
@@ -48,37 +51,39 @@ impl StepError {
     pub const DEFINITION: &'static str = "definition";
     /// The code of a body or a wait that exceeded its time limit.
     pub const TIMEOUT: &'static str = "timeout";
-    /// The code of external data (an event's data, a worker's answer) that is not of the expected type.
+    /// The code of a failure to read external data (an event's data, a worker's answer), because the data does not have
+    /// the expected type.
     pub const UNREADABLE: &'static str = "unreadable";
-    /// The code of the error with which a worker's body gives its activity back, so that another worker can
-    /// claim it.
+    /// The code of the error with which a worker's body gives its activity back, so that another worker can claim the
+    /// activity.
     pub const GIVEN_BACK: &'static str = "given-back";
     /// The code of a workflow that exceeded its deadline.
     pub const DEADLINE: &'static str = "deadline";
     /// The code of a step whose child workflow was cancelled or terminated. The error is fatal, because an
     /// operator has decided to end the child.
     pub const CHILD_ENDED: &'static str = "child-ended";
-    /// The code of an instance that was suspended because its process died ten times in a row while this
-    /// instance ran alone in it, with no commit in between ([`Deaths`](crate::traits::Deaths)). Either the
-    /// instance kills its process, or the process was killed each time. When the instance is resumed, the count
-    /// of deaths restarts at zero.
+    /// The code of an instance that was suspended because its process died ten times in a row. Each time, this instance
+    /// ran alone in the process, and there was no commit in between ([`Deaths`](crate::traits::Deaths)). Either the
+    /// instance kills its process, or the process was killed each time. When the instance is resumed, the count of
+    /// deaths restarts at zero.
     pub const POISON: &'static str = "poison";
-    /// The code of a failure that says why an instance could not be continued in the way that an operator
-    /// requested.
+    /// The code of a failure that records a refused request of an operator: it says why the instance could not continue
+    /// in the requested way.
     pub const INTERVENTION: &'static str = "intervention";
 
-    /// A temporary error: the step is retried as far as its retry policy allows.
+    /// A temporary error: the step is retried as often as its retry policy allows.
     pub fn retryable(source: impl Into<BoxError>) -> Self {
         Self { code: Cow::Borrowed(Self::ERROR), retryable: true, source: redact_boxed(source.into()) }
     }
 
-    /// A permanent error: the step is not retried, unless
-    /// [`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal) says so.
+    /// A permanent error: the step is retried only if [`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)
+    /// says so.
     pub fn fatal(source: impl Into<BoxError>) -> Self {
         Self { code: Cow::Borrowed(Self::ERROR), retryable: false, source: redact_boxed(source.into()) }
     }
 
-    /// The same error with this code, by which programs tell errors apart. The code is stored with the failure.
+    /// Returns the same error with this code. Programs tell errors apart by their codes. The code is stored with the
+    /// failure.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
         self.code = code.into();
@@ -123,10 +128,10 @@ impl StepError {
         std::iter::from_fn(next).take(LONGEST_CHAIN)
     }
 
-    /// The messages of the source and its causes, outermost first, as they are stored with the failure. There
-    /// is at least one message. The messages of `serde_json` errors leave out the values that they quote
-    /// ([`redact`](crate::redact())). If a `Display` or a `source` panics, the last message says so, and
-    /// further causes are missing.
+    /// The messages of the source and its causes, outermost first, as they are stored with the failure. There is at
+    /// least one message. Values that `serde_json` errors quote are removed from the messages
+    /// ([`redact`](crate::redact())). If a `Display` or a `source` panics, the last message says so, and further causes
+    /// are missing.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         let mut causes = Vec::new();
@@ -136,8 +141,8 @@ impl StepError {
         causes
     }
 
-    /// The error that replaces this one if reading its messages panics. Returns `None` if the messages can be
-    /// read.
+    /// If reading the messages of this error panics, returns the error that replaces this one. Returns `None` if the
+    /// messages can be read.
     pub(crate) fn panic_in_messages(&self) -> Option<Self> {
         let mut panicked = self.read_causes(&mut Vec::new()).err()?;
         panicked.retryable = self.retryable;
@@ -160,7 +165,8 @@ impl StepError {
             .map_err(|payload| Self::from_panic("the error's `Display` or `source`", payload))
     }
 
-    /// The error of an external worker or a child workflow, from its code and messages, outermost first.
+    /// Builds the error of an external worker or a child workflow from the error's code and messages. The outermost
+    /// message comes first in `causes`.
     pub(crate) fn from_causes(code: String, causes: Vec<String>, retryable: bool) -> Self {
         let chain =
             causes.into_iter().rev().fold(None, |source, message| Some(Box::new(Cause { message, source })));
@@ -283,7 +289,7 @@ mod tests {
         );
     }
 
-    /// An error whose own code panics: in `Display`, in `source`, or when it is dropped.
+    /// An error with a method that panics: `Display`, `source` or `Drop`.
     #[derive(Debug)]
     struct Rude(&'static str);
 

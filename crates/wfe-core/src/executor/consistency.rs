@@ -1,5 +1,5 @@
-//! Finds contradictions in the stored rows of an instance. A contradiction means that rows were removed or changed
-//! without the engine. If the instance continued with contradictory rows, it could run finished steps again, skip
+//! Finds contradictions in the stored rows of an instance. A contradiction means that something other than the engine
+//! removed or changed rows. If the instance continued with contradictory rows, it could run finished steps again, skip
 //! steps, or wait forever.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Looks for a contradiction in a stored instance that has not ended. Returns a [`Corrupt`](WfeError::Corrupt) that
-/// names the row and the column, or `None` if there is no contradiction. If the definition is given, more
-/// contradictions are found.
+/// names the row and the column, or `None` if there is no contradiction. If the caller passes the definition, more
+/// contradictions can be found.
 ///
 /// A host calls this function before it [opens](super::Run::open) an instance, and before it reports the status of an
 /// instance. In addition, the host must query the store about the [`lost_waits`] of the instance.
@@ -45,8 +45,8 @@ pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option
         .or_else(|| overlooked(loaded, &active))
 }
 
-/// Finds a contradiction between the columns of one pointer. With these columns, the pointer would never continue, or
-/// its work would be done twice.
+/// Finds a contradiction between the columns of one pointer. With contradictory columns, the pointer would never
+/// continue, or its work would be done twice.
 fn impossible(
     instance: &str,
     pointer: &ExecutionPointer,
@@ -152,10 +152,12 @@ fn unresumed(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> 
     Some(corrupt("workflows", "status", instance.id.clone(), &message))
 }
 
-/// The ids of waits that the instance's pointers need, but that are not open in the store. If a caller closed a wait
-/// explicitly ([`terminate_subscription`](crate::traits::SubscriptionRepository::terminate_subscription)), the wait is
-/// opened again when the instance is opened. Any other lost wait means that rows of the store are corrupt.
-/// [`StepStore::check_closed_waits`](crate::traits::StepStore::check_closed_waits) tells these cases apart.
+/// The ids of the lost waits: the instance's pointers need these waits, but the waits are not open in the store. If a
+/// caller closed a wait explicitly
+/// ([`terminate_subscription`](crate::traits::SubscriptionRepository::terminate_subscription)), the wait is opened
+/// again when the instance is opened. Any other lost wait means that rows of the store are corrupt.
+/// [`StepStore::check_closed_waits`](crate::traits::StepStore::check_closed_waits) checks whether a caller closed a
+/// wait explicitly.
 #[must_use]
 pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     let instance = &loaded.instance;
@@ -172,7 +174,7 @@ pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     waits
 }
 
-/// Whether the main path has ended or a saga was compensated, because the instance may end after either of them. If the
+/// Whether the main path has ended or a saga was compensated. After either of them, the instance may end. If the
 /// instance was suspended at that time, it has no active pointer, and ends when it is resumed.
 fn may_be_over(pointers: &[ExecutionPointer], definition: &Definition) -> bool {
     let is_compensated = |pointer: &ExecutionPointer| pointer.status == PointerStatus::Compensated;

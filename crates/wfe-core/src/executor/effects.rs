@@ -13,9 +13,10 @@ pub struct Effects {
     /// Items to read. Pass the items to [`Run::items`](super::Run::items).
     pub requests: Vec<ItemRequest>,
     /// Whether to read events from the store. The store may have events for waits that the commit opened, for waits
-    /// that were skipped until now, or for waits whose time limit has passed. If the `Run` continues, read the
-    /// deliveries from the store and pass them to [`Run::deliver`](super::Run::deliver). If the `Run` was released,
-    /// acquire the instance again; the store refuses this if it has no event for the instance.
+    /// whose events were held back until now (for example, during a suspension), or for waits whose time limit has
+    /// passed. If the `Run` continues, read the deliveries from the store and pass them to
+    /// [`Run::deliver`](super::Run::deliver). If the `Run` was released, acquire the instance again; the store refuses
+    /// this if it has no event for the instance.
     pub listen: bool,
     /// The open waits for which to read events. `None` means all open waits.
     pub waits: Option<Vec<String>>,
@@ -32,8 +33,8 @@ pub struct Effects {
     /// Tokens to cancel: the tokens of bodies whose results are no longer wanted.
     pub cancelled: Vec<CancellationToken>,
     /// `Some` if the commit released the instance; the `Run` is then finished. The inner value is the next due time of
-    /// the instance, in milliseconds since the Unix epoch. An inner `None` means that the instance waits for something
-    /// other than time, or has ended.
+    /// the instance, in milliseconds since the Unix epoch. An inner `None` means that the instance has no due time: it
+    /// waits for something other than a time, or has ended.
     pub released: Option<Option<i64>>,
 }
 

@@ -17,8 +17,8 @@ pub const ACTIVITY: &str = "wfe.activity:";
 /// Name of the events that end user tasks. The key of the event is the wait's id.
 pub const USER_TASK: &str = "wfe.user-task";
 
-/// The name of the activity whose result is an event of this name. Returns `None` if the event is not the result of an
-/// activity.
+/// The name of the activity whose result is an event with the name `event_name`. Returns `None` if an event with this
+/// name is not the result of an activity.
 #[must_use]
 pub fn activity_name(event_name: &str) -> Option<&str> {
     event_name.strip_prefix(ACTIVITY)
@@ -40,8 +40,8 @@ pub struct ChildEnd {
     pub data: Value,
     /// The failure that ended the child, if the child failed.
     pub cause: Option<StepFailure>,
-    /// Whether that failure is retryable. Events that earlier versions stored lack this field. Their failures count as
-    /// retryable, as in those versions.
+    /// Whether that failure is retryable. Events that earlier versions stored lack this field. A failure in such an
+    /// event counts as retryable, as it did in those versions.
     #[serde(default = "may_pass")]
     pub retryable: bool,
 }
@@ -55,8 +55,8 @@ impl ChildEnd {
     /// can publish an event with this id. The event's timestamp is in the past, so the event is due immediately, even
     /// if a clock is wrong.
     ///
-    /// Earlier versions gave the event another id. A waiting parent finds the event by name and key, so the id does not
-    /// matter.
+    /// Earlier versions gave the event a different id. A waiting parent finds the event by name and key, so the id does
+    /// not matter.
     #[must_use]
     pub fn event(&self, child: &str) -> Event {
         Event {

@@ -5,10 +5,10 @@ use crate::models::{ExecutionPointer, attributes, pointer_id};
 /// The idempotency key of this execution of a step. The step's body
 /// ([`Ctx::idempotency_key`](crate::steps::Ctx::idempotency_key)) and an external worker get the same key.
 ///
-/// The key is derived from state that is stored before the work can begin, so the key is the same after a crash and
-/// over all attempts. The key of a compensation stays the same even if the compensation was interrupted and another
-/// saga continues it. A wait in a compensation that was stored by an earlier version lacks this information, so its key
-/// is derived from the pointer's id.
+/// The key is derived from state that is stored before the work can begin, so the key is the same after a crash and in
+/// all attempts. The key of a compensation stays the same even if the compensation was interrupted and another saga
+/// continues the compensation. Earlier versions did not store the pointer's key when a pointer waited in a
+/// compensation. For such a pointer, the key is derived from the pointer's id.
 #[must_use]
 pub fn idempotency_key(instance: &str, pointer: &ExecutionPointer) -> String {
     let named = pointer.text(attributes::KEY);

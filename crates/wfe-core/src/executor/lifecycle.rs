@@ -9,14 +9,14 @@ use crate::{
     traits::{Ending, StepFailure},
 };
 
-/// Something that happened to an instance, reported after it was stored.
+/// Something that happened to an instance. A change of the instance is reported after the change is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LifecycleEvent {
     /// The instance.
     pub instance_id: Arc<str>,
-    /// Id of the definition that the instance runs. Empty if the instance cannot be read.
+    /// Id of the definition that the instance runs. The id is empty if the instance cannot be read.
     pub definition_id: Arc<str>,
-    /// The version of that definition. 0 if the instance cannot be read.
+    /// The version of that definition. The version is 0 if the instance cannot be read.
     pub version: u32,
     /// The time at which the event happened.
     pub time: DateTime<Utc>,
@@ -42,10 +42,11 @@ impl LifecycleEvent {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Lifecycle {
-    /// The instance was started. The host that stored the start reports it once, after the commit. This is the host on
-    /// which a caller started the instance, whose schedule started the instance, or that runs the parent of the
-    /// instance. All other events are reported by the hosts that run the instance. If one host reports the start and
-    /// other events, it reports the start first.
+    /// The instance was started. The host that stored the start reports the start once, after the commit. If a caller
+    /// started the instance, this is the host that the caller called. If a schedule started the instance, it is the
+    /// host that runs the schedule. If a parent started the instance, it is the host that runs the parent. All other
+    /// events are reported by the hosts that run the instance. If one host reports the start and other events, it
+    /// reports the start first.
     Started,
     /// A step's body begins. The beginning of a body is not stored, so it may be reported again after a crash.
     StepStarted {

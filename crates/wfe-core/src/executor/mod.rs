@@ -1,13 +1,13 @@
 //! The executor advances one instance. Its inputs are results. Its outputs are a
-//! [`StepCommit`](crate::traits::StepCommit) and the effects that follow the commit. The executor is pure: it has no
-//! store, no clock and no task of its own.
+//! [`StepCommit`](crate::traits::StepCommit) and the effects that follow the commit. The executor is pure: it uses no
+//! store and no clock, and starts no task.
 //!
 //! A [`Run`] is the live state of one instance. The owner of a `Run`
 //!
 //! 1. opens it with the stored state ([`Run::open`]): pointers, open waits, and the next event of each wait,
 //! 2. reports what happened: a body ended ([`Run::ended`]), items were read ([`Run::items`]), events arrived
-//!    ([`Run::deliver`]), a caller requested a control ([`Run::control`]). The `Run` handles due times without a
-//!    report, if the owner advances it at [`Run::next_wake`] at the latest,
+//!    ([`Run::deliver`]), a caller requested a control ([`Run::control`]). Due times need no report, if the owner
+//!    advances the `Run` no later than [`Run::next_wake`],
 //! 3. advances it ([`Run::advance`]), and stores the commit that [`Run::pending_commit`] returns,
 //! 4. only then carries out the effects that [`Run::committed`] returns: bodies to run, items to read, events to
 //!    publish.
@@ -15,10 +15,10 @@
 //! A value that no store accepts ([`limits`](crate::limits)) never gets into a commit: the step that produced the value
 //! fails. If a store refuses a commit nevertheless, report the refusal to [`Run::refused`].
 //!
-//! Changes accumulate in the `Run` until they are known to be stored. A refused commit is built again, together with
-//! the changes that were made since. If a `Run` is lost, only time is lost: the instance continues when it is opened
-//! again from the store. Bodies that the lost `Run` has started may still be running. [`Run::leave_bodies`] hands these
-//! bodies to the next `Run` ([`Run::open_again`]).
+//! Changes accumulate in the `Run` until they are known to be stored. After a refused commit, the next commit contains
+//! the same changes, and the changes that were made since. If a `Run` is lost, only time is lost: the instance
+//! continues when it is opened again from the store. Bodies that the lost `Run` has started may still be running.
+//! [`Run::leave_bodies`] hands these bodies to the next `Run` ([`Run::open_again`]).
 //!
 //! # Attempts
 //!
@@ -43,26 +43,27 @@
 //! another attempt. If the failed steps are skipped ([`Intervention::Skip`](crate::traits::Intervention::Skip)), the
 //! instance continues with the steps after them. If it is resumed from another step
 //! ([`Intervention::ResumeFrom`](crate::traits::Intervention::ResumeFrom)), the instance continues with that step, as
-//! after a go-to. If the request is impossible, a failure with the code
-//! [`INTERVENTION`](crate::steps::StepError::INTERVENTION) is stored. This failure says why, and nothing else changes.
+//! if a go-to had led there. If the instance cannot be continued as requested, a failure with the code
+//! [`INTERVENTION`](crate::steps::StepError::INTERVENTION) is stored. This failure gives the reason, and nothing else
+//! changes.
 //!
 //! # Activities and user tasks
 //!
 //! An activity is an open wait for the event [`ACTIVITY`]` + name`. The key is the wait's own id, so that no other wait
-//! takes the event; the `subscription_data` is the worker's input. A user task is an open wait for [`USER_TASK`], with
-//! a [`UserTaskView`](crate::steps::UserTaskView). A worker's claim is the `external_token` of the wait, with its
-//! expiry. The answer is an event whose data is a [`WorkerAnswer`](crate::steps::WorkerAnswer); this event is published
-//! only while the worker holds the wait. To refuse a late answer, it is enough to close the wait, as a time limit or a
-//! cancellation does.
+//! takes the event; the `subscription_data` is the worker's input. A user task is an open wait for the event
+//! [`USER_TASK`], whose `subscription_data` is a [`UserTaskView`](crate::steps::UserTaskView). A worker's claim is
+//! stored as the `external_token` of the wait, together with the time at which the token expires. The answer is an
+//! event whose data is a [`WorkerAnswer`](crate::steps::WorkerAnswer); this event is published only while the worker
+//! holds the wait. A time limit or a cancellation closes the wait. This is enough to refuse a late answer.
 //!
 //! # Children
 //!
 //! A child is created in the commit in which its parent begins to wait for [`CHILD_ENDED`] with the child's id as key.
-//! The commit that ends the child publishes that event ([`ChildEnd`]). The event's timestamp is in the past, so the
-//! event is due immediately, even if a clock is wrong. If the child failed, the parent's step fails too; its failure is
-//! retryable or fatal, like the failure that ended the child. If the child was cancelled or terminated, the parent's
-//! step fails with a fatal failure. If the parent's step is cancelled, the parent requests the cancellation of the
-//! child. If the parent is terminated, it requests the termination of the child
+//! The commit that ends the child publishes the event [`CHILD_ENDED`] with a [`ChildEnd`]. The event's timestamp is in
+//! the past, so the event is due immediately, even if a clock is wrong. If the child failed, the parent's step fails
+//! too; its failure is retryable or fatal, like the failure that ended the child. If the child was cancelled or
+//! terminated, the parent's step fails with a fatal failure. If the parent's step is cancelled, the parent requests the
+//! cancellation of the child. If the parent is terminated, it requests the termination of the child
 //! ([`StepCommit::requested`](crate::traits::StepCommit::requested)).
 
 mod consistency;

@@ -10,8 +10,8 @@ use crate::{
     program::{Answer, Verb},
 };
 
-/// How one kind of step moves an instance. Each kind has a file in `primitives/`; its fixed properties are in its
-/// [`Verb`].
+/// How one kind of step moves an instance. Each kind has a file in `primitives/`. The fixed properties of a kind are in
+/// its [`Verb`].
 ///
 /// A primitive has no state of its own. The state of a step is in its execution pointer.
 pub(crate) trait Primitive {
@@ -30,27 +30,27 @@ pub(crate) trait Primitive {
         Err(unexpected(run, at, "a branch ended"))
     }
 
-    /// Handles the items from position `from` on that the pointer `at` requested. Called only for kinds of steps that
-    /// request items.
+    /// Handles items that were requested for the pointer `at`. The first of these items has the position `from`. Called
+    /// only for kinds of steps that request items.
     fn items_read(&self, run: &mut Run, at: &str, _from: u64, _: Vec<Value>, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "items were read"))
     }
 
-    /// Handles the event that the pointer `at` waited for. The pointer is pending again. Called only for kinds of steps
-    /// that wait for events.
+    /// Handles an event that has arrived for the pointer `at`. The pointer is pending again. Called only for kinds of
+    /// steps that wait for events.
     fn event_received(&self, run: &mut Run, at: &str, _event: Value, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "an event arrived"))
     }
 
-    /// Handles the timer that the pointer `at` set for its wait or for its children. Called only for kinds of steps
-    /// that set such a timer.
+    /// Handles a timer of the pointer `at`. The pointer had set the timer for its wait or for its children. Called only
+    /// for kinds of steps that set such a timer.
     fn timer_fired(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "a timer fired"))
     }
 
     /// Whether [`timer_fired`](Self::timer_fired) closes a subscription that a worker or user may answer. Before the
-    /// timer of such a subscription fires, the store stops accepting answers for the subscription, and is checked once
-    /// more for an answer. This way, no accepted answer is dropped.
+    /// timer of such a subscription fires, the store stops accepting answers for the subscription. The engine then
+    /// checks once more whether the store has accepted an answer. This way, no accepted answer is dropped.
     fn takes_no_answer_after(&self, _: &Run, _at: &str, _: &Env<'_>) -> crate::Result<bool> {
         Ok(false)
     }
@@ -62,20 +62,20 @@ pub(crate) trait Primitive {
     }
 
     /// Checks the state in a pointer at this step. Returns whether the step continues automatically from this state, or
-    /// waits. Kinds of steps that store state implement this method.
+    /// waits. All kinds of steps that store state implement this method.
     fn check_kept(&self, _: &ExecutionPointer) -> Result<Kept, Spoilt> {
         Ok(Kept::Waits)
     }
 
-    /// Reopens a pointer at this step that was waiting for its children when it was stored. Returns `Err` if the state
-    /// of the pointer does not decode, or if this kind of step has no children.
+    /// Reopens a pointer at this step. The pointer was waiting for its children when it was stored. Returns `Err` if
+    /// the state of the pointer does not decode, or if this kind of step has no children.
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
         let kind = run.node_of(&pointer.id).map_or("step", |node| node.verb.kind());
         Err(format!("is a {kind} now, but was {}", pointer.status))
     }
 }
 
-/// Builds the error for a call that this kind of step never receives if the state of the instance is valid.
+/// Builds the error for a call that this kind of step can receive only if the state of the instance is invalid.
 fn unexpected(run: &Run, at: &str, what: &str) -> Fault {
     let step = run.node_of(at).map_or_else(|_| "no step".to_owned(), |node| node.verb.with_article());
     Fault::State(WfeError::Invalid(format!("{what} at {at:?}, which is {step}")))

@@ -27,15 +27,15 @@ pub fn step_of(pointer: &str) -> &str {
 pub struct ForEachProgress {
     /// The stable id of the for-each.
     pub step: String,
-    /// The number of iterations that have ended, whether they completed or failed.
+    /// The number of iterations that have ended. Both completed and failed iterations count.
     pub done: u64,
     /// The number of items.
     pub total: u64,
 }
 
 impl ForEachProgress {
-    /// Reads the progress from a stored pointer. Returns `None` if the pointer is not a running for-each whose items
-    /// are known.
+    /// Reads the progress from a stored pointer. Returns `None` if the pointer is not a running for-each, or if its
+    /// items are not known yet.
     #[must_use]
     pub fn of(pointer: &ExecutionPointer) -> Option<Self> {
         if pointer.status != PointerStatus::Running {
@@ -63,7 +63,7 @@ pub fn has_failed_attempt(pointer: &ExecutionPointer) -> bool {
 /// The state that a step's body has stored, or `None` if there is no stored state.
 ///
 /// # Errors
-/// The state does not decode as a `T`.
+/// The stored state cannot be decoded as a `T`.
 pub fn kept_state<T: DeserializeOwned>(pointer: &ExecutionPointer) -> serde_json::Result<Option<T>> {
     pointer.persistence_data.as_ref().map(T::deserialize).transpose()
 }
@@ -76,11 +76,11 @@ pub enum Sleep {
     Timer,
     /// The pointer sleeps for the backoff after a failed attempt.
     Retry {
-        /// The number of the next attempt, from 1.
+        /// The number of the next attempt. The first attempt of a step has number 1.
         attempt: u32,
-        /// The failure inside a saga that causes the saga's next round. For other pointers this is `None`, because
-        /// their failures are stored under their own ids. It is also `None` for a saga that an earlier version of the
-        /// engine stored.
+        /// If the pointer is a saga: the failure inside the saga that caused the retry. For any other pointer, the
+        /// cause is `None`, because the failures of that pointer are stored under its own id. The cause is also `None`
+        /// for a saga that was stored by an earlier version of the engine.
         cause: Option<StepFailure>,
     },
 }
@@ -153,13 +153,13 @@ impl Awaited {
     }
 }
 
-/// The input of the activity that a subscription stands for.
+/// The input of an activity, read from the subscription that represents the activity.
 #[must_use]
 pub fn activity_input(subscription: &EventSubscription) -> Value {
     subscription.subscription_data.clone().unwrap_or_default()
 }
 
-/// The user task that a subscription stands for.
+/// The user task that a subscription represents.
 ///
 /// # Errors
 /// The subscription does not belong to a user task.

@@ -1,5 +1,5 @@
-//! The names of the extension attributes of execution pointers. The names are stored, so they never change. A
-//! constant has the current term as its name, even if the stored name is an older term. The names of a
+//! The names of the extension attributes of execution pointers. The names are stored, so they never change.
+//! Each constant is named after the current term, even if the stored name is an older term. The names of a
 //! store's own attributes begin with `wfe.`.
 
 use serde_json::Value;
@@ -10,9 +10,9 @@ use super::ExecutionPointer;
 pub(crate) const KIND: &str = "kind";
 /// On a pointer with a side branch: the instance has already continued after the step.
 pub(crate) const FORKED: &str = "forked";
-/// On a container that was started again: the number of this start, from 2.
+/// On a container that was started again: the number of this start. The second start has number 2.
 pub(crate) const START: &str = "time";
-/// On a pointer in an iteration: the position of its item, from 0.
+/// On a pointer in an iteration: the position of the iteration's item, counted from 0.
 pub(crate) const INDEX: &str = "index";
 /// On the last pointer of a branch: the outcome of this pointer is the outcome of the branch.
 pub(crate) const LAST: &str = "last";
@@ -21,31 +21,32 @@ pub(crate) const LAST: &str = "last";
 pub(crate) const SUBSCRIPTIONS: &str = "waits";
 /// On a pointer that waits for a child workflow: the id of the child.
 pub(crate) const CHILD: &str = "child";
-/// On a pointer whose child was cancelled for the compensation of a saga: the saga waits for the end of the
-/// child.
+/// On a pointer whose child workflow was cancelled because a saga is being compensated: the saga waits until
+/// the child workflow has ended.
 pub(crate) const CHILD_CANCELLED: &str = "leaving";
-/// On a user task: the times of its pending escalation and reassignment. A task that an earlier version
-/// opened has no such attribute: its escalation and reassignment are both pending.
+/// On a user task: the times of its pending escalation and reassignment. A task that was opened by an earlier
+/// version of the engine does not have this attribute. Its escalation and its reassignment are both pending.
 pub(crate) const UNANSWERED: &str = "to-come";
-/// On a user task that an earlier version has escalated: the task is not escalated again.
+/// On a user task that was escalated by an earlier version of the engine: the task is not escalated again.
 pub(crate) const ESCALATED: &str = "escalated";
 
-/// On a pointer whose body continued after failed attempts: the number of attempts that had failed before.
+/// On a pointer whose count of failed attempts in a row was reset: the number of attempts that had failed
+/// before the reset.
 pub(crate) const FORGIVEN: &str = "forgiven";
 /// On a container whose fallback runs, and on the pointers in the fallback: the failure of the step.
 pub(crate) const FAILURE: &str = "failure";
-/// On a container: only its fallback runs.
+/// On a step whose fallback runs: of this step, only the fallback is running.
 pub(crate) const IN_FALLBACK: &str = "in-fallback";
 /// On a failed pointer whose fallback completed: the outcome of the fallback's last step.
 pub(crate) const RESCUED: &str = "rescued";
 
-/// On a saga that waits for a retry: the failure inside the saga that caused the retry.
+/// On a saga that waits for its next round: the failure inside the saga that made this round necessary.
 pub(crate) const RETRIED_FOR: &str = "why-again";
-/// On a container that has a compensation: the length of the saga's log when the container started.
+/// On a container that has a compensation: the length that the saga's log had when the container started.
 pub(crate) const LOG_START: &str = "since";
-/// On a pointer in a compensation: the completed step that is compensated.
+/// On a pointer in a compensation: the completed step that the compensation compensates.
 pub(crate) const COMPENSATES: &str = "undoes";
-/// On a pointer in a compensation: the path that its idempotency key contains instead of the pointer's id.
+/// On a pointer in a compensation: the path that replaces the pointer's id in the pointer's idempotency key.
 pub(crate) const KEY: &str = "key";
 
 impl ExecutionPointer {

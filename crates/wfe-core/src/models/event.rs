@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// An event: something that happened outside of a workflow, and for which instances can wait.
+/// An event: something that happened outside of a workflow. Instances can wait for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// The id, unique in the store. If it is empty, `create_event` assigns one.
@@ -16,7 +16,7 @@ pub struct Event {
     pub event_data: Value,
     /// The timestamp of the event. An event with a future timestamp is not delivered before that time.
     pub event_time: DateTime<Utc>,
-    /// Whether every subscription that the event matched has received it.
+    /// Whether the event has reached every subscription that matched it.
     pub is_processed: bool,
 }
 

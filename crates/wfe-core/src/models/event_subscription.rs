@@ -2,14 +2,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A subscription: the open wait of one pointer for an event of one name and key.
+/// A subscription: the open wait of a pointer for an event with a given name and key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventSubscription {
     /// The id, unique in the store. If it is empty, the store assigns one.
     pub id: String,
     /// The id of the instance that waits. The store need not contain this instance.
     pub workflow_id: String,
-    /// The position of the waiting step in its definition. It is for information only.
+    /// The position of the waiting step in its definition. The position is for information only.
     pub step_id: usize,
     /// The id of the pointer that waits.
     pub execution_pointer_id: String,
@@ -19,8 +19,8 @@ pub struct EventSubscription {
     pub event_key: String,
     /// The effective date: events with an earlier timestamp do not match.
     ///
-    /// If the effective date equals the `create_time` of the instance, the order in which the store received
-    /// the instance and the event decides instead: see
+    /// If the effective date equals the `create_time` of the instance, the timestamp does not decide. What
+    /// matters then is whether the store received the instance or the event first: see
     /// [`StepStore::finish_event`](crate::traits::StepStore::finish_event).
     pub subscribe_as_of: DateTime<Utc>,
     /// The data that the waiting step stored with the subscription. `Some(Value::Null)` and `None` are

@@ -11,14 +11,15 @@ use super::PointerStatus;
 pub struct ExecutionPointer {
     /// The id, unique within the instance but not across instances.
     pub id: String,
-    /// The position of the step in the definition when the pointer was created. It is for information only: the
-    /// engine finds the step by its stable id, [`step_name`](Self::step_name).
+    /// The position that the step had in the definition when the pointer was created. The position is for
+    /// information only: the engine finds the step by its stable id, [`step_name`](Self::step_name).
     pub step_id: usize,
     /// Whether the engine still has work to do for this pointer.
     pub active: bool,
     /// The status of the execution.
     pub status: PointerStatus,
-    /// The earliest time at which the engine processes the pointer. `None` means at any time.
+    /// The earliest time at which the engine processes the pointer. `None` means that the engine may process
+    /// it at any time.
     pub sleep_until: Option<DateTime<Utc>>,
     /// The state that the step stored for its next run. `Some(Value::Null)` and `None` are different values,
     /// here and in every other optional value of a pointer.
@@ -32,9 +33,9 @@ pub struct ExecutionPointer {
     pub start_time: Option<DateTime<Utc>>,
     /// The time when the execution ended, or `None` if it has not ended.
     pub end_time: Option<DateTime<Utc>>,
-    /// The name of the event that the step waits for or has waited for.
+    /// The name of the event that the step waits for, or has waited for.
     pub event_name: Option<String>,
-    /// The key of the event that the step waits for or has waited for.
+    /// The key of the event that the step waits for, or has waited for.
     pub event_key: Option<String>,
     /// Whether the event that the step waits for has arrived.
     pub event_published: bool,
@@ -45,20 +46,21 @@ pub struct ExecutionPointer {
         deserialize_with = "super::optional_value::deserialize"
     )]
     pub event_data: Option<Value>,
-    /// The stable id of the step, by which the engine finds it in the definition.
+    /// The stable id of the step. By this id, the engine finds the step in the definition.
     pub step_name: Option<String>,
     /// The number of attempts that have failed so far.
     pub retry_count: u32,
-    /// The ids of the pointers that a container has started and still waits for.
+    /// If this pointer is a container: the id of the first pointer of each branch that has begun and that the
+    /// container still waits for.
     pub children: Vec<String>,
-    /// The item of the for-each that encloses this execution.
+    /// If this execution is inside a for-each: the item of the current iteration.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "super::optional_value::deserialize"
     )]
     pub context_item: Option<Value>,
-    /// The id of the pointer whose end created this pointer.
+    /// The id of the pointer before this pointer in its sequence, or `None` if this pointer is the first.
     pub predecessor_id: Option<String>,
     /// The outcome of the step.
     #[serde(
@@ -75,7 +77,7 @@ pub struct ExecutionPointer {
 }
 
 impl ExecutionPointer {
-    /// Creates an active, pending pointer at the step in this position, with a new id.
+    /// Creates a pointer with a new id, at the step with this position. The pointer is active and pending.
     #[must_use]
     pub fn new(step_id: usize) -> Self {
         Self::with_id(super::fresh_id(), step_id)

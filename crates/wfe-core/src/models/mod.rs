@@ -1,4 +1,4 @@
-//! The data that a store keeps, with one type in each file.
+//! The types of the data that a store keeps. Each type has its own file.
 //!
 //! Times are in UTC, with nanoseconds. Two fields are in milliseconds since the Unix epoch instead, because
 //! the engine compares them in every pass: [`WorkflowInstance::next_execution`] and
@@ -30,8 +30,8 @@ pub use scheduled_command::{CommandName, ScheduledCommand};
 pub use workflow_instance::WorkflowInstance;
 pub use workflow_status::{StatusChange, WorkflowStatus};
 
-/// Creates an id: a UUID of version 7. Such ids are ordered by time, so that rows created together are stored
-/// together.
+/// Creates an id: a UUID of version 7. Such ids are ordered by the time of their creation. So rows that were
+/// created at about the same time are stored close together.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "an id has to be unique, not repeatable")]
 pub fn fresh_id() -> String {

@@ -1,4 +1,5 @@
-//! The ids of execution pointers, and the ids derived from them. The id of a pointer is the path to it:
+//! The ids of execution pointers, and other ids that are made from them. The id of a pointer is the path to
+//! it:
 //!
 //! ```text
 //! pointer = step { `/` branch `/` step }     price/17/look-up#2
@@ -7,17 +8,17 @@
 //! key     = number | `fallback` | `timeout` | `escalation` | `undo` number
 //! ```
 //!
-//! The number in a key is the number of a branch, an iteration, a tick, or a run of a saga. After `undo`, it
-//! is the number of an entry of the saga's log. Ids of steps contain neither `/` nor `#`. This is checked
-//! when a definition is built.
+//! The number in a key is the number of a branch, of an iteration, of a tick, or of a round of a saga. After
+//! `undo`, it is the number of an entry of the saga's log. The id of a step contains neither `/` nor `#`.
+//! This is checked when the definition is built.
 
-/// The key of the fallback of a step.
+/// The key of the branch that is the fallback of a step.
 pub(crate) const FALLBACK: &str = "fallback";
 /// The key of the branch that runs when the time limit of a wait has passed.
 pub(crate) const TIMEOUT: &str = "timeout";
-/// The key of the escalation of a user task.
+/// The key of the branch that runs when a user task is escalated.
 pub(crate) const ESCALATION: &str = "escalation";
-/// The beginning of the key of a compensation. The number of the log entry follows.
+/// The first part of the key of a compensation. The second part is the number of the log entry.
 const COMPENSATION: &str = "undo";
 
 /// The key of the branch that compensates this entry of a saga's log.
@@ -30,8 +31,8 @@ pub(crate) fn is_compensation(key: &str) -> bool {
     key.starts_with(COMPENSATION)
 }
 
-/// The id of the first pointer in a branch of this container. `start` is the number of the container's start,
-/// or `None` for the first start.
+/// The id of the first pointer in a branch of this container. `start` says how often the container has been
+/// started, or is `None` if the container has been started only once.
 pub(crate) fn first_in_branch(container: &str, key: &str, start: Option<u64>, step: &str) -> String {
     match start {
         None => format!("{container}/{key}/{step}"),
@@ -39,33 +40,34 @@ pub(crate) fn first_in_branch(container: &str, key: &str, start: Option<u64>, st
     }
 }
 
-/// The id for the first execution of this step in the sequence of `pointer`.
+/// The id of the first execution of this step in the sequence that contains `pointer`.
 pub(crate) fn in_sequence_of(pointer: &str, step: &str) -> String {
     format!("{}{step}", sequence(pointer))
 }
 
-/// The prefix of the ids of all pointers in the sequence of `pointer`: empty, or a path that ends with `/`.
+/// The prefix of the ids of all pointers in the sequence that contains `pointer`. It is empty, or a path that
+/// ends with `/`.
 pub(crate) fn sequence(pointer: &str) -> &str {
     pointer.rfind('/').map_or("", |end| &pointer[..=end])
 }
 
-/// Whether a pointer is directly in this [sequence](self::sequence), and not inside a container of the
-/// sequence.
+/// Whether a pointer belongs to this [sequence](self::sequence) itself. A pointer inside a container of the
+/// sequence does not.
 pub(crate) fn is_in_sequence(pointer: &str, sequence: &str) -> bool {
     pointer.strip_prefix(sequence).is_some_and(|rest| !rest.contains('/'))
 }
 
-/// The id for a later execution of a step, made from the id of the first execution. `number` counts from 2.
+/// The id of a later execution of a step. `first` is the id of the first execution. `number` counts from 2.
 pub(crate) fn execution(first: &str, number: u64) -> String {
     format!("{first}#{number}")
 }
 
-/// The prefix that the ids of all later executions of a step share, made from the id of the first execution.
+/// The prefix of the ids of all later executions of a step. `first` is the id of the first execution.
 pub(crate) fn later_executions(first: &str) -> String {
     format!("{first}#")
 }
 
-/// The number of the execution of the pointer's step, from 1.
+/// Which execution of its step the pointer is: 1 for the first, 2 for the second, and so on.
 pub(crate) fn execution_number(pointer: &str) -> u64 {
     let step = &pointer[sequence(pointer).len()..];
     step.split_once('#').map_or(1, |(_, number)| number.parse().unwrap_or(1))
@@ -87,19 +89,19 @@ pub(crate) fn is_inside(pointer: &str, container: &str) -> bool {
     pointer.strip_prefix(container).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Whether a pointer is in the sequence of `seen_from`, or in an enclosing sequence.
+/// Whether a pointer is in the same sequence as the pointer `seen_from`, or in a sequence that encloses it.
 pub(crate) fn is_visible_from(pointer: &str, seen_from: &str) -> bool {
     seen_from.starts_with(sequence(pointer))
 }
 
-/// The prefix of the ids of all pointers in the branch of `container` that contains `pointer`. The prefix
-/// ends with `/`. Returns `None` if the pointer is not inside this container.
+/// The prefix of the ids of all pointers in a branch of `container`. The branch is the one in which `pointer`
+/// is. The prefix ends with `/`. Returns `None` if the pointer is not inside this container.
 pub(crate) fn branch_path<'p>(container: &str, pointer: &'p str) -> Option<&'p str> {
     let branch = pointer.strip_prefix(container)?.strip_prefix('/')?;
     pointer.get(..container.len() + 1 + branch.find('/')? + 1)
 }
 
-/// The key of the branch of `container` that contains `pointer`, at any depth.
+/// The key of that branch of `container` in which `pointer` is, at any depth.
 pub(crate) fn branch_key<'p>(container: &str, pointer: &'p str) -> &'p str {
     let rest = pointer.get(container.len() + 1..).unwrap_or_default();
     let branch = rest.split('/').next().unwrap_or_default();
@@ -112,8 +114,9 @@ pub(crate) fn is_in_compensation(pointer: &str) -> bool {
     pointer.split('/').skip(1).step_by(2).any(is_compensation)
 }
 
-/// The attempt path: the path that all attempts of a step have in common. It lacks the numbers of executions,
-/// of starts, and of the rounds of steps that have rounds. Attempts with the same attempt path never overlap.
+/// The attempt path: the path that all attempts of a step have in common. To get it, three kinds of numbers
+/// are removed from the pointer's id: numbers of executions, numbers of a container's starts, and numbers of
+/// rounds. Attempts with the same attempt path never run at the same time.
 pub(crate) fn attempt_place(pointer: &str, has_rounds: impl Fn(&str) -> bool) -> String {
     let mut place = String::with_capacity(pointer.len());
     let mut is_counted = false;
@@ -139,24 +142,24 @@ pub(crate) fn log_entry(saga: &str, number: u64) -> String {
     format!("{saga}/log/{number}")
 }
 
-/// The id of the `count`th subscription that a pointer opens. No part of a pointer's id is empty, so no two
-/// subscriptions have the same id.
+/// The id of a subscription of a pointer. `count` is 1 for the first subscription that the pointer opens. No
+/// two subscriptions have the same id, because a pointer's id does not contain `//`.
 pub(crate) fn subscription(instance: &str, pointer: &str, count: u64) -> String {
     format!("{instance}//{pointer}//{count}")
 }
 
-/// The id of the child workflow that a pointer starts at this attempt.
+/// The id of the child workflow that a pointer starts in this attempt.
 pub(crate) fn child(instance: &str, pointer: &str, attempt: u32) -> String {
     format!("{instance}//{pointer}//{attempt}")
 }
 
-/// The idempotency key that names this pointer.
+/// The idempotency key that stands for this pointer.
 pub(crate) fn idempotency_key(instance: &str, pointer: &str) -> String {
     format!("{instance}/{pointer}")
 }
 
-/// The pointer that an [idempotency key](idempotency_key) of this instance names. Returns `None` if `key` is
-/// not an idempotency key of this instance.
+/// The pointer that an [idempotency key](idempotency_key) of this instance stands for. Returns `None` if
+/// `key` is not an idempotency key of this instance.
 pub(crate) fn named_by_key<'k>(instance: &str, key: &'k str) -> Option<&'k str> {
     key.strip_prefix(instance)?.strip_prefix('/')
 }

@@ -10,13 +10,13 @@ pub enum PointerStatus {
     /// The step runs as soon as possible.
     #[default]
     Pending,
-    /// The container waits for its children, or the body waits for its next run with stored state.
+    /// A container waits for its children. Or a body has stored state, and waits for its next run.
     Running,
     /// The step is completed.
     Complete,
     /// An operator has skipped the step.
     Skipped,
-    /// The step waits for a time: the end of a delay, or of the backoff before a retry.
+    /// The step waits until a delay has ended, or until the backoff before a retry has ended.
     Sleeping,
     /// The step waits for an event.
     WaitingForEvent,
@@ -26,7 +26,7 @@ pub enum PointerStatus {
     Compensated,
     /// The step was cancelled before it ended.
     Cancelled,
-    /// The step waits for the end of the pointer before it.
+    /// The step waits until the pointer before it has ended.
     PendingPredecessor,
 }
 

@@ -9,15 +9,16 @@ pub enum CommandName {
     ProcessEvent,
 }
 
-/// A stored command: process an instance or an event at a given time. It survives the end of the process.
+/// A command that is stored, so that it is not lost when the program ends. The command is to process an
+/// instance or an event at a given time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduledCommand {
     /// The kind of the command.
     pub command_name: CommandName,
-    /// The id of the instance or the event. Name and data identify the command: a store keeps at most one
-    /// command with the same name and data.
+    /// The id of the instance or the event. The name and the data together identify the command. A store
+    /// keeps no second command with the same name and data.
     pub data: String,
-    /// The earliest time of the command, in milliseconds since the Unix epoch.
+    /// The earliest time at which the command is carried out, in milliseconds since the Unix epoch.
     pub execute_time: i64,
 }
 

@@ -11,8 +11,8 @@ pub struct WorkflowInstance {
     pub id: String,
     /// A second unique name, for people to read. If it is empty, `create_new_workflow` sets it to the id.
     pub name: String,
-    /// The id of the root instance if this instance is a child workflow, or `None` if this instance is a root
-    /// itself.
+    /// If this instance is a child workflow: the id of the root instance. `None` means that this instance is
+    /// itself a root.
     pub root_workflow_id: Option<String>,
     /// The id of the instance's definition.
     pub workflow_definition_id: String,
@@ -22,8 +22,8 @@ pub struct WorkflowInstance {
     pub description: Option<String>,
     /// The caller's own key for the instance, such as an order number.
     pub reference: Option<String>,
-    /// The execution pointers, in order. Pointers that have ended and are no longer needed are in the history
-    /// instead.
+    /// The live execution pointers. A store keeps their order. Pointers that have ended and are no longer
+    /// needed are in the history instead.
     pub execution_pointers: Vec<ExecutionPointer>,
     /// The time when the engine next processes the instance, in milliseconds since the Unix epoch. 0 means
     /// that the instance is due now. `None` means that the instance waits for something other than a time.
@@ -39,15 +39,16 @@ pub struct WorkflowInstance {
 }
 
 impl WorkflowInstance {
-    /// Creates a runnable instance that is due now, with a new id, an empty name, and the current time of the
-    /// system clock. A program with its own clock sets `create_time` afterwards.
+    /// Creates a runnable instance that is due now. The instance gets a new id, an empty name, and the
+    /// current time of the system clock as its `create_time`. A program with its own clock sets `create_time`
+    /// afterwards.
     pub fn new(definition_id: impl Into<String>, version: u32, data: Value) -> Self {
         let now = crate::clock::system_time();
         Self { id: super::fresh_id(), ..Self::created_at(definition_id, version, data, now) }
     }
 
     /// Creates a runnable instance that is due now and has an empty id, so that the store assigns an id. The
-    /// instance has no pointers, because only its definition determines the first step.
+    /// instance has no pointers yet, because its first step can only be found in its definition.
     pub fn created_at(
         definition_id: impl Into<String>,
         version: u32,
@@ -71,10 +72,10 @@ impl WorkflowInstance {
         }
     }
 
-    /// Whether every pointer inside `scope` has ended, at any depth.
+    /// Whether all pointers inside `scope`, at any depth, have ended.
     ///
     /// `scope` is a path of container pointers, outermost first, as in [`ExecutionPointer::scope`]. The empty
-    /// path stands for the whole instance. A scope without pointers is complete.
+    /// path stands for the whole instance. If there are no pointers inside the scope, the result is `true`.
     #[must_use]
     pub fn is_branch_complete(&self, scope: &[String]) -> bool {
         self.execution_pointers.iter().filter(|p| p.scope.starts_with(scope)).all(|p| p.status.is_final())

@@ -10,7 +10,7 @@ pub enum WorkflowStatus {
     /// The instance runs whenever it is due.
     #[default]
     Runnable,
-    /// The instance is suspended: no step starts until it is resumed.
+    /// The instance is suspended: no step starts until the instance is resumed.
     Suspended,
     /// The instance has completed.
     Complete,

@@ -34,31 +34,34 @@ impl Every {
 
     /// Recurs at the times of this cron expression, in UTC unless a [time zone](Self::in_zone) is set.
     ///
-    /// An expression has five fields: minute, hour, day of the month, month, day of the week. Six fields begin
-    /// with the seconds, and seven also end with the year. A day may be `L` (the last day of the month), `15W`
-    /// (the workday nearest to the 15th), `MON#2` (the second Monday of the month) or `MONL` (the last Monday).
-    /// If both the day of the month and the day of the week are given, a day that matches either of them
-    /// counts. `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly` are shorthands.
+    /// An expression has five fields: minute, hour, day of the month, month, day of the week. An expression
+    /// with six fields begins with a field for the second. An expression with seven fields also ends with a
+    /// field for the year. A day may be `L` (the last day of the month), `15W` (the workday nearest to the
+    /// 15th), `MON#2` (the second Monday of the month) or `MONL` (the last Monday). If both the day of the
+    /// month and the day of the week are given, a day need match only one of them. `@hourly`, `@daily`,
+    /// `@weekly`, `@monthly` and `@yearly` are shorthands.
     ///
     /// **Daylight saving time.** An expression with a single hour and a single minute ticks once on the days
-    /// when the clocks change. If the time is skipped in spring, the tick is at the end of the gap. In
-    /// Berlin, `30 2 * * *` then ticks at 03:00. If the time occurs twice in autumn, the tick is at the first
+    /// when the clocks change. If the clocks skip its time in spring, the tick is at the end of the gap. In
+    /// Berlin, `30 2 * * *` then ticks at 03:00. If its time occurs twice in autumn, the tick is at the first
     /// occurrence.
     ///
     /// An expression with several hours or minutes (a list, a step, an asterisk) ticks whenever the clock
-    /// shows one of its times. In Berlin, `*/20 2 * * *` does not tick on the day of the change in spring,
-    /// and ticks six times on the day of the change in autumn.
+    /// shows one of its times. In Berlin, on the days when the clocks change, `*/20 2 * * *` does not tick in
+    /// spring, and ticks six times in autumn.
     ///
-    /// Building the definition refuses an invalid expression, and an expression that has no time after 1970.
-    /// An expression whose last time has passed, such as one with a past year, is accepted, but never ticks.
+    /// Building the definition refuses an invalid expression, and an expression that matches no time after
+    /// 1970. An expression whose last time has passed is accepted, but never ticks. An example is an
+    /// expression with a past year.
     #[must_use]
     pub fn cron(expression: &str) -> Self {
         let cron = Cron::from_str(expression).map(Box::new).map_err(|e| e.to_string());
         Self(Rhythm::Cron { expression: expression.to_owned(), cron, zone: Tz::UTC })
     }
 
-    /// Sets the time zone of the cron expression, by its name in the IANA database, such as `Europe/Berlin`.
-    /// Building the definition refuses an unknown name, and a time zone for an interval.
+    /// Sets the time zone of the cron expression. `name` is the name of the time zone in the IANA database,
+    /// such as `Europe/Berlin`. Building the definition refuses a name that is unknown. It also refuses an
+    /// interval for which a time zone was set.
     #[must_use]
     pub fn in_zone(self, name: &str) -> Self {
         Self(match self.0 {
@@ -73,9 +76,10 @@ impl Every {
         })
     }
 
-    /// The reason why this recurrence is invalid, or `None` if it is valid. A recurrence that never ticks is
-    /// invalid, such as the 30th of February, or an interval beyond the last year that a time can have. A
-    /// recurrence whose last time has passed is valid, and [`next`](Self::next) returns `None` for it.
+    /// The reason why this recurrence is invalid, or `None` if it is valid. A recurrence that can never tick
+    /// is invalid. Examples are the 30th of February, and an interval that ends after the last year that a
+    /// time can have. A recurrence whose last time has passed is valid, and [`next`](Self::next) returns
+    /// `None` for it.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match &self.0 {
@@ -99,8 +103,8 @@ impl Every {
         self.next(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH).is_none()
     }
 
-    /// The first tick after `now`, or `None` if no tick follows. An interval is counted from `previous`, the
-    /// tick before. Missed intervals are skipped.
+    /// The first tick after `now`, or `None` if no tick follows. An interval is counted from `previous`,
+    /// which is the previous tick. Missed intervals are skipped.
     #[must_use]
     pub fn next(&self, previous: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.0 {
@@ -140,7 +144,7 @@ fn nanos(span: chrono::Duration) -> Option<i128> {
     whole.checked_add(i128::from(span.subsec_nanos()))
 }
 
-/// A span of this many nanoseconds, or `None` if the type cannot hold it.
+/// A duration of this many nanoseconds, or `None` if the duration is too long for its type.
 fn span(nanos: i128) -> Option<chrono::Duration> {
     const SECOND: i128 = 1_000_000_000;
     let whole = i64::try_from(nanos.div_euclid(SECOND)).ok()?;
@@ -173,7 +177,7 @@ mod tests {
         assert_eq!(berlin.next(now, at("2030-03-29T12:00:00Z")), Some(at("2030-03-30T08:00:00Z")));
     }
 
-    /// The first `count` ticks after this time, as the clocks of Berlin show them.
+    /// The first `count` ticks after this time, as local times of Berlin.
     fn in_berlin(expression: &str, after: &str, count: usize) -> Vec<String> {
         let every = Every::cron(expression).in_zone("Europe/Berlin");
         let times = std::iter::successors(every.next(at(after), at(after)), |at| every.next(*at, *at));

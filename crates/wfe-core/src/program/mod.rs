@@ -24,14 +24,17 @@ pub(crate) use verb::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A type that can be the data of an instance. Every type with the required traits implements it.
+/// A type that can be the data of an instance. Every type that has the required traits also implements this
+/// trait.
 ///
-/// Output closures change a clone of the data, so that a panic in a closure leaves the data unchanged. Changed
-/// data is serialized for the store. Large data should therefore change rarely. Results of a for-each need not
-/// be copied into the data: [`Ctx::results`](crate::steps::Ctx::results) reads them from the store.
+/// Output closures change a clone of the data. So if a closure panics, the data stays unchanged. Each time
+/// the data has changed, it is serialized for the store. Large data should therefore change rarely. The
+/// results of a for-each need not be copied into the data: [`Ctx::results`](crate::steps::Ctx::results) reads
+/// them from the store.
 pub trait Data: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
 impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Data for T {}
 
-/// A type that can be the item of a for-each. Every type with the required traits implements it.
+/// A type that can be the item of a for-each. Every type that has the required traits also implements this
+/// trait.
 pub trait Item: Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Item for T {}

@@ -2,10 +2,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::error::{StepError, drop_payload};
 
-/// How often a failed step is retried, and after which backoff.
+/// How often a failed step is retried, and how long the backoff before each retry is.
 ///
-/// The backoff before retry `n` (from 1) is `initial * factor^(n-1)`, at most `max`, shortened by a random part of up
-/// to `jitter`. The time of the next attempt is stored: it survives a crash, and waiting for it costs nothing.
+/// The full backoff before retry `n` is `min(max, initial * factor^(n-1))`; the first retry has `n = 1`. The full
+/// backoff is then shortened at random, by at most the fraction `jitter` of its length. The time of the next attempt is
+/// stored. So a crash does not change it, and to wait for it costs nothing.
 ///
 /// ```
 /// use std::{io, time::Duration};
@@ -32,7 +33,7 @@ pub struct Retry {
 type Predicate = dyn Fn(&StepError) -> bool + Send + Sync;
 
 impl Retry {
-    /// Does not retry a failed step.
+    /// A failed step is not retried.
     #[must_use]
     pub fn never() -> Self {
         Self::up_to(0)
@@ -67,17 +68,17 @@ impl Retry {
         self
     }
 
-    /// Sets the factor by which each backoff is longer than the one before. With a factor of 1, all backoffs
-    /// are equal. Building the definition refuses a factor below 1.
+    /// Sets the factor by which a backoff is multiplied to get the next one. With a factor of 1, all backoffs are
+    /// equal. Building the definition refuses a factor below 1.
     #[must_use]
     pub fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
         self
     }
 
-    /// Sets the jitter: the largest part, from 0 to 1, by which each backoff is shortened at random. Jitter
-    /// keeps steps that failed together from being retried together. Building the definition refuses a jitter
-    /// outside of this range.
+    /// Sets the jitter, a number from 0 to 1. Each backoff is shortened at random, by at most this fraction of its
+    /// length. So steps that failed at the same time are retried at different times. Building the definition refuses a
+    /// jitter that is not from 0 to 1.
     #[must_use]
     pub fn jitter(mut self, part: f64) -> Self {
         self.jitter = part;
@@ -86,20 +87,21 @@ impl Retry {
 
     /// Retries only after errors for which `holds` returns true.
     ///
-    /// `holds` does not get fatal errors, which are not retried; see [`even_if_fatal`](Self::even_if_fatal). A
-    /// panic in `holds` counts as *no*. `holds` must be quick, because it runs on the engine's thread.
+    /// After a fatal error, `holds` is not called, and the step is not retried; but see
+    /// [`even_if_fatal`](Self::even_if_fatal). A panic in `holds` counts as *no*. `holds` must be quick, because it
+    /// runs on the engine's thread.
     #[must_use]
     pub fn only_if(mut self, holds: impl Fn(&StepError) -> bool + Send + Sync + 'static) -> Self {
         self.only_if = Some(Arc::new(holds));
         self
     }
 
-    /// Also retries after those fatal errors for which `holds` returns true. By default, no fatal error is
-    /// retried.
+    /// Also retries after fatal errors, but only after those for which `holds` returns true. By default, no fatal error
+    /// is retried.
     ///
-    /// Use it for a step whose error comes from a child workflow or an external worker, which cannot know
-    /// whether another attempt would succeed. As in [`only_if`](Self::only_if), `holds` must be quick, and a
-    /// panic in it counts as *no*.
+    /// Use this setting if the errors of the step come from a child workflow or an external worker. Neither of them can
+    /// know whether another attempt of the step would succeed. As with [`only_if`](Self::only_if), `holds` must be
+    /// quick, and a panic in `holds` counts as *no*.
     ///
     /// ```
     /// use wfe_core::{definition::Retry, steps::StepError};
@@ -113,8 +115,8 @@ impl Retry {
         self
     }
 
-    /// The backoff after `failed` failed attempts in a row (from 1), or `None` if the step is not retried.
-    /// `random` is in 0..1.
+    /// The backoff when the last `failed` attempts have failed, or `None` if the step is not retried. `failed` is at
+    /// least 1. `random` is in 0..1.
     pub(crate) fn backoff(&self, failed: u32, error: &StepError, random: f64) -> Option<Duration> {
         let predicate = if error.is_retryable() { &self.only_if } else { &self.even_if_fatal };
         let is_retried = || match predicate {
@@ -171,25 +173,25 @@ impl fmt::Debug for Retry {
 ///
 /// The default depends on the step:
 ///
-/// * A step with a [fallback](crate::definition::Sequence::fallback) runs the fallback, and the instance
+/// * If a step with a [fallback](crate::definition::Sequence::fallback) fails, the fallback runs, and the instance
 ///   continues.
-/// * A step inside a [saga](crate::definition::Sequence::saga) causes the compensation of the saga.
-/// * A saga that is not inside another saga is compensated, and the instance continues after it.
-/// * A compensating step that fails does not stop the compensation: the other compensations still run.
-/// * Any other step fails the instance.
+/// * If a step inside a [saga](crate::definition::Sequence::saga) fails, the saga is compensated.
+/// * If a saga fails that is not inside another saga, it is compensated, and the instance continues after it.
+/// * If a compensating step fails, the saga's other compensations still run.
+/// * If any other step fails, the instance fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// Fail the instance: its other branches are cancelled, and nothing is compensated.
+    /// Fail the instance: the other branches of the instance are cancelled, and nothing is compensated.
     #[default]
     Fail,
-    /// Suspend the instance. When it is resumed, the step runs again, with its full number of retries.
+    /// Suspend the instance. When the instance is resumed, the step runs again, with its full number of retries.
     Suspend,
-    /// Continue after the step; the error is the step's outcome. If the step has a fallback, the fallback
-    /// runs first.
+    /// Continue with the next step; the error becomes the outcome of the failed step. If the step has a fallback, the
+    /// fallback runs first.
     Continue,
-    /// Compensate the saga that encloses the step. Building the definition refuses this for a step outside of
-    /// a saga.
+    /// Compensate the saga that encloses the step. Building the definition refuses this setting for a step that is not
+    /// inside a saga.
     Compensate,
 }
 
@@ -197,8 +199,7 @@ pub enum OnFailure {
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
     pub retry: Retry,
-    /// The failure behaviour. `None` stands for the default, which depends on where the step is in the
-    /// definition.
+    /// The failure behaviour. `None` stands for the default, which depends on the place of the step in the definition.
     pub on_failure: Option<OnFailure>,
     /// The longest time that one attempt of the body may take, or `None` if there is no limit.
     pub timeout: Option<Duration>,

@@ -1,4 +1,4 @@
-//! The verbs: the kinds of steps, with their settings. The executor has the code that runs them.
+//! The verbs: the kinds of steps, with their settings. The code that runs the steps is in the executor.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -28,75 +28,79 @@ pub(crate) enum Verb {
     End(End),
 }
 
-/// A plain step. It runs its body, and runs the body again as long as the returned value requests this. Then
-/// the instance continues.
+/// A plain step. The step runs its body. As long as the value that the body returns requests another run, the
+/// step runs the body again. Then the instance continues.
 pub(crate) struct RunBody {
     pub body: Body,
 }
 
-/// For-each. It computes its items once, then runs its branch for each item, with up to `limit` iterations at
-/// the same time. A step that may return `Next::Branch` is a for-each too: the returned values are the items.
+/// For-each. The step computes its items once, then runs its branch for each item. Up to `limit` iterations
+/// run at the same time. A step that may return `Next::Branch` is a for-each too; its items are the values
+/// that it returns.
 pub(crate) struct ForEach {
     /// The body that computes the items.
     pub step: RunBody,
     pub limit: usize,
 }
 
-/// If, with or without else. It evaluates its condition once, then runs the branch for the result, if the step
-/// has a branch for it.
+/// An *if* step, with or without *else*. The step evaluates its condition once. Then it runs the branch for
+/// the result, if there is such a branch.
 pub(crate) struct IfElse {
     pub holds: Ask<bool>,
 }
 
-/// While. It evaluates its condition before each iteration, and runs its branch as long as the condition holds.
+/// While. The step evaluates its condition before each iteration, and runs its branch as long as the
+/// condition holds.
 pub(crate) struct While {
     pub holds: Ask<bool>,
 }
 
-/// Decide, or branch. It evaluates once which branches match, and runs the matching branches concurrently. If
-/// no branch matches, it runs the `otherwise` branch.
+/// Decide, or branch. The step evaluates once which branches match, and runs the matching branches
+/// concurrently. If no branch matches, the step runs the `otherwise` branch.
 pub(crate) struct Decide {
-    /// For each branch except `otherwise`, whether it matches.
+    /// The closure that tells which branches match. The `otherwise` branch is not included.
     pub matches: Ask<Vec<bool>>,
-    /// The labels of the branches, without `otherwise`.
+    /// The labels of the branches, except that of the `otherwise` branch.
     pub labels: Vec<String>,
     /// Whether the last branch is the `otherwise` branch.
     pub has_otherwise: bool,
 }
 
-/// Parallel. It runs all its branches concurrently, and ends when all branches have ended.
+/// Parallel. The step runs all its branches concurrently, and ends when all branches have ended.
 pub(crate) struct Parallel {
     pub branches: usize,
 }
 
-/// Saga. If a step of its branch fails, the completed steps of the branch are compensated.
+/// Saga. If a step of the saga's branch fails, the completed steps of this branch are compensated.
 pub(crate) struct Saga;
 
-/// After, stored as `schedule`. The instance continues at once; the branch runs concurrently after a delay.
+/// After, stored as `schedule`. The instance continues at once. After a delay, the branch runs beside the
+/// following steps.
 pub(crate) struct Schedule {
     pub until: Until,
 }
 
-/// Recur. The instance continues at once; the branch runs concurrently at each tick, until the condition holds.
+/// Recur. The instance continues at once. At each tick, the branch runs beside the following steps. When the
+/// condition holds, the ticks end.
 pub(crate) struct Recur {
     pub every: Every,
     pub until: Ask<bool>,
 }
 
-/// Delay. It waits for a duration, or until a time.
+/// Delay. The step waits for a duration, or until a given time.
 pub(crate) struct Delay {
     pub until: Until,
 }
 
-/// The end of a delay.
+/// How the end of a delay is given.
 pub(crate) enum Until {
-    /// This long after the start of the step.
+    /// The delay ends this long after the step has started.
     After(Ask<Duration>),
-    /// At this time.
+    /// The delay ends at this time.
     At(Ask<DateTime<Utc>>),
 }
 
-/// Wait-for. It waits for an event. If it has a time limit, it waits no longer than the limit.
+/// Wait-for. The step waits for an event. If the step has a time limit, it waits no longer than this limit.
 pub(crate) struct WaitFor {
     pub name: String,
     pub key: Ask<String>,
@@ -108,11 +112,12 @@ pub(crate) struct WaitFor {
 /// The time limit of a wait.
 pub(crate) struct TimeLimit {
     pub after: Ask<Duration>,
-    /// Whether the step's first branch runs when the limit has passed. If not, the step fails.
+    /// Whether the step's first branch runs when the limit has passed. Otherwise, the step fails when the
+    /// limit has passed.
     pub has_branch: bool,
 }
 
-/// Activity. It is a wait that an external worker ends.
+/// Activity. The step waits until an external worker answers.
 pub(crate) struct ActivityStep {
     pub name: String,
     pub input: Ask<Value>,
@@ -120,12 +125,11 @@ pub(crate) struct ActivityStep {
     pub outputs: Arc<Vec<Receive>>,
 }
 
-/// User task. It is a wait that a person ends by choosing one of its options; the branch of that option then
-/// runs.
+/// User task. The step waits until a person chooses one of its options. Then the branch of that option runs.
 pub(crate) struct UserTaskStep {
     pub prompt: Ask<String>,
     pub assignee: Option<Ask<String>>,
-    /// The options, each with the index of its branch, if it has one.
+    /// The options. If an option has a branch, the index of the branch is given too.
     pub options: Vec<(String, Option<usize>)>,
     pub unanswered: Unanswered,
     pub limit: Option<TimeLimit>,
@@ -134,13 +138,14 @@ pub(crate) struct UserTaskStep {
 
 /// What happens if a user task is not answered in time.
 pub(crate) struct Unanswered {
-    /// The duration after which a branch starts while the task stays open, and the index of that branch.
+    /// The duration after which a branch starts, and the index of that branch. The task stays open meanwhile.
     pub escalate: Option<(Ask<Duration>, usize)>,
-    /// The duration after which the task gets another assignee, and that assignee.
+    /// The duration after which the task gets a new assignee, and the new assignee.
     pub reassign: Option<(Ask<Duration>, Ask<String>)>,
 }
 
-/// Sub-workflow. It starts a child instance, and waits for the event that the end of the child publishes.
+/// Sub-workflow. The step starts a child instance, and waits for the event that is published when the child
+/// ends.
 pub(crate) struct SubWorkflow {
     pub definition: String,
     pub version: Option<u32>,
@@ -154,11 +159,11 @@ pub(crate) struct SubWorkflow {
 /// Go-to. The instance continues with another step of the same sequence, or of an enclosing sequence.
 pub(crate) struct GoTo;
 
-/// End. The workflow ends as completed, and everything that still runs is cancelled. A running compensation
-/// finishes first.
+/// End. The workflow ends as completed, and everything that still runs is cancelled. Only a compensation that
+/// is already running is completed first.
 pub(crate) struct End;
 
-/// Stored names of kinds, for code that reads stored pointers. See [`Verb::kind`].
+/// The stored names of some kinds of steps, for code that reads stored pointers. See [`Verb::kind`].
 pub(crate) mod kind {
     pub(crate) const SAGA: &str = "saga";
     pub(crate) const DELAY: &str = "delay";
@@ -166,8 +171,8 @@ pub(crate) mod kind {
 }
 
 impl Verb {
-    /// The name of the kind. It is stored with the pointers of containers and waits. The stored name reveals a
-    /// changed definition that has a step of another kind under the same id.
+    /// The name of the kind. The name is stored with the pointers of containers and waits. If a changed
+    /// definition has a step of another kind under the same id, the engine notices this by the stored name.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::RunBody(_) => "step",
@@ -189,8 +194,8 @@ impl Verb {
         }
     }
 
-    /// The name of the verb in outlines, which is the name of the builder's method. It differs from
-    /// [`kind`](Self::kind) where stored instances use an older name.
+    /// The name of the verb in outlines. It is also the name of the builder's method. This name and
+    /// [`kind`](Self::kind) differ if stored instances use an older name.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Schedule(_) => "after",
@@ -198,12 +203,12 @@ impl Verb {
         }
     }
 
-    /// The kind with its article: `a while`, `an if`.
+    /// The name of the kind with its article: `a while`, `an if`.
     pub fn with_article(&self) -> String {
         with_article(self.kind())
     }
 
-    /// The first problem of the settings, for the error that building the definition returns.
+    /// The first problem that is found in the settings. Building the definition returns it in an error.
     pub fn problem(&self) -> Option<String> {
         let unless = |is_right: bool, problem: &str| (!is_right).then(|| problem.to_owned());
         match self {
@@ -235,18 +240,19 @@ impl Verb {
         matches!(self, Self::Saga(_))
     }
 
-    /// Whether the branch runs in numbered rounds: the next round starts only when the previous round has ended
-    /// or was cancelled.
+    /// Whether the branch of the step runs in numbered rounds. Each round starts only when the previous round
+    /// has ended or was cancelled.
     pub fn has_rounds(&self) -> bool {
         matches!(self, Self::Saga(_) | Self::While(_))
     }
 
-    /// Whether the instance continues after the step.
+    /// Whether the instance continues with the next step of the sequence when the step has ended.
     pub fn goes_on(&self) -> bool {
         !matches!(self, Self::GoTo(_) | Self::End(_))
     }
 
-    /// Whether the branch is a side branch: the instance continues without waiting for it.
+    /// Whether the branch of the step is a side branch: the instance continues without waiting for the
+    /// branch.
     pub fn is_side(&self) -> bool {
         matches!(self, Self::Schedule(_) | Self::Recur(_))
     }
@@ -256,7 +262,7 @@ impl Verb {
         matches!(self, Self::End(_))
     }
 
-    /// Whether the step is evaluated again when the data has changed.
+    /// Whether the step's condition is evaluated again when the data has changed.
     pub fn watches_data(&self) -> bool {
         matches!(self, Self::Recur(_))
     }
@@ -286,14 +292,15 @@ impl UserTaskStep {
     }
 }
 
-/// A kind with its article. The kind may come from a stored pointer.
+/// The name of a kind with its article. The name may come from a stored pointer.
 pub(crate) fn with_article(kind: &str) -> String {
     // `user-task` takes an `a`, so `u` is not in the list.
     let article = if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
     format!("{article} {kind}")
 }
 
-/// The problem of a name that a program gave to an event or an activity, or `None` if the name may be used.
+/// The reason why a program may not use this name for an event or an activity, or `None` if the program may
+/// use it.
 pub(crate) fn name_problem(name: &str) -> Option<String> {
     name.starts_with(OWN_NAMES).then(|| {
         format!("it waits for {name:?}; names that begin with {OWN_NAMES:?} are reserved for the engine")

@@ -1,4 +1,4 @@
-//! Conversion to JSON that either keeps a value exactly or fails.
+//! Converts values to JSON. The conversion either keeps a value exactly or fails.
 
 use serde::{
     Serialize, Serializer,
@@ -12,14 +12,14 @@ use serde_json::{Error, Value};
 /// Converts a value to JSON.
 ///
 /// # Errors
-/// JSON cannot represent the value. This includes NaN and the infinities: `serde_json` would write them as
-/// `null`, and reading them back would give another value or fail.
+/// JSON cannot represent the value. Examples are NaN and the infinities. `serde_json` would write them as
+/// `null`. To read this `null` back would fail, or would give another value.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, Error> {
     value.serialize(Finite)?;
     serde_json::to_value(value)
 }
 
-/// A serializer that writes nothing, and fails for numbers that are not finite.
+/// A serializer that writes nothing. It fails if the value contains a number that is not finite.
 struct Finite;
 
 impl Finite {

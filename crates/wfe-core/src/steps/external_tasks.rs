@@ -12,9 +12,9 @@ pub enum WorkerAnswer {
     Success(Value),
     /// The work failed.
     Failure {
-        /// The error code, by which programs tell failures apart.
+        /// The error code. Programs use it to tell failures apart.
         code: String,
-        /// The messages of the error and its causes, outermost first.
+        /// The messages of the error and of its causes. The outermost error comes first.
         causes: Vec<String>,
         /// Whether another attempt may succeed. The step's retry policy decides whether there is another
         /// attempt.
@@ -23,7 +23,7 @@ pub enum WorkerAnswer {
 }
 
 impl WorkerAnswer {
-    /// A failure with the code and the messages of this error.
+    /// Creates a failure that has the code and the messages of this error.
     #[must_use]
     pub fn failure(error: &StepError) -> Self {
         let replacement = error.panic_in_messages();
@@ -35,7 +35,7 @@ impl WorkerAnswer {
         }
     }
 
-    /// The result, or the failure as an error of the step.
+    /// Returns the result of the work. A failure of the work is returned as an error of the step.
     pub(crate) fn into_result(self) -> Result<Value, StepError> {
         match self {
             Self::Success(value) => Ok(value),
@@ -44,7 +44,7 @@ impl WorkerAnswer {
     }
 }
 
-/// A person's answer to a user task: the value of [`WorkerAnswer::Success`].
+/// A person's answer to a user task. It is stored as the value of [`WorkerAnswer::Success`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UserAnswer {
     /// The chosen option of the task.
@@ -57,7 +57,7 @@ pub struct UserAnswer {
     pub data: Value,
 }
 
-/// The question of a user task, as stored in the `subscription_data` of its subscription.
+/// The question of a user task. It is stored in the `subscription_data` of the task's subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserTaskView {
     /// The stable id of the step.
@@ -70,7 +70,7 @@ pub struct UserTaskView {
     pub options: Vec<String>,
 }
 
-/// The completed step that a compensating step compensates.
+/// A completed step, as it is shown to the step that compensates it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Compensated {
     /// The stable id of the completed step.

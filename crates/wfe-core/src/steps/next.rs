@@ -9,8 +9,8 @@ use super::{StepError, check, to_value, unstorable};
 /// The return value of a successful body: how its instance continues.
 ///
 /// `Done`, `Outcome` and `Branch` complete the step and call its output closures. After any other value, the
-/// same body runs again. A body can store state for its next run with [`persist`](Self::persist) and
-/// [`keeping`](Self::keeping), and reads that state with [`Ctx::state`](super::Ctx::state).
+/// same body runs again. A body can store state for its next run with [`persist`](Self::persist) or
+/// [`keeping`](Self::keeping). The next run reads this state with [`Ctx::state`](super::Ctx::state).
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,11 +69,11 @@ pub enum Next {
     Sleep(Duration),
     /// The body runs again at this time. Sleeping costs nothing. The time is stored, so it survives a crash.
     ///
-    /// Prefer this variant to a [`Sleep`](Self::Sleep) whose duration is computed from a time. Then the body
-    /// runs neither early nor late, even if the clock is set while the body runs or while its return value is
-    /// stored. If the time has already passed, the body runs again at once, so a body that always returns a
-    /// past time runs forever. A time that no store can hold (after the year 2262) fails the step with the
-    /// fatal error [`UNSTORABLE`](StepError::UNSTORABLE).
+    /// Prefer this variant to a [`Sleep`](Self::Sleep) whose duration the body computes from a time. With this
+    /// variant, the body runs again on time, even if the clock is set while the body runs or while its return
+    /// value is stored. If the time has already passed, the body runs again at once, so a body that always
+    /// returns a past time runs forever. A time that no store can hold (after the year 2262) fails the step
+    /// with the fatal error [`UNSTORABLE`](StepError::UNSTORABLE).
     SleepUntil(DateTime<Utc>),
     /// The state is stored, and the body runs again at once.
     Persist(Value),
@@ -102,13 +102,13 @@ pub struct EventWait {
     pub name: String,
     /// The key of the event.
     pub key: String,
-    /// The earliest timestamp of an event that ends the wait. `None` means that the event must be published
-    /// after the creation of the instance. A child workflow is created when its parent reaches the sub-workflow
-    /// step.
+    /// Only an event with this timestamp or a later timestamp ends the wait. `None` means that the event must
+    /// be published after the creation of the instance. A child workflow is created when its parent reaches the
+    /// sub-workflow step.
     ///
-    /// The timestamp has no effect once the instance has consumed an event of this name and key. Then the next
-    /// event after the consumed event ends the wait. A timestamp that no store can hold is replaced by the
-    /// nearest timestamp that a store can hold.
+    /// The timestamp has no effect once the instance has consumed an event of this name and key. In that case,
+    /// the wait ends with the first event that follows the consumed event. A timestamp that no store can hold
+    /// is replaced by the nearest timestamp that a store can hold.
     pub effective: Option<DateTime<Utc>>,
 }
 
@@ -192,8 +192,8 @@ impl Next {
         Ok(Self::Keep { state: json(state)?, then: Box::new(self) })
     }
 
-    /// The values of a [`Next::Branch`], which may be inside a [`Next::Keep`]. Any other value is returned
-    /// unchanged as `Err`.
+    /// The values, if this is a [`Next::Branch`] or a [`Next::Keep`] that contains a [`Next::Branch`]. Any
+    /// other return value is returned unchanged as `Err`.
     pub(crate) fn branches(self) -> Result<Vec<Value>, Self> {
         match self {
             Self::Branch(values) => Ok(values),
@@ -224,7 +224,8 @@ impl Next {
         }
     }
 
-    /// The return value without [`Next::Keep`], and the outermost state.
+    /// The return value without any enclosing [`Next::Keep`], and the state to store, if there is any. If there
+    /// are several states, the outermost state is stored.
     pub(crate) fn split(self) -> (Self, Option<Value>) {
         let (mut next, mut kept) = (self, None);
         loop {

@@ -13,8 +13,8 @@ use crate::{
     traits::{Finished, StepStore},
 };
 
-/// The number of history rows per read. The number bounds memory, and the store can return a page of small rows
-/// in one response.
+/// The number of history rows per read. This number limits the memory that a page takes, and is small enough
+/// for the store to return a page of small rows in one response.
 const PAGE: usize = 256;
 
 /// The result of one item of a for-each.
@@ -89,13 +89,13 @@ impl<T: DeserializeOwned> Results<T> {
         }
     }
 
-    /// The next result; `None` after the last one.
+    /// The next result, or `None` after the last result.
     ///
     /// # Errors
     /// * There is no finished for-each with this id that this step may read. The error is fatal.
-    /// * An item is not a `T`, or the stored result of an item cannot be decoded. The error is fatal; the next
-    ///   call continues with the next result.
-    /// * The store failed. The next call reads the same page again.
+    /// * An item is not a `T`, or the stored result of an item cannot be decoded. The error is fatal. A further
+    ///   call continues with the result after this item.
+    /// * The store failed. After this error, the next call reads the same page again.
     pub async fn next(&mut self) -> Result<Option<ItemResult<T>>, StepError> {
         loop {
             while let Some((number, row)) = self.page.pop_front() {
@@ -112,7 +112,7 @@ impl<T: DeserializeOwned> Results<T> {
         }
     }
 
-    /// Like [`next`](Self::next), for blocking steps.
+    /// Does the same as [`next`](Self::next), but for blocking steps.
     ///
     /// # Errors
     /// The same errors as [`next`](Self::next). The call also fails if it is not made from a blocking step.

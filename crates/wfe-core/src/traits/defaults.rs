@@ -1,19 +1,19 @@
-//! Default implementations of methods of [`StepStore`]. They call other methods of the store.
+//! Default implementations of methods of [`StepStore`]. These implementations call other methods of the store.
 
 use std::collections::HashMap;
 
 use super::{Claimed, ErrorRecord, Loaded, StepFailure, StepStore};
 use crate::{Result, WfeError, logging};
 
-/// The number of failures that [`last_failures`] reads at once. It is limited because each failure may carry long
-/// messages.
+/// The number of failures that [`last_failures`] reads at once. The number is limited because each failure may
+/// contain long messages.
 const FAILURES_AT_ONCE: usize = 256;
 
-/// Loads the claimed instances. Several instances are loaded with one call, which costs little more than loading
-/// one.
+/// Loads the claimed instances. Several instances are loaded with one call, because this call costs little more than
+/// the load of one instance.
 ///
-/// If that call fails, each instance is loaded separately and has its own result. So a claimed instance does not
-/// get lost because another instance cannot be loaded.
+/// If that call fails, each instance is loaded separately and has its own result. So an instance that cannot be
+/// loaded does not affect the other claimed instances.
 pub(super) async fn load_claimed<S: StepStore + ?Sized>(
     store: &S,
     claimed: Vec<Claimed>,

@@ -21,10 +21,11 @@ pub trait EventRepository: Send + Sync {
     /// Whether the event came before or after an instance depends on the order in which the store stored the
     /// event and the instance (see [`Delivery`](super::Delivery)).
     ///
-    /// The default implementation keeps the event's own timestamp. Then only timestamps decide whether an
-    /// event came before or after an instance. An event with the same timestamp as the creation of an instance
-    /// counts as published after the creation. A store that implements [`StepStore`](super::StepStore) sets
-    /// the timestamp of the event itself.
+    /// The default implementation keeps the event's own timestamp. With this default, timestamps alone decide
+    /// whether an event came before or after an instance. An event with the same timestamp as the creation of
+    /// an instance counts as published after the creation. A store that implements
+    /// [`StepStore`](super::StepStore) does not use this default: the store, not the publisher, sets the
+    /// event's timestamp.
     ///
     /// # Errors
     /// The same errors as [`create_event`](Self::create_event).

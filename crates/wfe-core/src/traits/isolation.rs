@@ -1,8 +1,7 @@
 #[cfg(doc)]
 use super::{Claimed, Owner, StepCommit, StepStore};
 
-/// How many times in a row the process of an instance's owner crashed, without a commit of the instance in
-/// between.
+/// How many times a process that owned the instance has crashed since the last commit of the instance.
 ///
 /// A crash means that the *process* of the owner was killed, aborted, or ended without releasing its instances.
 /// A crash counts for each instance of the owner. An owner can also lose an instance without a crash: the
@@ -11,11 +10,13 @@ use super::{Claimed, Owner, StepCommit, StepStore};
 /// that stores only [`release`](StepCommit::release) and [`next_execution`](StepCommit::next_execution).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Deaths {
-    /// All crashes in a row. A store may stop counting at [`SUSPECT`](Self::SUSPECT).
+    /// The number of crashes in a row, however the instance ran. A store may stop counting at
+    /// [`SUSPECT`](Self::SUSPECT).
     pub in_a_row: u32,
-    /// Crashes while the instance ran alone in its process ([`Isolation::Alone`]).
+    /// The number of crashes while the instance ran alone in its process ([`Isolation::Alone`]).
     pub alone: u32,
-    /// Crashes while the instance ran, but not alone ([`Isolation::Turn`] and [`Isolation::Over`]).
+    /// The number of crashes while the instance ran, but not alone ([`Isolation::Turn`] and
+    /// [`Isolation::Over`]).
     pub beside: u32,
 }
 
@@ -38,10 +39,10 @@ pub enum Isolation {
     /// The suspect runs alone: no body of another instance runs in the process. A crash counts as
     /// [`alone`](Deaths::alone).
     Alone,
-    /// The suspect has its time slice, and no body of another instance begins. But long bodies may still run at
-    /// the same time, such as the bodies of suspects whose time slice is [over](Self::Over). A crash counts as
-    /// [`beside`](Deaths::beside), and makes the instance due before all others, so that the next process runs
-    /// it first.
+    /// The suspect has its time slice, and no body of another instance begins. But bodies that began earlier
+    /// may still run at the same time, for example the bodies of suspects whose time slice is
+    /// [over](Self::Over). A crash counts as [`beside`](Deaths::beside), and makes the instance due before all
+    /// others, so that the next process runs it first.
     Turn,
     /// The suspect's time slice is over. The suspect still runs, and bodies of other instances begin again. A
     /// crash counts as [`beside`](Deaths::beside).

@@ -11,7 +11,7 @@ pub struct Started {
     /// The id of the new instance, or of the instance that is already stored under the reference.
     pub id: String,
     /// The fencing token of a new instance that was started with an owner; the owner may run the instance at
-    /// once. `None` means that the instance must be claimed first.
+    /// once. `None` means that the instance must be claimed before it can run.
     pub fence: Option<Fence>,
     /// Whether this call created the instance.
     pub is_new: bool,
@@ -29,7 +29,7 @@ pub struct Claimed {
     pub deaths: Deaths,
 }
 
-/// The event that an open subscription receives next: the first due event that it matches.
+/// The event that an open subscription receives next: the first due event that the subscription matches.
 ///
 /// A subscription matches an event of its name and key that comes after the last event that its instance
 /// consumed from that stream. As long as its instance has not consumed an event from that stream, these rules
@@ -38,15 +38,15 @@ pub struct Claimed {
 /// * A subscription that counts from a given time matches events with `event_time >= subscribe_as_of`.
 /// * A subscription that counts from the creation of its instance goes by the order of storing. (Its
 ///   `subscribe_as_of` is the instance's `create_time`, and its commit does not list it as
-///   [`dated`](StepCommit::dated).) It matches every event with a timestamp that the store set
-///   ([`create_event_now`](EventRepository::create_event_now)) if the event was stored after the instance. The
-///   timestamp of that event does not matter, because the clock may have been set back in between, or may not
-///   have advanced. An event with a timestamp that the publisher set matches in two cases. In the first case,
+///   [`dated`](StepCommit::dated).) Such a subscription matches every event that was stored after the instance
+///   and whose timestamp the store set ([`create_event_now`](EventRepository::create_event_now)). The timestamp
+///   of such an event does not matter, because the clock may have been set back in between, or may not have
+///   advanced. An event whose timestamp the publisher set matches in two cases. In the first case,
 ///   `event_time >= subscribe_as_of`. In the second case, the event became due after the instance was stored
 ///   and was not backdated: its `event_time` was no earlier than the store's clock when the event was stored.
 ///
-/// *After* means later in the order in which the store commits. A child counts from the commit that creates it;
-/// that commit stores its own events before the child.
+/// *After* means later in the order in which the store commits. For a child, the creation is the commit that
+/// creates the child. The events that this commit publishes are stored before the child.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
     /// The subscription.
@@ -81,8 +81,8 @@ pub struct Loaded {
     pub deliveries: Vec<Delivery>,
 }
 
-/// The part of a [`Loaded`] that writers other than the owner change, from one snapshot. The owner of an
-/// instance must read this part again while it works.
+/// The part of a [`Loaded`] that writers other than the owner can change, read in one snapshot. While the owner
+/// works on the instance, it must read this part again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pending {
     /// The stored fencing token.
@@ -94,8 +94,8 @@ pub struct Pending {
 }
 
 impl Loaded {
-    /// The part that writers other than the owner change, with the deliveries to the subscriptions with these
-    /// ids. If `waits` is `None`, it has the deliveries to all subscriptions.
+    /// The part that writers other than the owner can change. The result contains the deliveries to the
+    /// subscriptions whose ids are in `waits`, or to all subscriptions if `waits` is `None`.
     #[must_use]
     pub fn into_pending(self, waits: Option<&[String]>) -> Pending {
         let Self { fence, control, mut deliveries, .. } = self;
@@ -121,7 +121,7 @@ pub struct Finished {
 pub struct Swept {
     /// How many events the call marked as processed.
     pub finished: usize,
-    /// The last event that the call checked, from which the next call continues. `None` if the call has checked
-    /// all events, or if the last event no longer exists.
+    /// The last event that the call checked; the next call continues after this event. `None` if the call has
+    /// checked all events, or if the last checked event no longer exists.
     pub next: Option<String>,
 }

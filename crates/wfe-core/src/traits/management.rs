@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use super::{Ending, Finished, StepFailure};
 use crate::{Result, models::WorkflowStatus};
 
-/// A half-open range of times: `from <= t < until`. `None` leaves that side open.
+/// A half-open range of times: `from <= t < until`. If one of the two bounds is `None`, the range has no limit
+/// on that side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TimeRange {
     /// The first time inside the range.
@@ -15,7 +16,7 @@ pub struct TimeRange {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Selects instances. The default selects all; every field that is set must match.
+/// Selects instances. The default selects all instances. An instance must match every field that is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstanceFilter {
     /// Selects instances with one of these statuses. An empty list selects instances with any status.
@@ -32,8 +33,8 @@ pub struct InstanceFilter {
     pub completed: TimeRange,
 }
 
-/// The position of a page's end. Pass it to get the next page. Rows that are added or removed between two
-/// calls do not cause other rows to be repeated or skipped.
+/// The position at which a page ends. Pass this cursor to get the next page. Rows that are added or removed
+/// between two calls do not cause other rows to be repeated or skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cursor(pub u64);
 
@@ -98,7 +99,7 @@ pub struct PurgeReport {
     pub instances: u64,
     /// The number of removed events.
     pub events: u64,
-    /// Whether more remains than one batch may remove. If so, call again.
+    /// Whether more remains to be removed, because the call reached its limit. If so, call again.
     pub more: bool,
 }
 
@@ -151,11 +152,11 @@ pub trait Management: Send + Sync {
         limit: usize,
     ) -> Result<Page<InstanceSummary>>;
 
-    /// How many instances match the filter, by status.
+    /// The number of instances that match the filter, counted separately for each status.
     async fn count(&self, filter: &InstanceFilter) -> Result<Vec<CountedStatus>>;
 
-    /// A page of the stored failures of one instance, oldest first. `None` selects the failures of all
-    /// instances.
+    /// A page of the stored failures of the instance `id`, oldest first. If `id` is `None`, the page has the
+    /// failures of all instances.
     async fn errors(
         &self,
         id: Option<&str>,
@@ -172,8 +173,8 @@ pub trait Management: Send + Sync {
     /// [`WorkflowNotFound`](crate::WfeError::WorkflowNotFound): no instance has this id.
     async fn delete(&self, id: &str) -> Result<PurgeReport>;
 
-    /// Removes up to `limit` instances that ended before `before` with one of these statuses, in one
-    /// transaction. Everything that belongs to these instances is removed too. The statuses must be final.
+    /// Removes, in one transaction, up to `limit` instances that have one of these statuses and ended earlier
+    /// than `before`. Everything that belongs to these instances is removed too. The statuses must be final.
     ///
     /// # Errors
     /// [`Invalid`](crate::WfeError::Invalid): one of the statuses is not final.
@@ -184,12 +185,12 @@ pub trait Management: Send + Sync {
         limit: usize,
     ) -> Result<PurgeReport>;
 
-    /// Removes up to `limit` processed events with a timestamp before `before`.
+    /// Removes up to `limit` processed events whose timestamp is earlier than `before`.
     async fn purge_events(&self, before: DateTime<Utc>, limit: usize) -> Result<PurgeReport>;
 
-    /// Writes a consistent copy of the store to `target`, which must not exist. Use this method for every
-    /// store that is in use: a plain copy of the store's files may be inconsistent, and copying the files can
-    /// release the store's locks.
+    /// Writes a consistent copy of the store to the file `target`, which must not exist yet. Use this method
+    /// for every store that is in use: a plain copy of the store's files may be inconsistent, and copying the
+    /// files can release the store's locks.
     ///
     /// # Errors
     /// [`Unusable`](crate::WfeError::Unusable): the target exists, or cannot be written.
@@ -198,7 +199,7 @@ pub trait Management: Send + Sync {
     /// Reads the whole store and reports all damage.
     async fn check(&self) -> Result<Checkup>;
 
-    /// Returns free space to the file system, in steps short enough not to delay the engine.
+    /// Returns free space to the file system, in short steps, so that the engine is not delayed.
     async fn compact(&self) -> Result<CompactReport>;
 
     /// How large the store is.

@@ -12,18 +12,18 @@
 //!   cannot be read back exactly is refused when it is written
 //!   ([`WfeError::Unstorable`](crate::WfeError::Unstorable)), not rounded. [`limits`](crate::limits) lists the
 //!   values that cannot be stored, and checks for them.
-//! * **Bounds.** The bounds of queries (`as_of`, `as_at`) may be any time; beyond what a store can hold, they
-//!   saturate. A time that is compared with milliseconds is rounded so that nothing is ever due early.
-//! * **Reads.** A read returns data of one snapshot and writes nothing, so that it succeeds while another
+//! * **Bounds.** The bound of a query (`as_of`, `as_at`) may be any time. A bound that no store can hold is
+//!   earlier, or later, than every stored time. A time that is compared with milliseconds is rounded so that
+//!   nothing is ever due early.
+//! * **Reads.** A read returns data of one snapshot and writes nothing, so it succeeds even while another
 //!   process is in the middle of a commit. The reads are the getters of the repositories, and these methods of
 //!   [`StepStore`]: `load`, `inspect`, `load_many`, `pending`, `requested`, `ended`, `upcoming`,
 //!   `upcoming_event`, `open_waits`, `finished`, `items`, `failures` and `last_failures`.
 //! * **Errors.** An error leaves the store as it was before the call, with two exceptions:
 //!   [`process_commands`](ScheduledCommandRepository::process_commands), which commits each command
 //!   separately, and [`WfeError::CommitUnknown`](crate::WfeError::CommitUnknown).
-//! * **Crashes and dropped futures.** The effect of a call that returned is durable. A call that did not
-//!   return, because the process died or its future was dropped, has stored either its whole effect or
-//!   nothing.
+//! * **Crashes and dropped futures.** When a call has returned, its effect is durable. A call that did not
+//!   return, because the process died or its future was dropped, has stored either its whole effect or nothing.
 
 mod control;
 mod defaults;

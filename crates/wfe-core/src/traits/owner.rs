@@ -12,11 +12,11 @@ pub struct Fence(pub u64);
 /// a time. Every change of owner raises the instance's fencing token, and a commit with an older token writes
 /// nothing.
 ///
-/// * An owner is *dead* when this value was dropped or its process ended. Other hosts notice this at once;
-///   nothing has to be written.
+/// * An owner is *dead* when this value was dropped or its process ended. Other hosts notice a dead owner at
+///   once, although nothing is written.
 /// * An owner is *unresponsive* (frozen) when, for the duration of its [`lease`](Self::lease), an observer has
-///   seen neither a commit of the owner's instances nor a [`heartbeat`](super::StepStore::heartbeat). The
-///   reason is that the owner's process was suspended, or hangs. The observer measures the time with its own
+///   seen neither a commit of the owner's instances nor a [`heartbeat`](super::StepStore::heartbeat). An owner
+///   becomes unresponsive when its process is suspended or hangs. The observer measures the time with its own
 ///   monotonic clock. An observer that was suspended itself counts only the time in which it was observing.
 ///
 /// The instances of a dead or unresponsive owner become due, and other owners can claim them.
@@ -45,10 +45,10 @@ impl Owner {
         self.id
     }
 
-    /// How long the owner may give no sign of life before other owners take over its instances. Every commit of
-    /// one of its instances is a sign of life. If there is no commit for a third of the lease, send a
-    /// [`heartbeat`](super::StepStore::heartbeat). `None` means that owners of this store can be dead, but
-    /// never count as unresponsive.
+    /// The longest time without a sign of life of this owner. After this time, other owners take over its
+    /// instances. Every commit of one of its instances is a sign of life. If there is no commit for a third of
+    /// the lease, send a [`heartbeat`](super::StepStore::heartbeat). `None` means that owners of this store can
+    /// be dead, but never count as unresponsive.
     #[must_use]
     pub fn lease(&self) -> Option<Duration> {
         self.lease

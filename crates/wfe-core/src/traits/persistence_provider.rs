@@ -27,7 +27,7 @@ pub trait PersistenceProvider:
     async fn ensure_store_exists(&self) -> Result<()>;
 
     /// The store as a [`StepStore`]. `None`, the default, means that the store does not implement
-    /// [`StepStore`]. Then the host must be the only process that uses the store.
+    /// [`StepStore`]. In that case, the host's process must be the only process that uses the store.
     fn step_store(self: Arc<Self>) -> Option<Arc<dyn StepStore>> {
         None
     }

@@ -15,7 +15,8 @@ pub type CommandHandler = dyn Fn(ScheduledCommand) -> CommandFuture + Send + Syn
 /// Scheduled commands: wake-ups that outlive the process.
 #[async_trait]
 pub trait ScheduledCommandRepository: Send + Sync {
-    /// Whether this store supports scheduled commands. If not, the other two methods of this trait fail.
+    /// Whether this store supports scheduled commands. If the store does not support them, the other two
+    /// methods of this trait fail.
     fn supports_scheduled_commands(&self) -> bool;
 
     /// Stores a command, with one row for each combination of name and data. If the command is stored already,

@@ -20,7 +20,7 @@ use crate::{
 pub enum Ending {
     /// The workflow completed.
     Completed,
-    /// A step failed and gets no further attempt, and its error behaviour was to fail the instance.
+    /// A step failed for the last time, and its error behaviour is to fail the instance.
     Failed,
     /// The instance was cancelled by [`Control::Cancel`].
     Cancelled,
@@ -64,14 +64,14 @@ impl StepFailure {
 /// A subscription, and the event that it consumes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumed {
-    /// The id of the subscription, which the commit closes.
+    /// The id of the subscription. The commit closes this subscription.
     pub subscription_id: String,
     /// The id of the event that the subscription consumes.
     pub event_id: String,
 }
 
-/// The items of a container. They are stored once and separately from the container's cursor, so that the cost
-/// of moving the cursor does not grow with the number of items.
+/// The items of a container. The items are stored once, separately from the container's cursor, so that the
+/// cost of moving the cursor does not grow with the number of items.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Items {
     /// The id of the container's pointer.
@@ -80,8 +80,8 @@ pub struct Items {
     pub values: Vec<Value>,
 }
 
-/// The whole effect of a pass over an instance, as a *delta*: its size does not grow with the instance. The
-/// default value changes nothing.
+/// The whole effect of a pass over an instance, as a *delta*: the size of the commit does not grow with the
+/// size of the instance. The default value changes nothing.
 #[derive(Debug, Clone, Default)]
 pub struct StepCommit {
     /// The id of the instance.
@@ -90,8 +90,8 @@ pub struct StepCommit {
     pub status: Option<WorkflowStatus>,
     /// How the instance ended, if the new status is final.
     pub ending: Option<Ending>,
-    /// The failure that caused the new status, if that status is final or `Suspended` and a failure caused it.
-    /// Every commit that sets a status replaces the stored cause.
+    /// The failure that caused the new status. `None` if no failure caused the new status, or if the new status
+    /// is neither final nor `Suspended`. Every commit that sets a status replaces the stored cause.
     pub cause: Option<StepFailure>,
     /// When the instance ended. `None` leaves the stored time unchanged.
     pub complete_time: Option<DateTime<Utc>>,
@@ -99,7 +99,7 @@ pub struct StepCommit {
     /// instance is not scheduled; `None` leaves the due time unchanged. An owned instance keeps a due time
     /// while it runs, so that it is due again if its owner dies.
     pub next_execution: Option<Option<i64>>,
-    /// The new data. `None` leaves the data unchanged, and nothing is written.
+    /// The new data. `None` leaves the data unchanged; then no data is written.
     pub data: Option<Value>,
     /// Changed and new pointers of the live instance; new pointers come after the stored pointers, in this
     /// order.
@@ -108,11 +108,12 @@ pub struct StepCommit {
     pub finished: Vec<ExecutionPointer>,
     /// Items of containers that begin.
     pub items: Vec<Items>,
-    /// New subscriptions. For each of them, the first due event that it matches becomes unprocessed again.
+    /// New subscriptions. For each new subscription, the first due event that the subscription matches becomes
+    /// unprocessed again.
     pub subscribed: Vec<EventSubscription>,
-    /// Ids of the new subscriptions that count from a time that the program gave, even if that time is the
-    /// creation of the instance. Other subscriptions whose `subscribe_as_of` is the instance's `create_time`
-    /// count from its creation (see [`Delivery`](super::Delivery)).
+    /// Ids of the new subscriptions that count from a time that the program gave, even if that time equals the
+    /// creation time of the instance. Other subscriptions whose `subscribe_as_of` is the instance's
+    /// `create_time` count from the creation of the instance (see [`Delivery`](super::Delivery)).
     pub dated: Vec<String>,
     /// Ids of subscriptions that a cancellation, a timeout or the end of the instance closes. Unknown ids are
     /// ignored.
@@ -121,22 +122,23 @@ pub struct StepCommit {
     /// will be cancelled next. The subscriptions stay open, and an answer that was accepted before is still
     /// delivered. So a load after this commit shows whether an answer was accepted. Unknown ids are ignored.
     pub unanswerable: Vec<String>,
-    /// Events that this commit consumes. The commit closes their subscriptions, and advances the position of
-    /// (instance, name, key).
+    /// Events that this commit consumes. For each event, the commit closes the subscription and advances the
+    /// instance's position in the stream of the event's name and key.
     pub consumed: Vec<Consumed>,
     /// Events to store, with their own timestamps. An event is ignored if an event with its id, name and key
     /// exists already.
     pub published: Vec<Event>,
-    /// Child instances to create. Their ids are derived from the parent and the pointer. A child is ignored if
-    /// it exists already as a child of this instance that runs the same definition.
+    /// Child instances to create. The id of a child is derived from its parent and the pointer. A child that
+    /// exists already is ignored if it is a child of this instance and runs the same definition.
     pub created: Vec<WorkflowInstance>,
-    /// Requests to children of this instance. They are stored as [`request`](StepStore::request) stores them,
-    /// after the children in [`created`](Self::created). Requests to unknown and ended instances are ignored.
+    /// Requests to children of this instance. The commit stores the requests as [`request`](StepStore::request)
+    /// does, after the children in [`created`](Self::created). Requests to unknown and ended instances are
+    /// ignored.
     pub requested: Vec<(String, Control)>,
     /// Failures of steps.
     pub failures: Vec<StepFailure>,
-    /// Wake-ups to store. They are merged with stored commands as in
-    /// [`schedule_command`](super::ScheduledCommandRepository::schedule_command).
+    /// Wake-ups to store. The commit merges the wake-ups with the stored commands, as
+    /// [`schedule_command`](super::ScheduledCommandRepository::schedule_command) does.
     pub commands: Vec<ScheduledCommand>,
     /// The number of the control request whose effect this commit stores. The commit clears the request.
     pub applied: Option<u64>,
@@ -145,8 +147,8 @@ pub struct StepCommit {
 }
 
 impl StepCommit {
-    /// Whether the commit stores only the release of the instance and its next due time. This is not progress,
-    /// so the commit does not reset the counts of [crashes](super::Deaths).
+    /// Whether the commit stores only the release of the instance and its next due time. Such a commit is no
+    /// progress, so it does not reset the counts of [crashes](super::Deaths).
     #[must_use]
     pub fn only_gives_back(&self) -> bool {
         let Self {

@@ -23,7 +23,8 @@ use crate::{
 /// can be listed and claimed by the name alone. Applications must not publish events with these names or ids.
 pub const OWN_NAMES: &str = "wfe.";
 
-/// The engine's interface to a store: each step's whole effect in one transaction, by one owner at a time.
+/// The engine's interface to a store. It writes each step's whole effect in one transaction, and each instance
+/// is written by one owner at a time.
 ///
 /// Data that the models have no field for (owner, fencing token, control request, parent, ending, reference of
 /// a start) is stored alongside the models. Only this trait changes this data; `persist_workflow` does not
@@ -47,9 +48,10 @@ pub trait StepStore: Send + Sync {
     /// Stores a new instance, atomically across processes.
     ///
     /// With a `reference`, the start is idempotent. If an instance was started before with the same definition
-    /// id and reference, the id of that instance is returned and nothing is written, whatever its version or
-    /// status. If the call names an owner, the new instance belongs to this owner from the beginning. Empty ids
-    /// and names are handled as in [`create_new_workflow`](WorkflowRepository::create_new_workflow).
+    /// id and reference, the id of that instance is returned, whatever the instance's version or status, and
+    /// nothing is written. If the call names an owner, the new instance belongs to this owner from the
+    /// beginning. Empty ids and names are handled as in
+    /// [`create_new_workflow`](WorkflowRepository::create_new_workflow).
     ///
     /// # Errors
     /// * The errors of [`create_new_workflow`](WorkflowRepository::create_new_workflow).
@@ -75,11 +77,11 @@ pub trait StepStore: Send + Sync {
     /// * [`EventNotFound`]: a consumed event is unknown or not due, belongs to another stream, or was delivered
     ///   before.
     /// * [`Corrupt`]: a stored row of the instance prevents this write or contradicts it. Nothing was written.
-    ///   A row that does not belong to this instance alone is never reported as this error. After this error,
-    ///   the engine suspends the instance with a commit without pointers, subscriptions and data. The
+    ///   A store must return this error only for a row that belongs to this instance alone. After this error,
+    ///   the engine suspends the instance with a commit that changes no pointers, subscriptions or data. The
     ///   conformance suite does not test this error: a store that can hold corrupt rows must have its own test.
-    /// * [`CommitUnknown`]: the outcome of the commit is unknown. Keep the result, [`load`](Self::load) the
-    ///   instance, and compare.
+    /// * [`CommitUnknown`]: the outcome of the commit is unknown. Keep the step's result, [`load`](Self::load)
+    ///   the instance, and compare the two.
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed>;
 
     /// Claims up to `limit` unowned instances of these definitions (id and version) that have something to do:
@@ -87,8 +89,8 @@ pub trait StepStore: Send + Sync {
     ///
     /// An instance of a dead or unresponsive owner counts as unowned, and as due if it was running. Suspended
     /// and ended instances are claimed only for their control requests. The call first assigns positions to due
-    /// events, as [`position_due_events`](Self::position_due_events) does. If it finds no instances, it writes
-    /// nothing else.
+    /// events, as [`position_due_events`](Self::position_due_events) does. If there are no instances to claim,
+    /// the call writes nothing else.
     ///
     /// After a dropped future or [`CommitUnknown`], `owner` may own instances that its host is not aware of.
     /// Other owners can claim these instances once `owner` is dropped.
@@ -161,7 +163,7 @@ pub trait StepStore: Send + Sync {
     /// * [`WorkflowNotFound`]: no instance has this id.
     /// * [`Corrupt`]: a stored value does not decode; or the instance has not ended, but has lost all its live
     ///   pointers, so that it would begin anew; or an open subscription can never receive its event, because
-    ///   its accepted answer, or the child whose end it waits for, is not stored.
+    ///   the subscription's accepted answer, or the child for whose end the subscription waits, is not stored.
     async fn load(&self, id: &str) -> Result<Loaded>;
 
     /// Like [`load`](Self::load), but called for the program instead of the engine. A store with a bounded
@@ -178,8 +180,9 @@ pub trait StepStore: Send + Sync {
     /// deliveries. The owner calls this method while it already works on the instance. The method reads less
     /// than a [`load`](Self::load), which reads all pointers and subscriptions.
     ///
-    /// The result has the deliveries to the subscriptions with the ids in `waits`, or to all open subscriptions
-    /// if `waits` is `None`. The default implementation takes the data from a [`load`](Self::load).
+    /// The result contains the deliveries to the subscriptions whose ids are in `waits`, or to all open
+    /// subscriptions if `waits` is `None`. The default implementation takes the data from a
+    /// [`load`](Self::load).
     ///
     /// # Errors
     /// The same errors as [`load`](Self::load).
@@ -187,11 +190,11 @@ pub trait StepStore: Send + Sync {
         Ok(self.load(id).await?.into_pending(waits))
     }
 
-    /// Loads several instances, in any order, each with its id. Unknown ids are left out.
+    /// Loads several instances, and returns each instance with its id, in any order. Unknown ids are left out.
     ///
-    /// Each instance is consistent in itself, and an instance that is [`Corrupt`] does not affect the others.
-    /// The method is for stores that can read many instances for little more than the cost of one. The default
-    /// implementation calls [`load`](Self::load) for one instance after the other.
+    /// Each instance is one consistent snapshot, and an instance that is [`Corrupt`] does not affect the
+    /// others. The method is for stores that can read many instances for little more than the cost of one. The
+    /// default implementation calls [`load`](Self::load) for each instance, one after the other.
     async fn load_many(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {
         defaults::load_many(self, ids).await
     }
@@ -199,7 +202,8 @@ pub trait StepStore: Send + Sync {
     /// Checks why these subscriptions are not open although pointers of the instance `id` wait for them. `Ok`
     /// means that each of them was, or may have been, closed by
     /// [`terminate_subscription`](SubscriptionRepository::terminate_subscription); then the instance opens new
-    /// subscriptions instead. The default implementation returns `Ok`, for a store that cannot tell.
+    /// subscriptions instead. The default implementation returns `Ok`: it is for stores that cannot tell why a
+    /// subscription is closed.
     ///
     /// # Errors
     /// [`Corrupt`]: the row of one of the subscriptions is missing, belongs to another instance, or was closed
@@ -218,12 +222,13 @@ pub trait StepStore: Send + Sync {
     /// [`WorkflowNotFound`]: no instance has this id.
     async fn request(&self, id: &str, control: Control) -> Result<()>;
 
-    /// Stores a request to resume the instance in a particular way. It replaces other requests, and other
-    /// requests replace it, by the same rules as for [`Control::Resume`].
+    /// Stores a request to resume the instance in a particular way. This request replaces other requests, and
+    /// is replaced by other requests, by the same rules as a [`Control::Resume`].
     ///
     /// # Errors
     /// * [`WorkflowNotFound`]: no instance has this id.
-    /// * [`Unsupported`]: the store does not support this call, which is the default.
+    /// * [`Unsupported`]: the store does not support this call. The default implementation always returns this
+    ///   error.
     async fn intervene(&self, _id: &str, _intervention: &Intervention) -> Result<()> {
         Err(WfeError::Unsupported("interventions in suspended instances"))
     }
@@ -238,23 +243,24 @@ pub trait StepStore: Send + Sync {
 
     /// Marks many events as processed, as [`finish_event`](Self::finish_event) does, in one transaction. The
     /// call checks the next `limit` unprocessed events that have positions, in the order of their timestamps,
-    /// and marks the events that no open subscription matches. It begins after the event `after`, or with the
-    /// first event if `after` is `None`. If there is no event to mark, it writes nothing.
+    /// and marks the events that no open subscription matches. The call begins after the event `after`, or with
+    /// the first event if `after` is `None`. If there is no event to mark, the call writes nothing.
     ///
-    /// A host that continues with [`next`](Swept::next), and starts over from time to time, leaves only those
-    /// events unprocessed that subscriptions still need. The cost of a call grows with `limit` and with the
-    /// number of open subscriptions to the names and keys of the checked events. The cost does not grow with
-    /// the number of events that remain unprocessed.
+    /// If a host passes [`next`](Swept::next) to its next call, and starts over from time to time, the only
+    /// events that stay unprocessed are those that subscriptions still need. The cost of a call grows with
+    /// `limit` and with the number of open subscriptions to the names and keys of the checked events. The cost
+    /// does not grow with the number of events that remain unprocessed.
     ///
     /// # Errors
-    /// [`Unsupported`]: the store does not support this call, which is the default.
+    /// [`Unsupported`]: the store does not support this call. The default implementation always returns this
+    /// error.
     async fn finish_events(&self, _after: Option<&str>, _limit: usize) -> Result<Swept> {
         Err(WfeError::Unsupported("to finish many events at once"))
     }
 
     /// Up to `limit` history rows of the pointers in one container, in order of completion, each with its
-    /// number. `container` is the id of the container's pointer, or an empty string for the main path. Only
-    /// rows with a number above `after` are returned.
+    /// completion number. `container` is the id of the container's pointer, or an empty string for the main
+    /// path. Only rows with a number above `after` are returned.
     ///
     /// An unknown instance has no history rows. A row that does not decode is returned as [`Corrupt`] at its
     /// position, and does not affect the other rows.
@@ -267,16 +273,17 @@ pub trait StepStore: Send + Sync {
     ) -> Result<Vec<(u64, Result<Finished>)>>;
 
     /// The items of a container from index `from` (the first item has index 0), in order. The result has at
-    /// most `limit` items, and at least one item if there are any. A store may return fewer items when they are
-    /// large. An unknown container has no items.
+    /// most `limit` items. If the container has items from this index on, the result has at least one item. A
+    /// store may return fewer items when they are large. An unknown container has no items.
     ///
     /// # Errors
     /// [`Corrupt`]: a stored value does not decode.
     async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>>;
 
-    /// The next runnable, unowned instances of these definitions that become due after `after`, earliest first,
-    /// at most `limit`. Each instance is returned as its due time in milliseconds since the Unix epoch and its
-    /// id. The engine fills its timer queue with these instances. Listing an instance does not claim it.
+    /// At most `limit` runnable, unowned instances of these definitions whose due time is later than `after`,
+    /// earliest first. Each instance is returned as a pair of its due time, in milliseconds since the Unix
+    /// epoch, and its id. The engine fills its timer queue with these instances. Listing an instance does not
+    /// claim it.
     async fn upcoming(
         &self,
         definitions: &[(String, u32)],
@@ -287,7 +294,7 @@ pub trait StepStore: Send + Sync {
     /// Gives a sign of life for an owner while it does long work. The default implementation does nothing, for
     /// stores whose owners have no [`lease`](Owner::lease).
     ///
-    /// A heartbeat does not write to the database, so that it succeeds while another process holds the write
+    /// A heartbeat does not write to the database, so it succeeds even while another process holds the write
     /// lock.
     ///
     /// # Errors
@@ -327,12 +334,13 @@ pub trait StepStore: Send + Sync {
     /// more failures follow; the page's `next` shows whether more failures follow.
     ///
     /// # Errors
-    /// [`Unsupported`]: the store does not support this call, which is the default.
+    /// [`Unsupported`]: the store does not support this call. The default implementation always returns this
+    /// error.
     async fn failures(&self, _id: &str, _after: Option<Cursor>, _limit: usize) -> Result<Page<ErrorRecord>> {
         Err(WfeError::Unsupported("to read the failures of an instance"))
     }
 
-    /// The last stored failure of each of these pointers of one instance, in any order. The result has nothing
+    /// The last stored failure of each of these pointers of one instance, in any order. The result has no entry
     /// for a pointer without failures, and is empty for an unknown instance.
     ///
     /// The default implementation reads all failures of the instance, with one page in memory at a time. A
@@ -344,9 +352,10 @@ pub trait StepStore: Send + Sync {
         defaults::last_failures(self, id, pointers).await
     }
 
-    /// The due time of the next stored event that has a timestamp after `after` and is not due yet, so that a
-    /// host can deliver it in time. `None` means that there is no such event, or that the store cannot tell.
-    /// The default implementation returns `None`; then the host finds such events when it polls.
+    /// The earliest due time of the stored events that are not due yet and whose timestamp is later than
+    /// `after`. A host needs this time to deliver the event when it becomes due. `None` means that there is no
+    /// such event, or that the store cannot tell. The default implementation returns `None`; then the host
+    /// finds such events when it polls.
     async fn upcoming_event(&self, _after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
         Ok(None)
     }
@@ -362,23 +371,25 @@ pub trait StepStore: Send + Sync {
     /// `false`, for a store in which an event needs no write to become deliverable.
     ///
     /// # Errors
-    /// The errors of a write. Nothing is lost in this case: the next write assigns the positions.
+    /// Any error that a write can return. No event is lost by such an error: the next write assigns the
+    /// positions.
     async fn position_due_events(&self) -> Result<bool> {
         Ok(false)
     }
 
-    /// A page of the open subscriptions to a name that accept an answer and have no answer yet, whatever their
-    /// keys, in the order in which they were stored. These subscriptions are work for external workers; the
-    /// token fields of each subscription show its current holder. The name must begin with the engine's prefix
-    /// [`OWN_NAMES`].
+    /// A page of the open subscriptions to this name, with any key, that accept an answer and have no answer
+    /// yet. The subscriptions are listed in the order in which they were stored. These subscriptions are work
+    /// for external workers; the token fields of each subscription show its current holder. The name must begin
+    /// with the engine's prefix [`OWN_NAMES`].
     ///
     /// A subscription that does not decode is logged and left out. So a page may be shorter than `limit`
     /// although more subscriptions follow; the page's `next` shows whether more subscriptions follow.
     ///
     /// # Errors
     /// * [`Invalid`]: the name does not begin with [`OWN_NAMES`].
-    /// * [`Unsupported`]: the store does not support work for external workers, which is the default. Then
-    ///   [`claim_wait`](Self::claim_wait) and [`answer_wait`](Self::answer_wait) return this error too.
+    /// * [`Unsupported`]: the store does not support work for external workers. The default implementations of
+    ///   this method, of [`claim_wait`](Self::claim_wait) and of [`answer_wait`](Self::answer_wait) always
+    ///   return this error.
     async fn open_waits(
         &self,
         _name: &str,
@@ -396,9 +407,9 @@ pub trait StepStore: Send + Sync {
     /// A subscription that does not decode is skipped. The skipped subscription may have received the token;
     /// then other workers skip it until the token expires. A worker extends and releases its claim by
     /// [`set_subscription_token`](SubscriptionRepository::set_subscription_token) and
-    /// [`clear_subscription_token`](SubscriptionRepository::clear_subscription_token). A dropped future and
-    /// [`CommitUnknown`] can leave a subscription with the token; the subscription becomes available when the
-    /// token expires.
+    /// [`clear_subscription_token`](SubscriptionRepository::clear_subscription_token). After a dropped future
+    /// or [`CommitUnknown`], a subscription may hold the token although the caller did not receive the
+    /// subscription; it becomes available again when the token expires.
     ///
     /// # Errors
     /// * [`Invalid`]: the name does not begin with [`OWN_NAMES`].
@@ -413,16 +424,16 @@ pub trait StepStore: Send + Sync {
         Err(WfeError::Unsupported("work for external workers"))
     }
 
-    /// Stores the event that answers a subscription, in one transaction and as an unprocessed event. From then
-    /// on, the subscription can neither be claimed nor be answered by another event. It stays open until its
-    /// instance consumes the stored event.
+    /// In one transaction, stores the event that answers a subscription. The event is stored as unprocessed.
+    /// From then on, the subscription can neither be claimed nor be answered by another event. The subscription
+    /// stays open until its instance consumes the stored event.
     ///
     /// The subscription must be open, without an answer, and not [`unanswerable`](StepCommit::unanswerable). If
     /// a token is given, the token must hold the subscription and must not have expired. So the late answer of
     /// a worker is refused even if no other worker has claimed the subscription.
     ///
-    /// Returns `false` and writes nothing if an event with this id was accepted as the answer before, whatever
-    /// happened to that event since.
+    /// Returns `false` and writes nothing if an event with this id was accepted earlier as the answer to this
+    /// subscription, whatever happened to that event since.
     ///
     /// # Errors
     /// * [`SubscriptionNotFound`]: the subscription is unknown, closed, answered by another event or
@@ -434,9 +445,9 @@ pub trait StepStore: Send + Sync {
         Err(WfeError::Unsupported("work for external workers"))
     }
 
-    /// Checks whether everything that this store has acknowledged is still there, as far as the store can tell
-    /// at once: its file was not removed or damaged. A host calls this method when it stops, so that it does
-    /// not report success on a lost store. The default implementation returns `Ok`.
+    /// Checks that the store still has everything that it has acknowledged: its file must not have been removed
+    /// or damaged. The check covers only what the store can tell at once. A host calls this method when it
+    /// stops, so that it does not report success on a lost store. The default implementation returns `Ok`.
     ///
     /// # Errors
     /// [`Unusable`]: the store is lost. The loss is final: every later call returns the same error.
@@ -444,13 +455,14 @@ pub trait StepStore: Send + Sync {
         Ok(())
     }
 
-    /// A stream that yields an item each time that a process, this one or another, may have stored something
-    /// that concerns a host: a start, an event, a control request, a due time, an end. The default stream
-    /// yields no items.
+    /// A stream that yields an item whenever this process or another process may have stored something that
+    /// concerns a host: a start, an event, a control request, a due time, or an end. The default stream yields
+    /// no items.
     ///
-    /// Items may be merged, and an item may come although nothing was stored. Data that was stored before this
-    /// call yields no item. If the process that stored something crashes, the item can get lost, so a host also
-    /// polls. The stream keeps no resource of the store open, and ends when the store is dropped.
+    /// One item may stand for several changes, and an item may come although nothing was stored. Data that was
+    /// stored before this call yields no item. If the process that stored something crashes, the item can get
+    /// lost, so a host also polls. The stream keeps no resource of the store open, and ends when the store is
+    /// dropped.
     fn news(&self) -> BoxStream<'static, ()> {
         stream::pending().boxed()
     }

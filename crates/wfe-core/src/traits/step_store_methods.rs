@@ -1,11 +1,11 @@
-//! The methods of [`StepStore`](super::StepStore) as one table, for stores that implement all methods in the same way:
-//! a layer over another store, or a store that observes the results of another store. Without the table, each of these
-//! stores would repeat the trait.
+//! The methods of [`StepStore`](super::StepStore) in one table, for stores that implement all methods in the same
+//! way: a layer over another store, or a store that observes the results of another store. Without the table, each of
+//! these stores would have to repeat all methods of the trait.
 
-/// Calls the macro `$with` with the table. The table has three parts:
+/// Passes the table to the macro `$with`. The table has three parts:
 ///
-/// * `owner`: the methods that concern the caller's own owner. An error of these methods may concern only a file of
-///   that owner.
+/// * `owner`: the methods that concern the caller's own owner. If one of these methods fails, the fault may lie in a
+///   file of that owner alone.
 /// * `primary`: the methods that a store implements with its own data.
 /// * `derived`: the methods that the trait implements by calling other methods, unless a store overrides them.
 ///

@@ -65,10 +65,10 @@ pub trait SubscriptionRepository: Send + Sync {
         expiry: DateTime<Utc>,
     ) -> Result<bool>;
 
-    /// Clears the token, with its worker and expiry.
+    /// Clears the token together with its worker and its expiry.
     ///
     /// # Errors
-    /// [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): no subscription of this id holds this
+    /// [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): no subscription with this id holds this
     /// token.
     async fn clear_subscription_token(&self, subscription_id: &str, token: &str) -> Result<()>;
 }

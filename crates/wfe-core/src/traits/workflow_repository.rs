@@ -6,7 +6,7 @@ use crate::{
     models::{EventSubscription, WorkflowInstance},
 };
 
-/// Instances and their execution pointers.
+/// Stores instances and their execution pointers.
 #[async_trait]
 pub trait WorkflowRepository: Send + Sync {
     /// Stores a new instance and its pointers in one transaction, and returns its id.
@@ -39,9 +39,9 @@ pub trait WorkflowRepository: Send + Sync {
     /// transaction.
     ///
     /// For each new subscription, the oldest stored event that the subscription matches becomes unprocessed
-    /// again in the same transaction; no other event does. An event matches if it has the same name and key,
-    /// and if `event_time >= subscribe_as_of`. So a subscription receives an event that was stored before the
-    /// subscription.
+    /// again in the same transaction. All other events stay as they are. An event matches if it has the same
+    /// name and key, and if `event_time >= subscribe_as_of`. So a subscription receives an event that was
+    /// stored before the subscription.
     ///
     /// # Errors
     /// The same errors as [`persist_workflow`](Self::persist_workflow).
@@ -63,7 +63,8 @@ pub trait WorkflowRepository: Send + Sync {
     /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
     async fn get_workflow_instance(&self, workflow_id: &str) -> Result<WorkflowInstance>;
 
-    /// Like [`get_workflow_instance`](Self::get_workflow_instance), but by name.
+    /// Does the same as [`get_workflow_instance`](Self::get_workflow_instance), but finds the instance by its
+    /// name.
     ///
     /// # Errors
     /// The same errors as [`get_workflow_instance`](Self::get_workflow_instance).

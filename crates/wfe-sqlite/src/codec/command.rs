@@ -6,7 +6,7 @@ use wfe_core::{Result, models::ScheduledCommand};
 use super::{Fields, names};
 use crate::request::Value;
 
-/// The columns of a command, as `sql::commands` names them.
+/// The values of the columns of a command, in the order in which `sql::commands` names the columns.
 pub(crate) fn encode(command: &ScheduledCommand) -> [Value; 3] {
     [names::command(command.command_name).into(), (&command.data).into(), command.execute_time.into()]
 }

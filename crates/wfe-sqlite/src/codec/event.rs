@@ -7,9 +7,9 @@ use wfe_core::{Result, models::Event};
 use super::{Fields, json, time};
 use crate::request::Value;
 
-/// The columns of an event, in the order of `sql::events::INSERT`. The first three columns say whether the
-/// event is due at `now`, whether it is not backdated, and whether its timestamp comes from the store's clock.
-/// Without a `date`, the event happens now.
+/// The values of the columns of an event, in the order of `sql::events::INSERT`. The first three values say
+/// whether the event is due at `now`, whether it is not backdated, and whether its timestamp comes from the
+/// store's clock. Without a `date`, the event happens now.
 pub(crate) fn encode(
     event: &Event,
     id: &str,
@@ -31,7 +31,7 @@ pub(crate) fn encode(
     ])
 }
 
-/// Checks the column `fault` of an event, which is the next column of the row.
+/// Checks an event's column `fault`. It must be the next column of the row.
 pub(crate) fn check(fields: &mut Fields<'_>) -> Result<()> {
     match fields.optional_text("fault")? {
         None => Ok(()),
@@ -51,7 +51,7 @@ pub(crate) fn id(row: &SqliteRow) -> Result<String> {
     Ok(id.to_owned())
 }
 
-/// Decodes an event from a row, after `skip` other columns.
+/// Decodes an event from a row that begins with `skip` other columns.
 pub(crate) fn decode(row: &SqliteRow, skip: usize) -> Result<Event> {
     let mut fields = Fields::new(row, "events", "");
     for _ in 0..skip {

@@ -10,7 +10,7 @@ use wfe_core::{
 use super::{Fields, time};
 use crate::request::Value;
 
-/// The columns that every failure has: those of its `ExecutionError`.
+/// The values of the columns that every failure has: the fields of its `ExecutionError`.
 pub(crate) fn encode_plain(error: &ExecutionError) -> Result<[Value; 4]> {
     Ok([
         time::nanos("an error's time", error.error_time)?.into(),
@@ -56,7 +56,7 @@ pub(crate) fn decode(row: &SqliteRow) -> Result<ErrorRecord> {
     Ok(ErrorRecord { cursor, failure })
 }
 
-/// A failure as the JSON that is stored alongside the instance that it suspended or ended.
+/// A failure as JSON. This JSON is stored alongside the instance that the failure suspended or ended.
 pub(crate) fn cause(failure: &StepFailure) -> Result<String> {
     // The failure must be read back unchanged, so a time that a column would refuse is refused here too.
     time::nanos("an error's time", failure.error.error_time)?;

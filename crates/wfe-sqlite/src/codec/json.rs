@@ -20,8 +20,8 @@ pub(crate) fn optional_text(what: &str, value: Option<&Value>) -> Result<Option<
     value.map(|value| text(what, value)).transpose()
 }
 
-/// The JSON text of a map of values. Each value may be nested as deep as a single value, because [`map`]
-/// parses each value separately.
+/// The JSON text of a map of values. Each value of the map may be nested as deeply as a value that is stored
+/// alone, because [`map`] parses each value separately.
 pub(crate) fn map_text(what: &str, values: &HashMap<String, Value>) -> Result<String> {
     if values.is_empty() {
         return Ok("{}".to_owned());
@@ -37,9 +37,9 @@ pub(crate) fn map(raw: HashMap<String, Box<RawValue>>) -> serde_json::Result<Has
     raw.into_iter().map(|(key, value)| Ok((key, serde_json::from_str(value.get())?))).collect()
 }
 
-/// Whether two values are the same in every bit. The operator `==` does not distinguish `-0.0` from `0.0`.
+/// Whether two values are equal bit for bit. The operator `==` does not distinguish `-0.0` from `0.0`.
 ///
-/// The recursion is bounded: one of the two values was stored, so that value is not nested deep.
+/// The recursion is bounded: one of the two values was stored, so that value is not nested too deeply.
 pub(crate) fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {

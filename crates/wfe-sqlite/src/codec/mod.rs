@@ -27,7 +27,7 @@ pub(crate) struct Fields<'r> {
     table: &'static str,
     id: &'r str,
     next: usize,
-    /// The number of bytes of text that were read so far.
+    /// The number of bytes of text that have been read so far.
     text_bytes: usize,
 }
 
@@ -42,7 +42,7 @@ impl<'r> Fields<'r> {
         self.next += 1;
     }
 
-    /// Reads the column that names the row in errors from here on. If the column does not decode, the error
+    /// Reads the column whose value names the row in all later errors. If the column does not decode, the error
     /// names the row by the readable part of the column.
     pub(crate) fn key(&mut self, column: &'static str) -> Result<&'r str> {
         let at = self.next;
@@ -83,7 +83,7 @@ impl<'r> Fields<'r> {
         Ok(text)
     }
 
-    /// The number of bytes of text that were read so far.
+    /// The number of bytes of text that have been read so far.
     pub(crate) fn text_bytes(&self) -> usize {
         self.text_bytes
     }
@@ -155,13 +155,13 @@ impl<'r> Fields<'r> {
         serde_json::from_str(text).map_err(|source| self.not_json(column, source))
     }
 
-    /// A column whose value must be one of a list of names, which `of` decodes.
+    /// A column whose value must be one of the allowed names. `of` decodes the name.
     pub(crate) fn name<T>(&mut self, column: &'static str, of: impl Fn(&str) -> Option<T>) -> Result<T> {
         let text = self.text(column)?;
         of(text).ok_or_else(|| self.corrupt(column, "it is not one of the allowed names", None))
     }
 
-    /// A nullable column whose value must be one of a list of names, which `of` decodes.
+    /// A nullable column whose value must be one of the allowed names. `of` decodes the name.
     pub(crate) fn optional_name<T>(
         &mut self,
         column: &'static str,
@@ -190,7 +190,7 @@ impl<'r> Fields<'r> {
     }
 }
 
-/// Converts an unsigned number for its column.
+/// Converts an unsigned number to the signed integer that its column stores.
 ///
 /// # Errors
 /// [`WfeError::Unstorable`]: the number is too large for the column.
@@ -205,8 +205,8 @@ where
     })
 }
 
-/// The first column of the first row, which must be an integer, or `None` if there is no row. (The column
-/// cannot have another type, because the tables are STRICT.)
+/// The integer in the first column of the first row, or `None` if there is no row. (The column cannot have
+/// another type, because the tables are STRICT.)
 pub(crate) fn single_int(done: Option<&crate::request::Done>) -> Option<i64> {
     done?.rows.first()?.try_get(0).ok()
 }

@@ -27,7 +27,7 @@ names!(command, as_command, CommandName: ProcessWorkflow, ProcessEvent);
 names!(control, as_control, Control: Suspend, Resume, Cancel, Terminate);
 names!(ending, as_ending, Ending: Completed, Failed, Cancelled, Terminated);
 
-/// The stored name of an isolation, which only SQL reads.
+/// The stored name of an isolation. Only SQL statements read this name.
 pub(crate) fn isolation(value: Isolation) -> &'static str {
     match value {
         Isolation::Alone => "Alone",

@@ -10,7 +10,8 @@ use crate::{error, request::Value};
 
 const TABLE: &str = "execution_pointers";
 
-/// The columns of a pointer, as `sql::pointers` names them, with its container last.
+/// The values of the columns of a pointer, in the order in which `sql::pointers` names the columns, and with
+/// the container as the last column.
 pub(crate) fn encode(pointer: &ExecutionPointer) -> Result<[Value; 21]> {
     let ExecutionPointer {
         id,
@@ -86,8 +87,9 @@ pub(crate) fn decode(row: &SqliteRow, skip: usize, instance: &str) -> Result<(i6
     Ok((number, pointer, fields.text_bytes()))
 }
 
-/// Returns the same error, unless another column shows that the row cannot be a live pointer. The name of that
-/// column is then stored at `at`, and the returned error names that column.
+/// Returns the given error, unless another column shows that the row cannot be a live pointer. In that case,
+/// the row's column with the index `at` contains the name of that other column, and the returned error names
+/// that other column.
 fn unlike_live(row: &SqliteRow, at: usize, error: WfeError) -> WfeError {
     let column = match row.try_get(at) {
         Ok("number") => "number",
@@ -138,7 +140,7 @@ fn strings(fields: &mut Fields<'_>, column: &'static str) -> Result<Vec<String>>
     if text == "[]" { Ok(Vec::new()) } else { fields.parse(column, text) }
 }
 
-/// Whether two pointers are the same in every bit.
+/// Whether two pointers are equal bit for bit.
 pub(crate) fn same(one: &ExecutionPointer, other: &ExecutionPointer) -> bool {
     // The pattern has no `..`, so that a field that is added later must be compared too.
     let ExecutionPointer {

@@ -8,7 +8,7 @@ use crate::{error, request::Value};
 
 const TABLE: &str = "event_subscriptions";
 
-/// The columns of a subscription, as `sql::subscriptions` names them.
+/// The values of the columns of a subscription, in the order in which `sql::subscriptions` names the columns.
 pub(crate) fn encode(subscription: &EventSubscription, id: &str) -> Result<[Value; 11]> {
     Ok([
         id.into(),
@@ -43,8 +43,8 @@ fn no_wait(fields: &Fields<'_>) -> WfeError {
     fields.corrupt("kind", "the row is a subscription, so it must be 'wait'", None)
 }
 
-/// Decodes an open subscription of an instance. The column after the model's columns is set if the
-/// subscription can never receive its event, and says why.
+/// Decodes an open subscription of an instance. After the model's columns comes one more column. If the
+/// subscription can never receive its event, this column names the reason; otherwise the column is NULL.
 pub(crate) fn decode_open(row: &SqliteRow) -> Result<EventSubscription> {
     let mut fields = Fields::new(row, TABLE, "");
     let wait = model(&mut fields)?;

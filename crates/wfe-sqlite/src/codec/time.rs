@@ -1,5 +1,5 @@
-//! Times as integers: nanoseconds since the Unix epoch where the model has a time, and milliseconds where the
-//! model has milliseconds.
+//! Times as integers since the Unix epoch. A time in the model is stored in nanoseconds. A number of
+//! milliseconds in the model is stored as it is.
 
 use chrono::{DateTime, Timelike, Utc};
 use wfe_core::Result;
@@ -10,8 +10,8 @@ pub(crate) fn optional_nanos(what: &str, time: Option<DateTime<Utc>>) -> Result<
     time.map(|time| nanos(what, time)).transpose()
 }
 
-/// The saturated bound of a query `stored <= bound`. `None` means that the bound is below every time that can
-/// be stored.
+/// The bound of a query `stored <= bound`. A time that is too late to be stored becomes the largest bound.
+/// `None` means that the time is earlier than every time that can be stored.
 pub(crate) fn bound(time: DateTime<Utc>) -> Option<i64> {
     match before_leap(time).timestamp_nanos_opt() {
         Some(nanos) => Some(nanos),
@@ -25,8 +25,8 @@ pub(crate) fn millis_bound(time: DateTime<Utc>) -> i64 {
     if time == DateTime::<Utc>::MAX_UTC { i64::MAX } else { before_leap(time).timestamp_millis() }
 }
 
-/// A leap second counts as the last nanosecond before it. No stored time can be within a leap second, and the
-/// second after the leap second is not due yet.
+/// Replaces a time within a leap second by the last nanosecond before the leap second. No stored time can be
+/// within a leap second, and the second after the leap second is not due yet.
 fn before_leap(time: DateTime<Utc>) -> DateTime<Utc> {
     if time.nanosecond() < 1_000_000_000 { time } else { time.with_nanosecond(999_999_999).unwrap_or(time) }
 }

@@ -8,7 +8,7 @@ use crate::request::Value;
 
 const TABLE: &str = "workflows";
 
-/// The columns of an instance, as `sql::workflows` names them.
+/// The values of the columns of an instance, in the order in which `sql::workflows` names the columns.
 pub(crate) fn encode(instance: &WorkflowInstance) -> Result<[Value; 12]> {
     Ok([
         (&instance.id).into(),

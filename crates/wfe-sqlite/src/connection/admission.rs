@@ -1,4 +1,4 @@
-//! Bounds how much of the program's work waits for the database at once.
+//! Limits how much of the program's work waits for the database at the same time.
 //!
 //! A program can send requests (starts, events, control requests, queries) faster than a disk serves them, and
 //! each request that waits in a queue takes memory. So a request of the program enters a queue only with a
@@ -6,14 +6,14 @@
 //! queue for at most [`busy_timeout`](crate::SqliteOptions::busy_timeout). Then the request is refused as
 //! `Busy`, and nothing is written.
 //!
-//! Requests of workers about their claims (heartbeats, answers, releases) have their own permits, in the same
-//! number. The program's other requests cannot take these permits. Otherwise a program that floods its store
-//! would make its workers lose their claims.
+//! Requests of workers about their claims (heartbeats, answers, releases) have their own permits, as many as
+//! the program's other requests have. The other requests cannot take the workers' permits. Otherwise a program
+//! that floods its store would make its workers lose their claims.
 //!
-//! Requests of the engine (commits, claims, loads, the sweep of events) need no permit. There is at most one
-//! such call at a time for each instance in memory, and a few for the host, so they are bounded without
-//! permits. If the engine's requests waited for the program's requests, a queue of program requests that wait
-//! for the engine could never empty.
+//! Requests of the engine (commits, claims, loads, the sweep of events) need no permit. For each instance in
+//! memory there is at most one such request at a time, and for the host there are a few. So the number of these
+//! requests is bounded without permits. If the engine's requests had to wait for the program's requests, both
+//! could wait for each other for ever, because requests of the program may wait for the engine.
 
 use std::{sync::Arc, time::Instant};
 
@@ -25,28 +25,29 @@ use tokio::{
 };
 use wfe_core::{Result, WfeError};
 
-/// The number of permits of a queue, which is the number of small requests that fit. These requests fill four
-/// of the writer's transactions, so that the writer never waits for the next requests. They are less than a
-/// tenth of a second of the writer's work.
+/// The number of permits of a queue. This many small requests can be in the queue at the same time. These
+/// requests fill four of the writer's transactions, so the writer never has to wait for the next requests. The
+/// writer needs less than a tenth of a second for all of them.
 const PERMITS: u32 = 1024;
 /// A request takes one permit, and one more permit for each full block of this many bytes of its arguments. So
-/// the arguments of the program's requests in a queue have at most 64 MiB together. A larger request enters
+/// all arguments of the program's requests in a queue take at most 64 MiB together. A larger request enters
 /// only when no other request holds a permit.
 const BYTES: usize = 64 << 10;
 
 /// The caller of a request to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// The program. It may have to wait.
+    /// The program. A request of the program may have to wait for a permit.
     Program,
-    /// A worker of the program, with a request about its claims. It may have to wait, but only for requests of
-    /// other workers.
+    /// A worker of the program, with a request about its claims. Such a request may have to wait for a permit,
+    /// but only until requests of other workers are done.
     Worker,
-    /// The engine. It never has to wait.
+    /// The engine. A request of the engine never has to wait for a permit.
     Engine,
 }
 
-/// Admits a request to a queue. A permit is released when it is dropped. `None` is for a request of the engine.
+/// Admits a request to a queue. A permit is released when it is dropped. A request of the engine has `None`
+/// instead of a permit.
 pub(crate) type Permit = Option<OwnedSemaphorePermit>;
 
 /// The admission control of one queue.
@@ -57,7 +58,7 @@ pub(crate) struct Admission {
     timer: Handle,
     /// How long a call may wait, counted from the beginning of the call.
     longest: Duration,
-    /// The name of the database in errors.
+    /// The name by which errors refer to the database.
     location: String,
 }
 
@@ -67,7 +68,7 @@ impl Admission {
         Self { permits: permits(), workers: permits(), timer, longest, location }
     }
 
-    /// Limits the waits with the timer of this runtime instead, because the thread of this runtime never
+    /// From now on, limits the waits with the timer of this runtime, because the thread of this runtime never
     /// blocks.
     pub(crate) fn time_on(&mut self, timer: Handle) {
         self.timer = timer;
@@ -104,7 +105,8 @@ impl Admission {
         }
     }
 
-    /// Admits no more requests. Requests that wait fail with the error that the store is closed.
+    /// Admits no more requests. Requests that are waiting for a permit fail with the error that the store is
+    /// closed.
     pub(crate) fn close(&self) {
         self.permits.close();
         self.workers.close();
@@ -125,7 +127,8 @@ impl Admission {
     }
 }
 
-/// Aborts its task when it is dropped, so that a dropped wait leaves no task behind.
+/// Aborts its task when this value is dropped, so that no task is left behind when the future of a wait is
+/// dropped.
 struct Timer(JoinHandle<()>);
 
 impl Drop for Timer {

@@ -30,13 +30,14 @@ const NAP: Duration = Duration::from_micros(3);
 
 /// Sends one query text with the arguments of all its statements.
 ///
-/// SQLite's thread sends each statement's result separately, and waking a thread that waits for it costs as
-/// much as the statement. So a caller that has its own thread passes the number of `expected` results, and the
-/// thread sleeps while many results are still outstanding. A caller whose thread has other work passes 0.
+/// SQLite's thread sends each statement's result separately, and waking a thread that waits for a result costs
+/// as much as executing the statement. So a caller that has its own thread passes the number of `expected`
+/// results, and the thread sleeps while many results are still outstanding. A caller whose thread has other
+/// work passes 0.
 ///
-/// The text has `count` statements. If SQLite's thread panics, sqlx ends the results early. Then the returned
-/// error is one for which [`is_crash`](crate::error::is_crash) is true, and the connection must not be used
-/// again, not even to close it: a query text that is sent while the thread unwinds never gets a result.
+/// The query text has `count` statements. If SQLite's thread panics, sqlx ends the results early. Then the
+/// returned error is one for which [`is_crash`](crate::error::is_crash) is true, and the connection must not be
+/// used again, not even to close it: a query text that is sent while the thread unwinds never gets a result.
 ///
 /// The future must not be dropped before it completes: a transaction that the query text opened would stay
 /// open.

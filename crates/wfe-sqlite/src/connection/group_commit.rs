@@ -1,10 +1,10 @@
 //! Runs the requests of one batch as one transaction.
 //!
 //! Requests of the same shape (the same statements) are joined into query texts of 32, 16, … 1 requests, so
-//! that texts repeat and stay prepared. Each text has one savepoint. If one of its requests fails, the text is
-//! rolled back and sent again with a savepoint for each request, so that the failure affects no other request.
-//! Failures are rare, and a savepoint for each request from the start would cost two statements and a copy of
-//! each page that the request changes.
+//! that query texts repeat and stay prepared. Each query text has one savepoint. If a request fails, its query
+//! text is rolled back and sent again with a savepoint for each request, so that the failure affects no other
+//! request. Failures are rare, and a savepoint for each request from the start would cost two statements and a
+//! copy of each page that the request changes.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -23,8 +23,8 @@ use crate::{
 
 /// The maximum number of requests in one query text.
 const COPIES: usize = 32;
-/// The maximum number of statements in one query text. A text is prepared once, statement by statement, and the
-/// preparation of a longer text would take too long.
+/// The maximum number of statements in one query text. A query text is prepared once, statement by statement,
+/// and the preparation of a longer query text would take too long.
 const STATEMENTS: usize = 256;
 /// A request with more statements is sent as runs of equal statements, because a query text of the whole
 /// request would hardly ever repeat.
@@ -289,15 +289,15 @@ impl Work<'_> {
     }
 }
 
-/// A COMMIT that failed because of a full disk, or because of the lock, certainly wrote nothing: only its last
-/// WAL frame makes a transaction valid.
+/// A COMMIT that failed because of a full disk, or because of the lock, certainly wrote nothing: a transaction
+/// is valid only if its last WAL frame was written.
 fn failed_commit(error: sqlx::Error) -> Stop {
     let is_certain = error::is_full(&error) || error::is_busy(&error);
     let error = Arc::new(error);
     if is_certain { Stop::Ended(error) } else { Stop::Unknown(error) }
 }
 
-/// Requests of one shape that are sent together, by their indexes in the batch.
+/// Requests of one shape that are sent together. Each request is given by its index in the batch.
 struct Chunk {
     requests: Vec<usize>,
     savepoints: Savepoints,
@@ -309,8 +309,9 @@ impl Chunk {
     }
 }
 
-/// Groups requests by shape, and cuts the groups into sizes that repeat. Requests with the same key keep their
-/// order: the second request with a key comes in a later wave.
+/// Groups requests by shape, and cuts each group into chunks whose sizes are powers of two, so that the query
+/// texts repeat. Requests with the same key keep their order: the second request with a key comes in a later
+/// wave.
 fn chunks(scripts: &[&Script]) -> VecDeque<Chunk> {
     use std::collections::HashMap;
     let mut waves: Vec<Vec<Vec<usize>>> = Vec::new();

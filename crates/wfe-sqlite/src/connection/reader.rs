@@ -40,8 +40,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Starts the readers' thread, which keeps `hold` until these connections are closed. The connections are
-    /// not a pool: they are never recycled and have no timeout.
+    /// Starts the readers' thread. The thread keeps `hold` until these connections are closed. The connections
+    /// are not a pool: they are never recycled and have no timeout.
     pub(crate) fn start(
         connections: Vec<SqliteConnection>,
         options: SqliteConnectOptions,
@@ -57,7 +57,7 @@ impl Reader {
         Ok(Self { jobs, ended, admission })
     }
 
-    /// The thread's runtime, which never blocks.
+    /// The runtime of the readers' thread. This thread never blocks.
     pub(crate) fn runtime(&self) -> &Handle {
         self.ended.runtime()
     }

@@ -10,19 +10,20 @@ const KEPT: usize = 1024;
 pub(crate) const SAVEPOINT: &str = "SAVEPOINT r";
 pub(crate) const RELEASE: &str = "RELEASE r";
 
-/// The scope that an error in a query text rolls back.
+/// What is rolled back after an error in a query text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Savepoints {
-    /// An error rolls back the transaction.
+    /// An error rolls back the whole transaction.
     #[default]
     None,
     /// An error rolls back the whole query text.
     Whole,
-    /// An error rolls back the copy of the statements in which it occurs.
+    /// An error rolls back only the request in which the error occurs, because each copy of the statements has
+    /// its own savepoint.
     Each,
 }
 
-/// The statements before and after the statements of the requests.
+/// The statements that a query text contains in addition to the statements of its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Frame {
     /// The query text begins with this statement.
@@ -33,12 +34,13 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The number of statements before the first copy.
+    /// The number of statements before the statements of the first request.
     pub(crate) fn before(self) -> usize {
         usize::from(self.opens.is_some()) + usize::from(self.savepoints == Savepoints::Whole)
     }
 
-    /// The number of statements in a copy of `length` statements.
+    /// The number of statements for one request of `length` statements, including the statements of its
+    /// savepoint.
     pub(crate) fn copy(self, length: usize) -> usize {
         length + if self.savepoints == Savepoints::Each { 2 } else { 0 }
     }
@@ -50,7 +52,7 @@ impl Frame {
     }
 }
 
-/// The query texts that were joined so far.
+/// The query texts that have been joined so far.
 #[derive(Default)]
 pub(crate) struct Texts {
     joined: HashMap<(Vec<Statement>, usize, Frame), Arc<str>>,

@@ -48,7 +48,7 @@ pub(crate) async fn pause(time: Duration) {
     }
 }
 
-/// Starts a thread with a runtime for `body`.
+/// Starts a thread that runs `body` on a runtime of its own.
 pub(crate) fn start<F>(name: &str, body: F) -> Result<Ended>
 where
     F: AsyncFnOnce() + Send + 'static,

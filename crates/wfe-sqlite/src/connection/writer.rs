@@ -1,9 +1,9 @@
 //! The writer takes all requests that arrived during the last commit, runs them in one transaction, and returns
 //! their results once the transaction is durable.
 //!
-//! The writer has its own thread and runtime. A step of the program that never yields cannot delay a commit,
-//! and the provider outlives the runtime that opened it. A request that was sent runs to its end even if its
-//! caller stops waiting.
+//! The writer has its own thread and runtime. So a step of the program that never yields cannot delay a commit,
+//! and the provider can outlive the runtime on which the provider was opened. A request that was sent runs to
+//! its end even if its caller stops waiting.
 //!
 //! The writers of several processes take turns. While another process holds the database, the writer tries
 //! again, each time with all requests that have arrived meanwhile. A request whose time limit is over fails.
@@ -60,13 +60,14 @@ pub(crate) struct Writer {
     pub(crate) admission: Admission,
 }
 
-/// What the writer needs to continue after an I/O error. `options` contains the options of its connection and
-/// the files beside the database. It is `None` for a database in memory, which is lost with its connection. A
-/// commit of unknown outcome makes the instances in `cache` invalid.
+/// What the writer needs to continue after an I/O error. `options` contains the options of the writer's
+/// connection and the files beside the database; `options` is `None` for a database in memory, because such a
+/// database is lost with its connection. After a commit of unknown outcome, the instances in `cache` are no
+/// longer valid.
 pub(crate) struct Recovery {
     pub(crate) options: Option<(SqliteConnectOptions, Sidecars)>,
     pub(crate) cache: Arc<Cache>,
-    /// The name of the database in errors.
+    /// The name by which errors refer to the database.
     pub(crate) location: String,
     /// How long a request waits for other processes that hold the database.
     pub(crate) busy: Duration,
@@ -74,7 +75,7 @@ pub(crate) struct Recovery {
 
 impl Recovery {
     /// Adds the name of the database to an error. If the thread of a database in memory has ended, the database
-    /// is lost, and the error says so. For a file, another connection is opened.
+    /// is lost, and the error says so. If the database is a file, another connection is opened instead.
     fn named(&self, error: WfeError) -> WfeError {
         match error::cause(&error) {
             Some(cause) if self.options.is_none() && error::is_crash(cause) => WfeError::Unusable {
@@ -198,7 +199,7 @@ struct Thread {
     /// `None` means that the connection's thread has ended, and that another connection could not be opened
     /// yet.
     connection: Option<SqliteConnection>,
-    /// Kept until the connection is closed. `None` for a database in memory.
+    /// This value is kept until the connection is closed. `None` for a database in memory.
     hold: Option<Hold>,
     recovery: Recovery,
     texts: Texts,
@@ -258,7 +259,8 @@ impl Thread {
         drop((self.waiting, queue));
     }
 
-    /// Acquires the fair lock, and runs the first requests together with all that have arrived meanwhile.
+    /// Acquires the fair lock, and runs the first requests together with all requests that have arrived
+    /// meanwhile.
     async fn take_turn(&mut self, queue: &mut mpsc::UnboundedReceiver<Job>) {
         if let Some(hold) = &self.hold
             && let Err(loss) = hold.watch().check_at_times()

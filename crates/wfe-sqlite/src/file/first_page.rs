@@ -1,10 +1,10 @@
-//! Reads the first page of a database before SQLite touches the file. The page identifies the program that the database
-//! belongs to, and the version.
+//! Reads the first page of a database before SQLite touches the file. This page identifies the program that the
+//! database belongs to, and the version of the schema.
 //!
-//! After a power cut during a transaction with a rollback journal, any part of the written pages may be on the disk:
-//! the first page may be missing while other pages are present. The journal beside the file contains the earlier page,
-//! and SQLite rolls the transaction back from it. If the file itself does not identify the database, the first page
-//! after the rollback decides.
+//! After a power cut during a transaction with a rollback journal, it is uncertain which of the written pages have
+//! reached the disk: the first page may be missing while other pages are present. The journal beside the file contains
+//! the earlier page, and SQLite rolls the transaction back from it. If the file has no first page that identifies a
+//! database, the check uses the first page that the rollback will restore.
 
 use std::{
     fs::File,
@@ -20,23 +20,24 @@ use crate::{
     schema,
 };
 
-/// The number of bytes of the page that are read. The first 100 bytes identify the program that the database belongs
-/// to. The next 8 bytes show whether the schema table is empty.
+/// How many bytes of the first page are read. The first 100 bytes identify the program that the database belongs to.
+/// The next 8 bytes show whether the schema table is empty.
 const LENGTH: usize = 108;
 /// The first bytes of a journal (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
 const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 
-/// The first page after SQLite has rolled an interrupted transaction back.
+/// The first page as it will be after SQLite has rolled back an interrupted transaction.
 #[derive(Debug, PartialEq, Eq)]
 enum Restored {
     /// The file was empty before the transaction.
     Empty,
-    /// The beginning of the page before the transaction.
+    /// The beginning of the first page, as it was before the transaction.
     Page(Vec<u8>),
 }
 
-/// Refuses a file that is not a database, belongs to another program, or has a newer version. This check runs before
-/// SQLite opens the file, because SQLite would create files beside it, or write into it when it closes it.
+/// Refuses a file that is not a database, that belongs to another program, or that a newer version of WFE has written.
+/// This check runs before SQLite opens the file: SQLite could create files beside the database, or write into the
+/// database when it closes it.
 pub(crate) fn check(path: &Path, file: &mut File, sidecars: &Sidecars) -> Result<()> {
     let mut page = Vec::with_capacity(LENGTH);
     let not_read = |error| not_read(path, error);
@@ -54,7 +55,8 @@ pub(crate) fn check(path: &Path, file: &mut File, sidecars: &Sidecars) -> Result
     }
 }
 
-/// Whether the file is a store, or an empty database that may become a store. `false` means that it is not a database.
+/// Whether the file is a store, or an empty database that may become a store. `false` means that the file is not a
+/// database.
 fn identified(path: &Path, page: &[u8]) -> Result<bool> {
     if page.is_empty() {
         return Ok(true);
@@ -78,8 +80,8 @@ pub(crate) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// The first page as the journal beside the database restores it. `None` if there is no journal, SQLite would not use
-/// the journal, or the journal does not contain the first page.
+/// The first page, as SQLite will restore it from the journal beside the database. `None` if there is no journal,
+/// SQLite would not use the journal, or the journal does not contain the first page.
 fn restored(sidecars: &Sidecars) -> io::Result<Option<Restored>> {
     let mut journal = match sidecars.open(&sidecars.path(JOURNAL)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -129,7 +131,8 @@ fn restored(sidecars: &Sidecars) -> io::Result<Option<Restored>> {
     Ok(None)
 }
 
-/// The nonce plus every 200th byte, counted from the end of the page.
+/// The checksum that SQLite stores in the journal for each page: the nonce plus every 200th byte, counted from the end
+/// of the page.
 fn checksum(page: &[u8], nonce: u32) -> u32 {
     let bytes = (1..).map_while(|step| page.len().checked_sub(step * 200)).filter(|at| *at > 0);
     bytes.fold(nonce, |sum, at| sum.wrapping_add(u32::from(page[at])))

@@ -1,19 +1,22 @@
-//! Guards the files of an open database: prevents the removal of its log, and detects when a file was removed
-//! nevertheless.
+//! Guards the files of an open database. The guard prevents the removal of the log, and detects removals that it could
+//! not prevent.
 //!
-//! * *Prevention*, on Linux: the guard holds locks of the open file description, in addition to SQLite's own locks (see
-//!   [`locks`](super::locks)). They prevent every SQLite connection, including those of this process, from acting as
-//!   the last connection. They are released before the last connection closes.
-//! * *Detection*: the guard compares device and inode of the database, its log and its `-shm`, and checks that database
-//!   and log are complete (see [`wal_index`](super::wal_index)). It checks before each batch, after the batch's COMMIT,
-//!   and from time to time for readers and idle hosts. On systems without locks of the open file description, the guard
-//!   first takes SQLite's own locks again.
-//! * *After a loss*: every call returns the loss as an error. No connection is opened while others are open: the new
-//!   connection would share their old `-shm`, but have another log. The connection that closes last writes nothing,
-//!   unless no other process can have opened the database since the loss.
+//! * *Prevention*, on Linux: the guard holds open file description (OFD) locks, in addition to SQLite's own locks (see
+//!   [`locks`](super::locks)). Because of the OFD locks, no SQLite connection, not even one of this process, can take
+//!   itself for the last connection and remove the log. The guard releases the OFD locks before this process closes its
+//!   last connection.
+//! * *Detection*: the guard checks that the paths of the database, its log and its `-shm` still lead to the files that
+//!   were opened (same device and inode), and that the database and the log are complete (see
+//!   [`wal_index`](super::wal_index)). It makes this check before each batch, after the batch's COMMIT, and from time
+//!   to time for readers and idle hosts. On systems that have no OFD locks, each check first takes SQLite's own locks
+//!   again.
+//! * *After a loss*: every call returns the loss as an error. While old connections are open, no new connection is
+//!   opened: it would share the `-shm` of the old connections, but write to another log. When the last connection
+//!   closes, it may write to the database only if it is certain that no other process has opened the database since the
+//!   loss.
 //!
 //! If a file is removed after a check, the next check detects it. A file that is overwritten in place keeps its inode
-//! and its length. This loss is detected when SQLite reports that the file is damaged.
+//! and its length, so the guard detects such a loss only when SQLite reports that the file is damaged.
 #![cfg_attr(not(unix), allow(dead_code, reason = "there, a file that is open can only be damaged"))]
 
 use std::{
@@ -33,16 +36,16 @@ use super::loss::Loss;
 use super::open_files::{self, OpenFiles};
 use crate::error;
 
-/// The minimum time between two checks by readers and idle hosts. They find a loss within a second, even if one check
-/// is late.
+/// The minimum time between two checks by readers and idle hosts. With this interval, they find a loss within a second,
+/// even if one check is late.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// The guard of one database file that this process has open. All providers of the file share it.
+/// The guard of one database file that this process has open. All providers that have the file open share this guard.
 pub(crate) struct Guard {
-    /// The guard's descriptor of the database. It is closed only after SQLite's last descriptor of the file, because
-    /// closing it earlier would release SQLite's locks. `None` once it is closed.
+    /// The guard's descriptor of the database. It is closed only after SQLite has closed its last descriptor of the
+    /// file, because an earlier close would release SQLite's locks. `None` once the guard's descriptor is closed.
     database: Option<File>,
-    /// The path with symbolic links resolved. The log and the `-shm` are beside this file.
+    /// The path of the database, with symbolic links resolved. The log and the `-shm` are beside the file at this path.
     real: PathBuf,
     state: Mutex<State>,
     /// When the files were last checked, in milliseconds since [`STARTED`].
@@ -56,11 +59,11 @@ struct State {
     /// The number of groups of connections that are active: opened, and not yet released.
     working: usize,
     lost: Option<Loss>,
-    /// Whether connections were left open for ever. This process must then open no other connections to the file.
+    /// Whether connections were left open for ever. If so, this process must open no further connection to the file.
     abandoned: bool,
     #[cfg(unix)]
     files: Option<OpenFiles>,
-    /// This process's own descriptor of the `-shm`, for its lock.
+    /// WFE's own descriptor of the `-shm`, through which the guard locks that file.
     #[cfg(unix)]
     shm: Option<File>,
 }
@@ -68,7 +71,8 @@ struct State {
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Guard {
-    /// Creates the guard of an open database file. SQLite must not have opened the file yet, except through this guard.
+    /// Creates the guard of an open database file. The guard must be created before SQLite opens the file in this
+    /// process.
     pub(crate) fn new(database: File, real: PathBuf) -> Self {
         Self { database: Some(database), real, state: Mutex::default(), checked: AtomicU64::new(0) }
     }
@@ -105,8 +109,8 @@ impl Drop for Guard {
 pub(crate) struct Watch {
     guard: Arc<Guard>,
     given: Arc<Path>,
-    /// The loss that was found first. It stays set when all connections are closed. The guard itself clears its loss
-    /// then, for the next provider that opens the file.
+    /// The first loss that this provider found. It stays set even when all connections are closed. The loss in the
+    /// guard's state, in contrast, is cleared at that moment, so that another provider can open the file.
     found: Arc<OnceLock<Loss>>,
 }
 
@@ -123,7 +127,7 @@ impl Watch {
     /// Announces that connections will be opened.
     ///
     /// # Errors
-    /// Fails if the file was lost, and this process has not closed all connections to the lost file yet.
+    /// Fails if the file was lost and this process still has connections to the lost file.
     pub(crate) fn enter(&self) -> Result<Hold, Loss> {
         let mut state = self.guard.state();
         self.check_files(&mut state)?;
@@ -149,8 +153,8 @@ impl Watch {
         self.check_files(&mut state)
     }
 
-    /// Checks after an SQLite error whether the file is lost: SQLite may report damage, or may have failed because the
-    /// file is gone.
+    /// Checks whether the file is lost, after SQLite has returned an error. The error may report damage, or SQLite may
+    /// have failed because the file is gone.
     pub(crate) fn judge(&self, error: &Arc<sqlx::Error>) -> Result<(), Loss> {
         let mut state = self.guard.state();
         if state.lost.is_none() && error::is_damage(error) {
@@ -159,8 +163,8 @@ impl Watch {
         self.check_files(&mut state)
     }
 
-    /// Like [`judge`](Self::judge), but for an error that was made from an SQLite error. Returns the loss if there is
-    /// one, otherwise the error itself.
+    /// Like [`judge`](Self::judge), but takes a [`WfeError`] that was made from an SQLite error. Returns the loss if
+    /// there is one, otherwise `error`.
     pub(crate) fn judged(&self, error: WfeError) -> WfeError {
         match error::cause(&error).map_or(Ok(()), |cause| self.judge(cause)) {
             Ok(()) => error,
@@ -185,7 +189,7 @@ impl Watch {
     }
 }
 
-/// Represents a group of open connections. It is dropped when they are closed.
+/// Represents a group of open connections. The hold is dropped when these connections are closed.
 pub(crate) struct Hold {
     watch: Watch,
     is_working: bool,
@@ -199,7 +203,8 @@ impl Hold {
     /// Starts the checks. The connections must be open, and one of them must have read in WAL mode.
     ///
     /// # Errors
-    /// Fails if a file was removed meanwhile. The caller must then close the connections.
+    /// Fails if a file of the database was lost while the connections were being opened. The caller must then close the
+    /// connections.
     pub(crate) fn activate(&mut self) -> Result<(), Loss> {
         let guard = &self.watch.guard;
         let mut state = guard.state();
@@ -222,8 +227,9 @@ impl Hold {
         Self { watch: self.watch.clone(), is_working: self.is_working }
     }
 
-    /// Ends the checks before the connections are closed. `false` means that the caller must leave the connections open
-    /// for ever. Otherwise SQLite could write an old log over data that other processes have stored.
+    /// Ends the checks. Called before the connections are closed. `false` means that the caller must leave the
+    /// connections open for ever: if they were closed, SQLite could write an old log over data that other processes
+    /// have stored.
     #[must_use]
     pub(crate) fn release(&mut self) -> bool {
         if !std::mem::take(&mut self.is_working) {

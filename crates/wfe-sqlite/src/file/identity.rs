@@ -1,4 +1,4 @@
-//! The identity of a file, the number of its hard links, and the creation of a file.
+//! Reads the identity of a file and the number of its hard links, and creates files.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -13,7 +13,8 @@ pub(crate) fn inode(file: &Metadata) -> Option<(u64, u64)> {
     Some(super::stat::inode(file))
 }
 
-/// Returns `None`. Outside Unix, locks belong to a handle, and closing another handle does not affect them.
+/// Returns `None`. Outside Unix, a lock belongs to one handle of a file, and closing another handle of the file does
+/// not release the lock.
 #[cfg(not(unix))]
 pub(crate) fn inode(_: &Metadata) -> Option<(u64, u64)> {
     None
@@ -31,8 +32,8 @@ pub(crate) fn links(_: &Metadata) -> u64 {
     1
 }
 
-/// Creates a file that only its owner can read. SQLite creates the files beside the database with the same
-/// mode.
+/// Creates a file. On Unix, only the user who owns the file can read or write it. SQLite gives the files that it
+/// creates beside the database the same mode as the database.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);

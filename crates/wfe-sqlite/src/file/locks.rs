@@ -1,10 +1,11 @@
-//! Locks on bytes of a file, as SQLite uses them.
+//! Locks ranges of bytes in a file, as SQLite does.
 //!
 //! In WAL mode, each SQLite connection has a read lock on the SHARED bytes of the database, and a read lock on the DMS
 //! byte of its `-shm`. A closing connection that gets a write lock on the SHARED bytes acts as the last connection: it
-//! removes the log. SQLite's locks are POSIX locks. They belong to the process, and `close` of *any* descriptor of the
-//! file releases all of them. Locks of an *open file description* (Linux) belong to one descriptor, and only its own
-//! `close` releases them. To other processes, the locks of an open file description look like one more reader.
+//! removes the log. SQLite's locks are POSIX locks. A POSIX lock belongs to a process. If the process closes *any* of
+//! its descriptors of a file, all its POSIX locks on this file are released. An *open file description lock* (OFD lock,
+//! Linux) belongs to one open file description, and closing other descriptors of the file does not release it. To other
+//! processes, an OFD lock looks like one more reader.
 
 use std::{fs::File, io};
 
@@ -27,8 +28,8 @@ pub(super) const DMS: Bytes = (128, 1);
 pub(super) enum Kind {
     /// The lock belongs to the open file description.
     Description,
-    /// The lock belongs to the process. It is taken again before each check, since a `close` in the program may have
-    /// released it.
+    /// The lock belongs to the process. It is taken again before each check, because the program may have released it
+    /// by closing another descriptor of the file.
     Posix,
 }
 
@@ -40,7 +41,7 @@ pub(super) enum Lock {
 }
 
 impl Kind {
-    /// The better kind of lock that this system may support.
+    /// OFD locks if this system may support them, otherwise POSIX locks.
     pub(super) fn best() -> Self {
         #[cfg(test)]
         if POSIX_ONLY.load(std::sync::atomic::Ordering::Relaxed) {
@@ -90,7 +91,7 @@ pub(super) fn is_taken(error: &io::Error) -> bool {
     matches!(errno(error), Errno::EAGAIN | Errno::EACCES)
 }
 
-/// Whether the error means that the kernel or the file system does not support locks of open file descriptions.
+/// Whether the error means that the kernel or the file system does not support open file description (OFD) locks.
 pub(super) fn is_unknown(error: &io::Error) -> bool {
     matches!(errno(error), Errno::EINVAL | Errno::ENOLCK | Errno::ENOSYS | Errno::EOPNOTSUPP)
 }
@@ -99,6 +100,7 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
-/// Set in a process that a test starts. The process then acts as on a system without locks of open file descriptions.
+/// Set in a process that a test starts. The process then behaves as it would on a system that has no open file
+/// description (OFD) locks.
 #[cfg(test)]
 pub(super) static POSIX_ONLY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);

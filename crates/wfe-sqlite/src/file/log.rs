@@ -2,16 +2,16 @@
 //!
 //! SQLite applies any valid log to the database beside it. It does not check that the log was written for this state of
 //! the file. If an older copy replaces the database while the log of the newer database stays beside it, SQLite reads a
-//! mixture of both. The mixture is often "malformed", immediately or later, and sometimes silently wrong. Two signs
-//! show the mixture. Neither sign occurs if the log belongs to the database:
+//! mixture of both. SQLite often reports the mixture as "malformed", at once or later. Sometimes it reports nothing,
+//! and the data is wrong. Two signs show the mixture. Neither sign occurs if the log belongs to the database:
 //!
-//! * The change counter in the first page is not in the expected range. A transaction that writes this page raises the
-//!   counter. The counter in the database is that of the last transaction that a checkpoint copied into it: the last
-//!   transaction before the log began, or a transaction of the log.
+//! * The change counter in the first page is not in the expected range. A transaction that writes the first page raises
+//!   the counter. The counter in the database file comes from the last transaction that a checkpoint has copied into
+//!   the file. This is either the last transaction before the log began, or a transaction of the log.
 //! * A page is missing. Each page of the database is in the log, or was copied into the file before the log began.
 //!
-//! An older copy with the same length and the same counter cannot be recognised. If all commits since the copy are
-//! still in the log, nothing is mixed, and the database is not refused.
+//! An older copy with the same length and the same counter cannot be recognised. If the log still contains all commits
+//! that were made since the copy, the copy and the log fit together, and the database is accepted.
 
 use std::{
     collections::BTreeSet,
@@ -31,38 +31,39 @@ use crate::{
     },
 };
 
-/// The first bytes of a log; the last bit gives the byte order of its checksums
+/// The first four bytes of a log. Their last bit gives the byte order of the log's checksums
 /// (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
 pub(crate) const HEADER: usize = 32;
 /// The length of the header of each frame.
 pub(crate) const FRAME: usize = 24;
-/// The offset of the write mode in the first page. The mode says whether the database uses a log.
+/// The offset of the write mode in the first page. The mode says whether the database uses a write-ahead log.
 const MODE: usize = 18;
 /// The offset of the change counter in the first page.
 const COUNTER: usize = 24;
-/// The offset of the bytes that SQLite uses for its locks. The page that contains this offset is never stored.
+/// The offset of the bytes that SQLite uses for its locks. SQLite never writes the page that contains this offset.
 const LOCKS: u64 = 0x4000_0000;
 
-/// The facts that a log contains about its database, as of the last commit in the log.
+/// What a log says about its database, as of the last commit in the log.
 #[derive(Debug, PartialEq, Eq)]
 struct Log {
     /// Random numbers that change whenever the log starts again from its beginning.
     salts: Vec<u8>,
-    /// The checksum up to the last commit.
+    /// The checksum of the log up to its last commit.
     sum: (u32, u32),
     /// The size of a page in bytes.
     page: u32,
-    /// The numbers of the pages in the log.
+    /// The numbers of the database pages that the log contains.
     held: BTreeSet<u32>,
     /// The number of pages of the database.
     pages: u32,
-    /// The change counters of the first and the last copy of the first page in the log.
+    /// The log may contain several copies of the database's first page. These are the change counters in the earliest
+    /// and in the latest of these copies.
     counters: Option<(u32, u32)>,
 }
 
-/// Refuses a database if the log beside it does not belong to it. The check changes neither file.
+/// Refuses a database if the log beside it does not belong to the database. The check changes neither file.
 pub(crate) fn check(path: &Path, database: &mut File, sidecars: &Sidecars) -> Result<()> {
     match unfit(database, sidecars) {
         Ok(None) => Ok(()),
@@ -83,13 +84,13 @@ pub(crate) fn check(path: &Path, database: &mut File, sidecars: &Sidecars) -> Re
     }
 }
 
-/// The error of a database that SQLite has found damaged when it read it with the log.
+/// The error for a database that SQLite found to be damaged when it read the database together with the log.
 pub(crate) fn damaged(path: &Path, sidecars: &Sidecars, error: sqlx::Error) -> WfeError {
     let [log, shm] = names(sidecars);
     let reason = format!(
         "SQLite reports damage ({error}) when it reads the database with the write-ahead log {log}. If an older copy has \
          replaced the database, the log does not belong to that copy: stop all programs that have the database open, and \
-         either move {log} and {shm}, which contain the last commits, to another folder, or put the replaced file back. \
+         either move {log} and {shm}, which contain the last commits, to another folder, or put the earlier database back. \
          If it was not replaced, restore a backup"
     );
     unusable(path, reason, Some(Box::new(error)))
@@ -106,8 +107,8 @@ struct Database {
     page: Vec<u8>,
 }
 
-/// Why the log does not belong to the database. `None` if there is no log, or no sign that it belongs to another
-/// database.
+/// Why the log does not belong to the database. `None` if there is no log, or if nothing shows that the log belongs to
+/// another database.
 fn unfit(database: &mut File, sidecars: &Sidecars) -> io::Result<Option<String>> {
     match seems_unfit(database, sidecars)? {
         Some((log, why)) if is_unchanged(&log, sidecars)? => Ok(Some(why)),
@@ -124,9 +125,10 @@ fn seems_unfit(database: &mut File, sidecars: &Sidecars) -> io::Result<Option<(L
     Ok(why.map(|why| (log, why)))
 }
 
-/// Whether the log has not changed since it was read. The log and the database are read at different times. Meanwhile
-/// another process may have written to the log, or may have checkpointed and deleted it. The log can then look as if it
-/// did not belong to the database. So this function opens the log by its name again.
+/// Whether the log is still the same as when it was read. The log and the database are read at different times.
+/// Meanwhile another process may have written to the log, or may have checkpointed and deleted it. The log can then
+/// look as if it did not belong to the database. So this function opens the log by its name again, and compares it with
+/// what was read before.
 fn is_unchanged(log: &Log, sidecars: &Sidecars) -> io::Result<bool> {
     Ok(found(sidecars)?.as_ref() == Some(log))
 }
@@ -167,8 +169,8 @@ impl Log {
     }
 }
 
-/// The first missing page of a database that has `pages` pages. A page is missing if it is neither among the first
-/// `there` pages of the file nor in the log. `page_size` is in bytes.
+/// The first missing page of a database that has `pages` pages, of which the file contains the first `there` pages. A
+/// page is missing if neither the file nor the log contains it. `page_size` is in bytes.
 pub(crate) fn missing(there: u64, pages: u32, page_size: u64, in_log: &BTreeSet<u32>) -> Option<u64> {
     let is_nowhere = |number: &u64| {
         *number != LOCKS / page_size + 1

@@ -11,8 +11,8 @@ use std::{
 
 use wfe_core::WfeError;
 
-/// The file at the path is no longer the database that was opened, or it cannot be read. From then on, no call may
-/// report that anything was stored.
+/// A file of the database is no longer the file that was opened, or can no longer be checked. Once a loss is found, no
+/// call may report that anything was stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Loss {
     path: PathBuf,
@@ -27,7 +27,7 @@ enum LossKind {
     SidecarRemoved,
     Replaced,
     Truncated,
-    /// The locks on the database were lost, and another process has locked it exclusively.
+    /// This process has lost its locks on the database, and another process has locked the database exclusively.
     #[cfg(unix)]
     LockedByOther,
     #[cfg(unix)]
@@ -42,12 +42,12 @@ impl Loss {
         Self { path: path.to_owned(), kind }
     }
 
-    /// Converts an error of a check of the database file to a loss.
+    /// Converts an I/O error to a loss. The error occurred while the database file was checked.
     pub(crate) fn database(path: &Path, error: io::Error) -> Self {
         Self::of_error(path, error, LossKind::Removed)
     }
 
-    /// Converts an error of a check of the log or the `-shm` to a loss.
+    /// Converts an I/O error to a loss. The error occurred while the log or the `-shm` was checked.
     pub(crate) fn sidecar(path: &Path, error: io::Error) -> Self {
         Self::of_error(path, error, LossKind::SidecarRemoved)
     }
@@ -79,7 +79,7 @@ impl Loss {
         Self::new(path, LossKind::NotLocked(Arc::new(error)))
     }
 
-    /// Whether only the log or the `-shm` was removed, and the database itself is complete.
+    /// Whether the loss is that the log or the `-shm` was removed. The check had found the database itself at its path.
     #[cfg(unix)]
     pub(crate) fn is_of_sidecar(&self) -> bool {
         matches!(self.kind, LossKind::SidecarRemoved)

@@ -1,14 +1,15 @@
 //! Refuses databases on network file systems, as far as Linux reports the type of the file system.
 //!
 //! "WAL does not work over a network filesystem": the index of the write-ahead log is memory that all processes share
-//! (<https://www.sqlite.org/wal.html>), and on many of these file systems a lock does not exclude other machines
+//! (<https://www.sqlite.org/wal.html>). On many network file systems, a lock does not exclude other machines
 //! (<https://www.sqlite.org/useovernet.html>,
 //! <https://www.sqlite.org/howtocorrupt.html#_filesystems_with_broken_or_missing_lock_implementations>). The effects
 //! (lost commits or a damaged file) appear late. Therefore a database on a network file system is refused before any
 //! file is created.
 //!
-//! A database is accepted if its file system is not recognised: the type is unknown, there is no `/proc`, no mount is
-//! listed for the device (btrfs gives each subvolume its own device), or the operating system is not Linux.
+//! A database is accepted if the type of its file system is not recognised. This happens if the type is unknown, if
+//! there is no `/proc`, if no mount is listed for the device (btrfs gives each subvolume its own device), or if the
+//! operating system is not Linux.
 
 use std::{fs::Metadata, path::Path};
 
@@ -16,8 +17,9 @@ use wfe_core::Result;
 
 use crate::error::unusable;
 
-/// The types of network file systems as `/proc/self/mountinfo` names them, without the prefix `fuse.` of FUSE types.
-/// The shared folders of hypervisors (`virtiofs`, `vboxsf`) are not in the list, because only one kernel may use them.
+/// The names by which `/proc/self/mountinfo` calls the types of network file systems. FUSE types are listed here
+/// without their prefix `fuse.`. The shared folders of hypervisors (`virtiofs`, `vboxsf`) are not in the list, because
+/// only one kernel may use such a folder.
 const NETWORK: [&str; 32] = [
     // The types that systemd treats as network file systems (`fstype_is_network`). The data is on a server, or on a
     // disk that several machines mount.
@@ -101,7 +103,8 @@ fn device(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// The major and the minor number in a `st_dev`, as glibc and musl pack them (`gnu_dev_major`, `gnu_dev_minor`).
+/// Unpacks the major and the minor device number from a `st_dev`, into which glibc and musl pack them in the same way
+/// (`gnu_dev_major`, `gnu_dev_minor`).
 #[cfg(target_os = "linux")]
 fn unpacked(packed: u64) -> (u64, u64) {
     let major = (packed >> 32 & 0xffff_f000) | (packed >> 8 & 0xfff);
@@ -115,9 +118,9 @@ struct Mount {
     point: String,
 }
 
-/// The mount of a device in the content of `/proc/self/mountinfo`. If the device has several mounts, the innermost
-/// mount that contains `place` is returned. If there are several innermost mounts, the last one is returned, because it
-/// hides the others.
+/// Finds the mount of a device. `mountinfo` is the content of `/proc/self/mountinfo`. If the device has several mounts,
+/// the innermost mount that contains `place` is returned. If several mounts share that innermost mount point, the last
+/// of them is returned, because it hides the others.
 fn mount(mountinfo: &str, device: (u64, u64), place: &Path) -> Option<Mount> {
     let depth = |mount: &Mount| {
         let point = Path::new(&mount.point);

@@ -15,29 +15,29 @@ use crate::{
     schema,
 };
 
-/// Makes SQLite open the log and the `-shm`, if it has not read in WAL mode before. SQLite then opens these files now,
-/// while it is certain which files are at their paths.
+/// SQLite opens the log and the `-shm` when it first reads in WAL mode. This statement makes it do so now, while it is
+/// certain which files are at these paths.
 const FIRST_READ: &str = "PRAGMA schema_version";
 
 /// Makes SQLite read the whole schema.
 const READ_SCHEMA: &str = "SELECT count(*) FROM sqlite_schema";
 
-/// The number of reading connections. Together with the writing connection, there are four.
+/// The number of reading connections. Together with the writing connection, a provider has four connections.
 pub(crate) const READERS: usize = 3;
 /// The number of query texts that stay prepared on a connection. One query text of 32 requests contains about 200
 /// statements.
 const PREPARED: usize = 256;
-/// The capacity of the channel for results from SQLite's thread. It is enough for a whole query text, so that the
-/// thread does not wait for the receiver.
+/// The capacity of the channel for results from SQLite's thread. The results of a whole query text fit into it, so that
+/// the thread does not wait for the receiver.
 const ROWS: usize = 1024;
 /// The wait between two attempts to open the file while several processes create it at the same time. Creating the file
 /// takes a few of these intervals.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long SQLite itself waits for the write lock in one attempt. A request fails at most this long after its time
-/// limit. Requests that arrive meanwhile wait this long before they join the transaction.
+/// How long SQLite itself waits for the write lock in one attempt. A request may fail this much later than its time
+/// limit. A request that arrives during an attempt waits at most this long before it can join the transaction.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Opens the one connection of a database in memory. The database exists as long as the connection.
+/// Opens the one connection of a database in memory. The database exists as long as this connection.
 pub(crate) async fn memory() -> Result<SqliteConnection> {
     let mut connection = schema::connect(&common(in_memory()))
         .await
@@ -59,8 +59,8 @@ pub(crate) fn in_memory() -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(":memory:").in_memory(true)
 }
 
-/// The options of the writing connection of a file. The connection waits for its lock in short attempts. Between two
-/// attempts, the writer can fail requests whose time limit is over.
+/// The options of the writing connection of a file. The connection waits for SQLite's write lock in short attempts.
+/// Between two attempts, the writer can fail requests whose time limit is over.
 pub(crate) fn writing(path: &Path, busy: Duration) -> SqliteConnectOptions {
     common(SqliteConnectOptions::new())
         .filename(path)
@@ -81,7 +81,7 @@ pub(crate) fn reading(path: &Path, busy: Duration) -> SqliteConnectOptions {
         .pragma("query_only", "ON")
 }
 
-/// The open connections of a file, and the hold that guards it.
+/// The open connections of a file, and the hold through which the file is guarded.
 pub(crate) struct Opened {
     pub(crate) writer: SqliteConnection,
     pub(crate) readers: Vec<SqliteConnection>,
@@ -123,8 +123,8 @@ pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: 
     }
 }
 
-/// Reads a database that has a log, with a connection that cannot write. A writing connection would checkpoint the log
-/// into the file and delete the log when it closes, even if the log does not belong to the file.
+/// If the database has a log, reads the database through a read-only connection. A writing connection, when it closes,
+/// would checkpoint the log into the file and delete the log, even if the log does not belong to the file.
 async fn probe(path: &Path, sidecars: &Sidecars, busy: Duration) -> Result<()> {
     if std::fs::symlink_metadata(sidecars.path(WAL)).map_or(0, |log| log.len()) == 0 {
         return Ok(());
@@ -147,7 +147,7 @@ fn opening(error: sqlx::Error) -> WfeError {
     error::storage("opening the database", &Arc::new(error))
 }
 
-/// Adds the path to an error that prevents the opening of a file. An error that already contains the path stays
+/// Adds the path to an error that occurred while a file was opened. An error that already contains the path stays
 /// unchanged.
 fn named(path: &Path, error: WfeError) -> WfeError {
     match error {
@@ -176,8 +176,8 @@ async fn prepare(path: &Path, busy: Duration) -> Result<SqliteConnection> {
 }
 
 /// Sets up the database. The order matters. Auto-vacuum must be set before there is any table. The schema marks the
-/// file as a store. It is created before the change to WAL mode, so that the mark is in the database file and not in
-/// the log.
+/// file as a store. The schema is created before the change to WAL mode, so that the mark is in the database file and
+/// not in the log.
 async fn settle(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     let location = path.display().to_string();
     let pages = connection.fetch_one("PRAGMA page_count").await.map_err(opening)?;

@@ -18,11 +18,11 @@ use super::{
 };
 use crate::file::sidecar_names::sidecar_path;
 
-/// The maximum number of attempts of a check while other processes write. Where the WAL index cannot be read, one
-/// attempt is enough.
+/// The maximum number of attempts that one check makes while other processes write. On systems where the WAL index
+/// cannot be read, one attempt is enough.
 const ATTEMPTS: usize = if cfg!(target_os = "openbsd") { 1 } else { 8 };
 
-/// The files of an open database as they were when it was opened.
+/// The files of an open database, as they were when the database was opened.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     kind: Kind,
@@ -31,7 +31,8 @@ pub(super) struct OpenFiles {
     sidecars: [(PathBuf, Inode); 2],
     /// The log. SQLite has no locks on the log, so closing this descriptor releases no lock.
     log: File,
-    /// The length of the database in bytes, and the checkpoint, when the database was last found complete.
+    /// The length of the database in bytes, and its checkpoint, as they were when a check last found the database
+    /// complete.
     complete: Option<(u64, Checkpoint)>,
 }
 
@@ -39,7 +40,8 @@ impl OpenFiles {
     /// Locks the files and records their identities. Call this function after SQLite has opened all three files.
     ///
     /// `given` is the path by which the database was opened. `real` is the same path with symbolic links resolved.
-    /// `shm` keeps this process's descriptor of the `-shm`, which must stay open while SQLite has that file open.
+    /// `shm` keeps WFE's own descriptor of the `-shm`. This descriptor must stay open as long as SQLite has that file
+    /// open.
     pub(super) fn open(
         database: &File,
         shm: &mut Option<File>,
@@ -76,7 +78,7 @@ impl OpenFiles {
         Ok(files)
     }
 
-    /// Checks that SQLite has these same files open, and not earlier files of the same paths.
+    /// Checks that SQLite has exactly these files open, and not other files that were at these paths earlier.
     fn are_open_here(&self, database: &File, shm: &File, given: &Path) -> Result<(), Loss> {
         let [(wal_path, wal_inode), (shm_path, shm_inode)] = &self.sidecars;
         if inode_of(database).map_err(|error| Loss::database(given, error))? != self.database {
@@ -98,9 +100,12 @@ impl OpenFiles {
 
     /// Checks that all three files are still at their paths, and complete.
     ///
-    /// If the locks belong to the process (POSIX locks), the check takes them again first. There are three cases.
-    /// Another process may have locks that conflict with these locks. A file may be gone. Otherwise no process has
-    /// acted as the last one until now, and a process that does so later finds all earlier commits in the log.
+    /// If the locks belong to the process (POSIX locks), the check takes them again first. There are three cases:
+    ///
+    /// * Another process has locks that conflict with these locks. The check fails.
+    /// * A file is gone. The check fails.
+    /// * No process has acted as the last one until now. A process that does so later finds all earlier commits in the
+    ///   log.
     pub(super) fn check(&mut self, database: &File, shm: &File, given: &Path) -> Result<(), Loss> {
         if self.kind == Kind::Posix {
             lock(self.kind, database, shm).map_err(|error| not_locked(given, error))?;
@@ -109,8 +114,8 @@ impl OpenFiles {
     }
 
     /// Checks that the files are at their paths, and complete. A file counts as truncated only if the WAL index has not
-    /// changed during the check. Otherwise other processes write, and the check starts again. After the last attempt,
-    /// the decision is left to the next check.
+    /// changed during the check. If the WAL index has changed, other processes are writing, and the check starts again.
+    /// If no attempt is conclusive, the decision is left to the next check.
     fn check_paths(&mut self, shm: &File, given: &Path) -> Result<(), Loss> {
         for _ in 0..ATTEMPTS {
             let index = self.wal_index(shm)?;
@@ -144,7 +149,8 @@ impl OpenFiles {
         })
     }
 
-    /// Returns a loss if the database or the log was truncated. `database` and `log` are their lengths in bytes.
+    /// Returns a loss if the database or the log was truncated. `database` and `log` are the lengths of these two files
+    /// in bytes.
     fn truncated(
         &self,
         index: &WalIndex,
@@ -168,8 +174,8 @@ impl OpenFiles {
     }
 
     /// Releases WFE's own locks before the last connection of this process is closed, so that SQLite may checkpoint the
-    /// log into the database. SQLite needs its own locks for the checkpoint. The program may have lost them, so they
-    /// are taken again first.
+    /// log into the database. SQLite needs its own locks for the checkpoint. The program may have released these locks,
+    /// so this function takes them again first.
     ///
     /// # Errors
     /// If the call fails, the locks stay, and SQLite does not checkpoint the log. No data is lost.
@@ -182,12 +188,12 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// Whether the close of this process's last connection, after a loss, may write back commits that only this process
-    /// still has.
+    /// Decides, after a loss, whether SQLite may write to the database when this process closes its last connection.
+    /// SQLite would then write back commits that only this process still has.
     ///
     /// The close may write if the log or the `-shm` was removed, and no process has created a new one. A process that
-    /// opened the database since the removal would have created a new one. `false` means that the close must not write:
-    /// it would overwrite data that other processes have stored since, and remove their log.
+    /// opened the database since the removal would have created a new one. `false` means that the close must not write,
+    /// because it would overwrite data that other processes have stored since, and would remove their log.
     pub(super) fn may_write_back(&self, database: &File, shm: &File, given: &Path) -> bool {
         if !self.is_in_place(given) || self.unlock(database, shm).is_err() {
             return false;
@@ -238,8 +244,8 @@ fn inode_of(file: &File) -> io::Result<Inode> {
     file.metadata().map(|found| inode(&found))
 }
 
-/// The file at the path of the database. A symbolic link at this path is followed. An empty file counts as truncated,
-/// because a database has at least one page.
+/// Finds the file at the path of the database. A symbolic link at this path is followed. An empty file counts as
+/// truncated, because a database has at least one page.
 fn stat_database(path: &Path) -> Result<Found, Loss> {
     match stat::followed(path).map_err(|error| Loss::database(path, error))? {
         Found { length: 0, .. } => Err(Loss::truncated(path)),
@@ -247,7 +253,7 @@ fn stat_database(path: &Path) -> Result<Found, Loss> {
     }
 }
 
-/// The file at the path of the log or the `-shm`. A symbolic link at this path is not followed.
+/// Finds the file at the path of the log or the `-shm`. A symbolic link at this path is not followed.
 fn stat_sidecar(path: &Path) -> Result<Found, Loss> {
     stat::unfollowed(path).map_err(|error| Loss::sidecar(path, error))
 }
@@ -258,8 +264,9 @@ fn inode_of_sidecar(path: &Path) -> Result<Inode, Loss> {
 
 /// Opens the log or the `-shm` for reading. A symbolic link at this path is not followed.
 ///
-/// Reading does not change the file's time of last access, where the system allows this. Otherwise the first check
-/// after each commit would change the inode of the log, and the next fsync of the log would also write that inode.
+/// Where the system allows it, reading the file does not change its time of last access. If each reading changed that
+/// time, the first check after each commit would change the inode of the log, and the next fsync of the log would have
+/// to write this inode as well.
 fn read_only(path: &Path) -> Result<File, Loss> {
     let open = |flags| OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | flags).open(path);
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -273,7 +280,7 @@ fn read_only(path: &Path) -> Result<File, Loss> {
     opened.map_err(|error| Loss::sidecar(path, error))
 }
 
-/// The files that this process has open. `None` means that the system does not list them. The call takes some
+/// The files that this process has open. `None` means that the system does not list open files. The call takes some
 /// microseconds for each descriptor.
 fn descriptors() -> Option<Vec<Inode>> {
     let all = fs::read_dir("/proc/self/fd").ok()?;
@@ -286,9 +293,9 @@ fn descriptors() -> Option<Vec<Inode>> {
     )
 }
 
-/// Closes the descriptors of files that no other part of this process has open. Another part, for example a connection
-/// of the program, may have locks on its file, and closing the descriptor here would release them. In this case the
-/// descriptor stays open until the process ends.
+/// Closes each of these descriptors, unless another part of this process has the same file open. The other part, for
+/// example a connection of the program, may have locks on the file, and closing the descriptor here would release those
+/// locks. A descriptor that is not closed here stays open until the process ends.
 pub(super) fn close(files: impl Iterator<Item = File>) {
     let open = descriptors().unwrap_or_default();
     for file in files {

@@ -16,8 +16,8 @@ use super::identity;
 use crate::error::unusable;
 use crate::file::{Guard, first_page, log, network_fs, open, sidecars::Sidecars};
 
-/// How long the last process that has a removed database open may take to close it. The close usually takes some ten
-/// microseconds. `PAUSE` is the wait between two checks.
+/// How long this process waits for another process that still has a removed database open, and may be closing it. Such
+/// a close usually takes some ten microseconds. `PAUSE` is the wait between two checks.
 const HANDOVER: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -30,8 +30,8 @@ static FILES: Mutex<Files> = Mutex::new(Files::new());
 
 type Files = BTreeMap<(u64, u64), Weak<Guard>>;
 
-/// Checks a database file before SQLite opens it. Creates a missing file that only its owner can read. Refuses a file
-/// if this check already shows that it is unusable.
+/// Checks a database file before SQLite opens it. Creates the file if it is missing. On Unix, only the user who owns
+/// the new file can read it. Refuses a file that this check finds to be unusable.
 ///
 /// The caller must keep the returned guard while SQLite has the file open. As long as the guard exists, this function
 /// does not open the file again.

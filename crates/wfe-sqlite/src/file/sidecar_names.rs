@@ -9,13 +9,14 @@ pub(crate) const WRITER_LOCK: &str = "-turn";
 pub(crate) const CHANGE_SIGNAL: &str = "-bell";
 pub(crate) const OWNER_LOCK: &str = "-owner-";
 
-/// The suffixes of SQLite's own files: write-ahead log, its index in shared memory, rollback journal.
+/// The suffixes of SQLite's own files: the write-ahead log, the index of this log in shared memory, and the rollback
+/// journal.
 pub(crate) const WAL: &str = "-wal";
 pub(crate) const SHM: &str = "-shm";
 pub(crate) const JOURNAL: &str = "-journal";
 pub(crate) const OF_SQLITE: [&str; 3] = [WAL, SHM, JOURNAL];
 
-/// The path of the sidecar of `database` with this suffix.
+/// The path of the sidecar that has this suffix and is beside `database`.
 pub(crate) fn sidecar_path(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(suffix);
@@ -24,13 +25,15 @@ pub(crate) fn sidecar_path(database: &Path, suffix: &str) -> PathBuf {
 
 /// Returns `true` if `other` is a file that SQLite or WFE keeps beside the database at `database`.
 ///
-/// These sidecars are SQLite's write-ahead log, shared memory and rollback journal, the lock files of owners, the two
-/// locks of the writers (`-gate`, `-turn`) and the change signal (`-bell`). The database itself is not a sidecar.
+/// The sidecars of SQLite are the write-ahead log, the shared memory and the rollback journal. The sidecars of WFE are
+/// the lock files of owners, the two locks of the writers (`-gate`, `-turn`) and the change signal (`-bell`). The
+/// database itself is not a sidecar.
 ///
-/// Paths are compared as they are written, so pass both in the same form. If the database's path is a symbolic link,
-/// pass the path of its target, because the sidecars are beside the target.
+/// The two paths are compared as they are written, so pass both in the same form, for example both as absolute paths.
+/// If the database's path is a symbolic link, pass the path of its target, because the sidecars are beside the target.
 ///
-/// Use this function in programs that traverse, copy or clean folders: a sidecar belongs to its database.
+/// Use this function in programs that traverse, copy or clean folders: a sidecar must be treated as a part of its
+/// database.
 ///
 /// ```
 /// use std::path::Path;

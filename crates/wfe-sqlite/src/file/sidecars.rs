@@ -1,10 +1,10 @@
-//! Opens the files beside a database, and refuses unsafe ones.
+//! Opens the files beside a database, and refuses files that are unsafe to use.
 //!
 //! Any user who may write to the folder can create something else under the names of these files: a link to another
 //! user's file, a pipe without a reader, or a file that the user has locked. Therefore no symbolic link is followed,
-//! and a file is used only if it is a regular file with one hard link that belongs to the owner of the database. New
-//! files also belong to that owner, even if another user's process creates them. Otherwise an administrator who opens
-//! the database once would lock the service out.
+//! and a file is used only if it is a regular file, has only one hard link, and belongs to the owner of the database. A
+//! new file is given to that owner, even if a process of another user creates the file. Otherwise an administrator who
+//! opens the database once would create files that the service cannot use.
 //!
 //! SQLite opens its own three files by their names. It does not follow symbolic links, but it uses any other file at
 //! these paths: a hard link to another file, a pipe, or a journal that another program has written. Therefore these
@@ -30,22 +30,22 @@ use crate::{
     },
 };
 
-/// How long the check of another user's file is repeated. The process of an administrator may have created the file,
-/// and needs some ten microseconds to give it to the owner of the database.
+/// How long a file that belongs to another user is checked again before it is refused. An administrator's process may
+/// just have created the file, and needs some ten microseconds to give it to the owner of the database.
 const HANDOVER: Duration = Duration::from_millis(100);
-/// How long to wait between two of these checks.
+/// The wait between two checks of such a file.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The files beside one database.
 #[derive(Debug, Clone)]
 pub(crate) struct Sidecars {
-    /// The path with symbolic links resolved. The sidecars are beside the file at this path.
+    /// The path of the database, with symbolic links resolved. The sidecars are beside the file at this path.
     database: PathBuf,
     owner: User,
 }
 
 impl Sidecars {
-    /// The sidecars of the database at this path, in which symbolic links are already resolved.
+    /// The sidecars of the database at this path. The caller has already resolved the symbolic links in the path.
     pub(crate) fn of(database: &Path) -> Result<Self> {
         let found = fs::metadata(database).map_err(|error| {
             unusable(database, format!("it cannot be checked ({error})"), Some(Box::new(error)))
@@ -61,8 +61,8 @@ impl Sidecars {
     /// Opens an existing file.
     ///
     /// # Errors
-    /// Returns the errors of the operating system. Returns an error for which [`is_refusal`] is `true` if the file must
-    /// not be used.
+    /// If the file must not be used, returns an error for which [`is_refusal`] is `true`. Otherwise returns the errors
+    /// of the operating system.
     pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
         self.check(&fs::symlink_metadata(path)?)?;
         match open_unfollowed(path) {
@@ -72,7 +72,7 @@ impl Sidecars {
         }
     }
 
-    /// Creates a missing file that only the owner of the database can read.
+    /// Creates a file that does not exist yet. On Unix, only the owner of the database can read the new file.
     ///
     /// # Errors
     /// Returns the errors of the operating system.
@@ -112,8 +112,8 @@ impl Sidecars {
         }
     }
 
-    /// Refuses the database if one of SQLite's own files beside it must not be used. Called before each connection is
-    /// opened.
+    /// Refuses the database if one of SQLite's own files beside it must not be used. This function is called before
+    /// each connection is opened.
     pub(crate) fn check_files_of_sqlite(&self) -> Result<()> {
         for suffix in OF_SQLITE {
             let path = self.path(suffix);
@@ -129,7 +129,7 @@ impl Sidecars {
         Ok(())
     }
 
-    /// Refuses anything but a regular file with one hard link that belongs to the owner of the database.
+    /// Refuses a file unless it is a regular file, has only one hard link, and belongs to the owner of the database.
     fn check(&self, found: &Metadata) -> io::Result<()> {
         let reason = if found.is_symlink() {
             "it is a symbolic link, and WFE follows none beside a database; remove the link".to_owned()
@@ -146,7 +146,7 @@ impl Sidecars {
     }
 }
 
-/// Whether this error means that the file must not be used, although the operating system allows it.
+/// Whether this error means that the file must not be used, although the operating system would allow its use.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Refusal>)
 }
@@ -163,8 +163,8 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// Whether this open file is still at the path itself, and not behind a symbolic link. Outside Unix, an open file
-/// cannot be removed.
+/// Whether the path still leads to this open file directly, and not through a symbolic link. Outside Unix, an open file
+/// cannot be removed, so any file at the path is taken for this file.
 pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(!found.is_symlink() && identity::inode(&found) == identity::inode(&file.metadata()?)),
@@ -173,8 +173,8 @@ pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes this open file if it is still at the path, and returns whether it was. If another process has put a file at
-/// the path, that file stays.
+/// Removes this open file from the path. Returns `false` if the file is no longer at the path. If another process has
+/// put a different file at the path, that file stays.
 pub(crate) fn remove(file: &File, path: &Path) -> io::Result<bool> {
     if !is_same(file, path)? {
         return Ok(false);
@@ -185,8 +185,8 @@ pub(crate) fn remove(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Opens a file, but not through a symbolic link. Opening a pipe does not block, so the caller must check the kind of
-/// the opened file.
+/// Opens a file. Fails if there is a symbolic link at the path. If there is a pipe at the path, the call opens the pipe
+/// and does not block, so the caller must check the kind of the opened file.
 #[cfg(unix)]
 pub(crate) fn open_unfollowed(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -216,7 +216,8 @@ impl User {
         Self { user: found.uid(), group: found.gid() }
     }
 
-    /// Why another user's file must not be used beside a file of this user. `None` if both files have the same user.
+    /// Why a file of the user `other` must not be used beside a database of this user. `None` if both are the same
+    /// user.
     fn differs(self, other: Self) -> Option<String> {
         (self.user != other.user).then(|| {
             format!(
@@ -226,7 +227,8 @@ impl User {
         })
     }
 
-    /// Makes this user the owner of a new file that another user's process has created. Root is allowed to do this.
+    /// Makes this user the owner of a new file that another user's process has created. The operating system allows
+    /// root to do this.
     fn give(self, file: &File) -> io::Result<()> {
         let maker = Self::of(&file.metadata()?);
         if maker.user == self.user {
@@ -295,7 +297,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with a database, and its sidecars.
+    /// Creates a folder with a database. Returns the folder, and the sidecars of this database.
     fn folder_with_database() -> (tempfile::TempDir, Sidecars) {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("a.db");
@@ -304,7 +306,7 @@ mod tests {
         (folder, sidecars)
     }
 
-    /// Creates each kind of file that must not be used, one after the other.
+    /// Creates each kind of file that must not be used, one kind after the other, and calls `check` for each of them.
     fn each_trap(folder: &Path, trap: &Path, mut check: impl FnMut(&str)) {
         let victim = folder.join("victim");
         fs::write(&victim, "untouched").unwrap();

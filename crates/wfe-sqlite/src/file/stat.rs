@@ -38,10 +38,10 @@ pub(super) fn unfollowed(path: &Path) -> io::Result<Found> {
     fs::symlink_metadata(path).map(|found| Found { inode: inode(&found), length: found.len() })
 }
 
-/// Reads the identity and the length of a file, but not its timestamps. Since Linux 6.13, the next write after a
-/// process has read the timestamps gives the inode a new timestamp
-/// (<https://docs.kernel.org/filesystems/multigrain-ts.html>). Each fsync of the log then also writes that inode: a
-/// commit took a tenth longer.
+/// Reads the identity and the length of a file, but not its timestamps. Since Linux 6.13, if a process has read the
+/// timestamps of a file, the next write to this file gives its inode a new timestamp
+/// (<https://docs.kernel.org/filesystems/multigrain-ts.html>). Each fsync of the log would then also write the inode of
+/// the log, and a commit took a tenth longer because of this.
 #[cfg(target_os = "linux")]
 mod timeless {
     use std::{io, path::Path};
@@ -56,7 +56,7 @@ mod timeless {
     pub(super) const FOLLOWED: AtFlags = AtFlags::empty();
     pub(super) const UNFOLLOWED: AtFlags = AtFlags::SYMLINK_NOFOLLOW;
 
-    /// Returns `None` if the system does not have the call `statx`.
+    /// Returns `None` if the operating system lacks the system call `statx`.
     pub(super) fn stat(path: &Path, flags: AtFlags) -> Option<io::Result<Found>> {
         let asked = StatxFlags::INO | StatxFlags::SIZE;
         match statx(CWD, path, flags, asked) {

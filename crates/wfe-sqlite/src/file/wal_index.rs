@@ -2,28 +2,30 @@
 //!
 //! The header of the WAL index contains the number of valid frames of the log, and the number of pages of the database
 //! (<https://www.sqlite.org/walformat.html#the_wal_index_header>). SQLite writes the log before it updates the header,
-//! and updates the header before it truncates the log (`TRUNCATE` checkpoint). The header is followed by the number of
-//! frames that a checkpoint has copied into the database. SQLite updates this number after it has written these pages.
-//! So two rules hold while the WAL index does not change:
+//! and updates the header before it truncates the log (in a `TRUNCATE` checkpoint). The header is followed by the
+//! number of frames that a checkpoint has copied into the database. SQLite updates this number after it has written the
+//! copied pages. So two rules hold while the WAL index does not change:
 //!
-//! * The log begins with the salts that the header repeats, and reaches to the end of the last valid frame.
-//! * Each page is in the database file, or in a valid frame of the log that was not copied yet.
+//! * The header of the log contains the same salts as the header of the WAL index, and the log contains its last valid
+//!   frame completely.
+//! * Each page of the database is in the database file, or in a valid frame of the log that no checkpoint has copied
+//!   yet.
 //!
-//! The WAL index is read from its file, which SQLite maps into memory. On OpenBSD, a read does not see data that was
-//! written to a mapping, so the WAL index is not used there.
+//! The WAL index is read from its file, which SQLite maps into memory. On OpenBSD, a read of the file does not see data
+//! that was written through a memory mapping, so WFE does not use the WAL index on that system.
 
 use std::{collections::BTreeSet, fs::File, io, os::unix::fs::FileExt};
 
 use crate::file::log;
 
 const VERSION: u32 = 3_007_000;
-/// The length of the header, which is stored twice. `BACKFILLED` is the offset of the number of copied frames, and
-/// `PAGES` the offset of the page numbers.
+/// The length of the header, which is stored twice. `BACKFILLED` is the offset of the number of copied frames. `PAGES`
+/// is the offset of the page numbers.
 const HEADER: usize = 48;
 const BACKFILLED: usize = 2 * HEADER;
 const PAGES: usize = 136;
-/// The length of a block of the WAL index. A block contains the page numbers of `FRAMES` frames, and a hash table of
-/// the same length.
+/// The length of a block of the WAL index. One half of a block contains the page numbers of `FRAMES` frames, and the
+/// other half contains a hash table.
 const BLOCK: usize = 32_768;
 const FRAMES: usize = 4_096;
 /// The offset of the salts in the header of the log.
@@ -34,7 +36,7 @@ const SALTS: u64 = 16;
 pub(super) struct WalIndex([u8; BACKFILLED + 4]);
 
 /// The identity of a log, and the number of its frames that were copied into the database. While the checkpoint stays
-/// the same, SQLite has no reason to make the database file longer, or shorter than the copied pages.
+/// the same, SQLite has no reason to make the database file longer, or to cut off pages that were copied into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     salts: [u8; 8],
@@ -42,8 +44,8 @@ pub(super) struct Checkpoint {
 }
 
 impl WalIndex {
-    /// Reads the WAL index. `None` means that SQLite is writing it at this moment, or that a read on this system does
-    /// not see data that was written to a mapping.
+    /// Reads the WAL index. `None` means that SQLite is writing the index at this moment, or that a read on this system
+    /// does not see data that was written through a memory mapping.
     ///
     /// # Errors
     /// Fails if the file cannot be read, or is too short (`UnexpectedEof`).
@@ -71,7 +73,7 @@ impl WalIndex {
         u32::from_ne_bytes(bytes)
     }
 
-    /// The size of a page in bytes. The largest size does not fit in the field, so the value 1 represents it.
+    /// The size of a page in bytes. The largest page size does not fit into the field, and is stored as 1.
     fn page_size(&self) -> u64 {
         match u16::from_ne_bytes([self.0[14], self.0[15]]) {
             1 => 65_536,
@@ -84,8 +86,9 @@ impl WalIndex {
         self.number(16)
     }
 
-    /// The number of pages of the database, including pages that are only in the log. `None` means that there was no
-    /// commit since a process opened the database and found an empty log. The length of the file decides then.
+    /// The number of pages of the database, including pages that are only in the log. `None` means that no commit was
+    /// made since a process opened the database and found an empty log. In that case, the length of the file gives the
+    /// number of pages.
     fn pages(&self) -> Option<u32> {
         Some(self.number(20)).filter(|pages| *pages > 0)
     }
@@ -132,7 +135,7 @@ impl WalIndex {
         Ok(log::missing(there, pages, self.page_size(), &self.held(shm)?).is_some())
     }
 
-    /// The pages in the valid frames of the log that were not copied into the database yet.
+    /// The pages in those valid frames of the log that no checkpoint has copied into the database yet.
     fn held(&self, shm: &File) -> io::Result<BTreeSet<u32>> {
         let mut pages = Vec::new();
         let mut block = 0;

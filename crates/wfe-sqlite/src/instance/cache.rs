@@ -1,8 +1,8 @@
-//! Copies of stored instances, each verified by the `seq` and `revision` of its row.
+//! Keeps copies of stored instances. The `seq` and `revision` of a copy are compared with those of the stored row.
 //!
-//! A copy is never used without this check. A read passes the `seq` and `revision` of the copy, and gets the
-//! rows only if the stored values differ. A write has a guard on the same values. So an outdated copy costs a
-//! reload, but never causes a wrong result.
+//! No copy is used without this comparison. A read passes the `seq` and `revision` of the copy to its query, which
+//! returns the stored rows only if one of the two values differs. A write has a guard that compares the same two
+//! values. So an outdated copy costs a reload, but never causes a wrong result.
 
 use std::sync::{Arc, Mutex};
 
@@ -46,10 +46,10 @@ impl Stored {
     }
 }
 
-/// The estimated size of a decoded value for each byte of its JSON text. A decoded JSON value is several
-/// times larger than its text. An estimate that is too high only makes the cache smaller.
+/// How many bytes of memory a decoded value is estimated to take for each byte of its JSON text. A decoded JSON value
+/// is several times larger than its text. An estimate that is too high only makes the cache smaller.
 pub(crate) const WEIGHT_OF_TEXT: usize = 6;
-/// The estimated size in bytes of a pointer or an instance without its text values.
+/// The estimated size, in bytes, of a pointer or an instance, not counting its text values.
 pub(crate) const WEIGHT_OF_ROW: usize = 640;
 
 /// The cached copies. The least recently used copies are dropped when the total estimated size exceeds the
@@ -65,7 +65,7 @@ struct State {
 }
 
 impl Cache {
-    /// Creates a cache of about `bound` bytes. A bound of 0 keeps no copies.
+    /// Creates a cache of about `bound` bytes. If `bound` is 0, the cache keeps no copies.
     pub(crate) fn new(bound: usize) -> Self {
         Self { state: Mutex::new(State { copies: LruCache::unbounded(), weight: 0 }), bound }
     }
@@ -75,7 +75,8 @@ impl Cache {
         self.with(|state| state.copies.get(id).map(|(_, stored)| Arc::clone(stored)))
     }
 
-    /// Keeps a copy, unless the cache has a newer copy. A slow caller may have read an older revision.
+    /// Keeps a copy, unless the cache has a newer copy of the same instance: a slow caller may have read an older
+    /// revision.
     pub(crate) fn put(&self, stored: Arc<Stored>) {
         let weight = stored.total();
         if weight > self.bound {

@@ -1,5 +1,5 @@
-//! Reads stored instances, from the cached copy if it is up to date, and compares them with the instance to
-//! store.
+//! Reads stored instances, and compares a stored instance with the instance that is to replace it. A read returns the
+//! cached copy if this copy is up to date.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,23 +20,24 @@ use crate::{
     sql,
 };
 
-/// The number of pointer positions in one revision. The position of a pointer is the revision that stored it,
-/// times this number, plus the index of the pointer among those stored in that revision. So a new pointer
-/// comes after all existing pointers, and their positions need not be read.
+/// The number of pointer positions in one revision. The position of a pointer is `revision * POSITIONS + index`. The
+/// revision is the one that stored the pointer, and the index counts the pointers that were stored in this revision. So
+/// a new pointer comes after all existing pointers, and the positions of the existing pointers need not be read.
 const POSITIONS: i64 = 1 << 20;
 
-/// The revision after `previous`, raised further if one revision does not have enough positions.
+/// The revision that follows `previous`. If one revision does not have enough positions for the new pointers, further
+/// revisions are skipped.
 pub(crate) fn next_revision(previous: i64, new_pointers: usize) -> i64 {
     // The second term is far below 2^63 / POSITIONS, because so many pointers do not fit into memory.
     previous + 1 + i64::try_from(new_pointers).unwrap_or(i64::MAX) / POSITIONS
 }
 
-/// The first position for pointers stored after the revision `previous`.
+/// The first position for pointers that are stored in the revision after `previous`.
 pub(crate) fn first_position(previous: i64) -> i64 {
     (previous + 1) * POSITIONS
 }
 
-/// Refuses two pointers with the same id.
+/// Refuses a list in which two pointers have the same id.
 pub(crate) fn check_pointers(pointers: &[ExecutionPointer]) -> Result<()> {
     let mut ids = HashSet::with_capacity(pointers.len());
     match pointers.iter().find(|pointer| !ids.insert(pointer.id.as_str())) {
@@ -49,12 +50,13 @@ fn weight(text_bytes: usize) -> usize {
     WEIGHT_OF_ROW + WEIGHT_OF_TEXT * text_bytes
 }
 
-/// The indexes of the instance and its pointers in a script of [`add_reads`].
+/// The index of the statement that loads an instance, and the index of the statement that loads its pointers, in a
+/// script of [`add_reads`].
 pub(crate) const INSTANCE: usize = 1;
 pub(crate) const POINTERS: usize = 2;
 
-/// Adds the three read statements of [`SqlitePersistenceProvider::stored`]. They must be the first statements
-/// of the script.
+/// Adds the three read statements of [`SqlitePersistenceProvider::stored`]. These must be the first statements of the
+/// script.
 pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
     let stamp = || [id.into(), copy.map(|copy| copy.seq).into(), copy.map(|copy| copy.revision).into()];
     script.add(&sql::workflows::STAMP, [id.into()]);
@@ -92,11 +94,11 @@ fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Opti
     })))
 }
 
-/// Instances by their ids, each with its revision. The value is an error if the instance or one of its
-/// pointers does not decode.
+/// Maps the id of each instance to its revision and the instance. If the instance or one of its pointers does not
+/// decode, the id is mapped to the error.
 pub(crate) type Found = HashMap<String, Result<(i64, WorkflowInstance)>>;
 
-/// The results of `workflows::LOAD_MANY` and `pointers::LOAD_MANY`.
+/// Decodes the results of `workflows::LOAD_MANY` and `pointers::LOAD_MANY`.
 pub(crate) fn decode_many(instances: &Done, pointers: &Done) -> Result<Found> {
     let (mut found, mut ids) = (HashMap::new(), HashMap::new());
     for row in &instances.rows {
@@ -124,7 +126,7 @@ pub(crate) fn decode_many(instances: &Done, pointers: &Done) -> Result<Found> {
 }
 
 impl SqlitePersistenceProvider {
-    /// An instance as it is stored now. `None` means that the instance does not exist.
+    /// Reads an instance as it is stored now. `None` means that the instance does not exist.
     pub(crate) async fn stored(&self, id: &str) -> Result<Option<Arc<Stored>>> {
         let copy = self.cache.get(id);
         let mut script = Script::default();
@@ -139,8 +141,8 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// A new instance (with its id and name) and its pointers, encoded as columns. The result of the insert
-/// contains the row number.
+/// A new instance and its pointers, encoded as columns. The instance already has its id and its name. Its row number is
+/// in the result of the statement that inserts it.
 pub(crate) struct New {
     pub(crate) revision: i64,
     pub(crate) columns: [Value; 12],
@@ -182,14 +184,16 @@ impl New {
         Stored { seq, revision: self.revision, instance: Arc::new(instance), pointers, weight }
     }
 
-    /// Adds the rows of the pointers, for an instance that an earlier statement of the script has inserted.
+    /// Adds statements that insert the pointers of the instance. An earlier statement of the script must insert the
+    /// instance itself.
     pub(crate) fn add_pointers(&self, script: &mut Script, id: &str) {
         for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
             script.add_with(&sql::pointers::PUT_NEW, [id.into(), position.into()], columns, []);
         }
     }
 
-    /// Adds the rows of the pointers, for a child instance that the script creates unless it exists.
+    /// Adds statements that insert the pointers of a child instance. The script creates the child instance, unless it
+    /// already exists.
     pub(crate) fn add_pointers_of_child(&self, script: &mut Script, id: &Value) {
         for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
             script.add_with(&sql::pointers::PUT_IN_CHILD, [position.into()], columns, [id.clone()]);
@@ -197,9 +201,9 @@ impl New {
     }
 }
 
-/// Adds the statements to `script` that change the stored instance to `instance`, and returns the copy to
-/// cache after they have run. The first statement is a guard without its own error. If the guard refuses the
-/// script, the stored state has changed.
+/// Adds to `script` the statements that turn the stored instance into `instance`. Returns the copy that is to be cached
+/// after these statements have run. The first of the statements is a guard that has no error of its own. If this guard
+/// refuses the script, the stored instance has changed since it was read.
 pub(crate) fn add_difference(
     script: &mut Script,
     stored: &Stored,
@@ -305,9 +309,9 @@ fn instance_difference(
     Ok((Arc::new(kept), weight))
 }
 
-/// Pointers keep their positions while the positions increase in the new order. The first pointer that is new
-/// or breaks this order gets a new position above all stored positions. All pointers after it get new
-/// positions as well.
+/// In the new order of the pointers, each pointer keeps its stored position as long as these positions increase. The
+/// first pointer that is new or breaks this order gets a new position above all stored positions. All pointers after it
+/// get new positions as well.
 fn pointer_difference(
     script: &mut Script,
     stored: &Stored,

@@ -1,10 +1,10 @@
-//! Notifies hosts of commits of other processes. After a commit that concerns other hosts, and before the writer
-//! returns the result, it changes the *change signal*.
+//! Notifies hosts when another process has committed. If a commit concerns other hosts, the writer changes the *change
+//! signal* after the commit, and before it returns the result of the commit.
 //!
 //! The change signal of a database file is a few bytes in a file beside it (`-bell`, see [`LockFiles`]). A thread polls
-//! the change signal as long as there is a subscriber. A poll is one read of a page in memory, and works in the same
+//! the change signal as long as there is a subscriber. A poll reads one page that is in memory, and works in the same
 //! way on every system. A notification by the operating system would be some milliseconds quicker, but would flood the
-//! subscribers while a process stores without pause.
+//! subscribers while a process commits without pause.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, Weak},
@@ -22,8 +22,8 @@ use crate::{
 };
 use wfe_core::sync::lock;
 
-/// The interval between two polls of the change signal of a file. Work that another process stored begins after 25 ms
-/// on average and 50 ms at the latest, a quarter and a half of the 100 ms that are allowed. Each poll may wake a
+/// The interval between two polls of the change signal of a file. With this interval, work that another process stored
+/// begins after 25 ms on average, and after 50 ms at the latest. The allowed maximum is 100 ms. Each poll may wake a
 /// sleeping core, which took some 80 µs on a small virtual machine. Twenty polls in a second take a sixth of a percent
 /// of a core.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -40,7 +40,7 @@ pub(crate) struct ChangeSignal {
 struct FileSignal {
     lock_files: Arc<LockFiles>,
     watch: Watch,
-    /// The owners whose lock files the thread checks.
+    /// The owners whose lock files the polling thread checks.
     owners: Arc<Owners>,
     watched: Mutex<Watched>,
 }
@@ -77,7 +77,7 @@ impl ChangeSignal {
         }
     }
 
-    /// A stream with one item for all changes since the last item.
+    /// A stream of notifications. All changes since the previous item are merged into one item.
     pub(crate) fn subscribe(&self) -> BoxStream<'static, ()> {
         let changes = match &self.file {
             None => self.changes.subscribe(),
@@ -153,8 +153,8 @@ impl FileSignal {
         }
     }
 
-    /// The signal in the file. `None` means that reading failed. The failure is reported once, and the hosts find
-    /// changes by polling the store.
+    /// The signal in the file. `None` means that reading failed. The failure is logged once. As long as reading fails,
+    /// hosts find changes only by polling the store.
     fn last_signal(&self, watched: &mut Watched) -> Option<[u8; 16]> {
         match self.lock_files.last_signal() {
             Ok(signal) => {

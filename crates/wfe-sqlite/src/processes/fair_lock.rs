@@ -4,13 +4,13 @@
 //! every transaction and the other none. So a writer takes two locks on files before a transaction. It takes the *entry
 //! lock* (`-gate`), then the *writer lock* (`-turn`), releases the entry lock, and runs its transaction. At any time
 //! one writer writes, one waits for the writer lock, and all others wait for the entry lock. The entry lock is released
-//! once for each transaction, whichever process wrote. Transactions are correct because of SQLite's own lock. The two
-//! locks on files only make the order of transactions fair.
+//! once for each transaction of any process. SQLite's own lock makes the transactions correct. The two locks on files
+//! only make their order fair.
 //!
-//! The locks are polled, because a blocked thread could not stop waiting when the holder has been stopped (SIGSTOP).
-//! Waiting writers have to distinguish a long queue from a stopped holder. So a writer that had to wait writes a new
-//! stamp into the file of each lock that it gets. If a stamp does not change for [`STALL`], waiting writers bypass this
-//! lock until the stamp changes again.
+//! The locks are polled. A thread that blocked on a lock could not give up when the holder of the lock is stopped
+//! (SIGSTOP). Waiting writers have to distinguish a long queue from a stopped holder. So a writer that had to wait
+//! writes a new stamp into the file of each lock that it gets. If the stamp of a lock does not change for [`STALL`],
+//! waiting writers bypass that lock until its stamp changes again.
 
 use std::{
     fs::TryLockError,
@@ -29,14 +29,16 @@ use crate::processes::lock_files::{LockFile, LockFiles};
 /// database with a stopped process.
 const STALL: Duration = Duration::from_secs(1);
 /// The interval at which a waiting writer reads the stamps. At this interval, the reads cost practically nothing, and
-/// [`STALL`] is exact within a few hundredths.
+/// the time after which a lock is bypassed differs from [`STALL`] by only a few hundredths.
 const OBSERVE_EVERY: Duration = Duration::from_millis(20);
 /// The shortest sleep between two attempts. A thread's timer is some 50 µs late in any case, so a shorter sleep gains
 /// nothing.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
-/// The longest sleep between two attempts. On the slowest disk, a released lock stays unnoticed for at most this time.
+/// The longest sleep between two attempts. Even on the slowest disk, a waiting writer notices a released lock after at
+/// most this time.
 const LONGEST_SLEEP: Duration = Duration::from_millis(5);
-/// The estimated time of a transaction and of a wait, until the first one was measured.
+/// The first estimate of how long a transaction takes, and of how long a writer waits for the entry lock. Each estimate
+/// is used until the first transaction or wait has been measured.
 const FIRST_ESTIMATE: Duration = Duration::from_micros(500);
 
 /// The fair lock as one writer uses it.
@@ -46,9 +48,10 @@ pub(crate) struct FairLock {
     writer: LockState,
     /// The moving average of the times of this writer's transactions.
     transaction_time: Duration,
-    /// The moving average of the waits for the entry lock when it is not available at once. The average grows with the
-    /// number of writers. It is stored in the lock's file, after the stamp, for all writers. If each writer used only
-    /// its own waits, a writer that was lucky once would stay lucky.
+    /// The moving average of the waits for the entry lock. Only acquisitions that have to wait are counted. The average
+    /// grows with the number of writers. All writers share it: it is stored in the file of the entry lock, after the
+    /// stamp. If each writer used only its own waits, a writer whose waits were short by chance would try more often
+    /// than the others, and would keep this advantage.
     entry_wait: Duration,
     acquired: Instant,
     /// Whether this writer recently found a lock that another writer held.
@@ -75,7 +78,7 @@ enum Which {
     Writer,
 }
 
-/// The wait of one acquisition. It begins when a lock is not available at once.
+/// The wait of one acquisition of the locks. The wait begins when a lock is not available at once.
 struct Wait {
     until: Instant,
     since: Option<Instant>,
@@ -97,8 +100,8 @@ impl FairLock {
         }
     }
 
-    /// Waits until this writer may write, at most until the given time. In either case, the caller then takes SQLite's
-    /// lock, and calls [`release`](Self::release) when its transaction is over.
+    /// Waits until it is this writer's turn to write, or until the given time is reached. In both cases, the caller
+    /// then takes SQLite's lock. When its transaction is over, the caller calls [`release`](Self::release).
     pub(crate) fn acquire(&mut self, until: Instant) {
         if !self.is_broken
             && let Err(error) = self.lock_both(until)
@@ -192,7 +195,7 @@ impl FairLock {
         }
     }
 
-    /// Reads the stamps of both locks after a wait of this length.
+    /// Reads the stamps of both locks. `waited` is the time since they were last read.
     fn observe(&mut self, waited: Duration) -> io::Result<()> {
         self.has_changed(Which::Entry, waited)?;
         self.has_changed(Which::Writer, waited)?;
@@ -226,11 +229,12 @@ impl FairLock {
 
     /// How long to sleep before the next attempt.
     ///
-    /// Only one writer waits for the writer lock, and it must be quick, because no process writes until it has the
-    /// lock. For the entry lock, a writer at first tries about eight times in an average wait (once in a transaction,
-    /// if eight processes write). The longer it has waited, the more often it tries. So the writers that came first
-    /// mostly get the lock first. With eight processes, the longest wait was about 7 times the median wait. It was 10
-    /// times the median where all writers tried equally often, and 19 times where they tried less and less often.
+    /// Only one writer waits for the writer lock, and this writer must be quick: until it has the lock, no process
+    /// writes. A writer that waits for the entry lock at first tries about eight times within an average wait. If eight
+    /// processes write, this is one attempt in each transaction. The longer a writer has waited, the more often it
+    /// tries. So the writers that came first mostly get the lock first. With eight processes, the longest wait was
+    /// about 7 times the median wait. For comparison: it was 10 times the median when all writers tried equally often,
+    /// and 19 times when each writer tried less and less often.
     fn sleep_time(&self, which: Which, waited: Duration) -> Duration {
         let pause = match which {
             Which::Writer => self.transaction_time / 16,
@@ -279,13 +283,14 @@ impl FairLock {
 }
 
 impl Drop for FairLock {
-    /// A writer that ends by a panic does not block other writers, although its provider still has the files open.
+    /// Releases the locks. So a writer that ends by a panic does not block other writers, although its provider still
+    /// has the files open.
     fn drop(&mut self) {
         self.release();
     }
 }
 
-/// A moving average on which one long transaction or wait has little effect.
+/// A moving average, on which one long transaction or one long wait has little effect.
 fn average(before: Duration, new: Duration) -> Duration {
     (before * 7 + new.min(before * 8)) / 8
 }

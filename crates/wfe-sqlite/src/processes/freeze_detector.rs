@@ -1,16 +1,17 @@
-//! Finds frozen owners: their process is alive, but has shown no sign of life for the owner's lease.
+//! Finds frozen owners. An owner is frozen if its process is alive, but the owner has shown no sign of life for the
+//! length of its lease.
 //!
-//! The signs of life of an owner are its writes (any claim, commit or release of its instances) and its heartbeats. The
-//! observer compares them from one observation to the next. It measures time only with its own monotonic clock, so
-//! neither the clock of the other process nor a wall clock matters.
+//! The signs of life of an owner are its writes (any claim, commit or release of its instances) and its heartbeats. An
+//! observer compares the signs of each observation with those of the previous observation. The observer measures time
+//! only with its own monotonic clock, so the clocks of other processes and the wall clock do not matter.
 
 use std::{collections::HashMap, time::Duration};
 
 use crate::options::LEASE;
 
-/// The progress of an owner, as sums over its instances: the sum of their row numbers, which are never used twice, and
-/// the sums of their fencing tokens and revisions, which claims and commits raise. Two observations are equal only if
-/// nothing has happened, or by a coincidence that no workload repeats.
+/// The progress of an owner, as three sums over its instances. One is the sum of their row numbers, and no row number
+/// is used twice. The others are the sum of their fencing tokens and the sum of their revisions, which grow with claims
+/// and commits. Two observations are equal only if nothing has happened, or by a coincidence that no workload repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) owner: u64,
@@ -28,11 +29,12 @@ pub(crate) struct Sign {
     pub(crate) beat: u64,
 }
 
-/// The number of observations in one lease. A frozen owner is found late by at most the interval between two
-/// observations.
+/// The number of observations in one lease. A frozen owner is found when its lease has expired, or later by at most the
+/// interval between two observations.
 const OBSERVATIONS: u32 = 16;
-/// The time between two observations counts as at most a lease divided by this number. If the observer itself was
-/// frozen, perhaps with all other processes, the time of that freeze does not show that other owners made no progress.
+/// Of the time between two observations, at most the lease divided by this number is counted. The observer itself may
+/// have been frozen, perhaps together with all other processes, and the time of that freeze says nothing about the
+/// other owners.
 const COUNTED: u32 = 4;
 
 /// Finds frozen owners. Keeps the last observation, to compare it with the next one.
@@ -49,8 +51,9 @@ struct Observed {
 }
 
 impl Observer {
-    /// Creates an observer. Its interval is derived from its own lease or the default lease, whichever is shorter. An
-    /// observer with a long lease must still find other owners that are frozen.
+    /// Creates an observer. The interval between its observations is derived from its own lease or from the default
+    /// lease, whichever is shorter. An observer that has a long lease must still find frozen owners that have a shorter
+    /// lease.
     pub(crate) fn new(lease: Duration) -> Self {
         Self { every: lease.min(LEASE) / OBSERVATIONS, observed: None, last: HashMap::new() }
     }

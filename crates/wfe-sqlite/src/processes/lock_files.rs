@@ -1,10 +1,11 @@
-//! The files beside a database for the processes that share it: the two locks of the writers (`<database>-gate` and
-//! `<database>-turn`, see [`FairLock`](crate::processes::fair_lock::FairLock)), and the change signal
-//! (`<database>-bell`). The change signal is a few bytes that change after a commit that concerns other hosts.
+//! The lock files beside a database. They coordinate the processes that share the database. The files are the two locks
+//! of the writers (`<database>-gate` and `<database>-turn`, see [`FairLock`](crate::processes::fair_lock::FairLock)),
+//! and the change signal (`<database>-bell`). The change signal is a few bytes that change after a commit that concerns
+//! other hosts.
 //!
 //! Every provider holds a shared lock on the change signal as long as it is open. If a closing provider can take that
-//! lock exclusively, it is the last provider and removes all three files. The files of a killed process are used again.
-//! The next provider that closes last removes them.
+//! lock exclusively, it is the last provider and removes all three files. The files that a killed process leaves behind
+//! are used again. The next provider that is the last one to close removes them.
 
 use std::{
     fs::{File, TryLockError},
@@ -82,8 +83,8 @@ impl LockFiles {
         &self.writer_lock
     }
 
-    /// A number that no other provider uses, and that this provider has not used before (except with a chance of 1 in
-    /// 2^64).
+    /// A number that no other provider uses, and that this provider has not used before. The chance that another
+    /// provider uses it nevertheless is 1 in 2^64.
     pub(crate) fn stamp(&self) -> u64 {
         self.tag.wrapping_add(self.count.fetch_add(1, Ordering::Relaxed))
     }
@@ -100,7 +101,7 @@ impl LockFiles {
         self.change_signal.put(&bytes)
     }
 
-    /// The last signal of any provider. All bytes are zero if there was no signal yet.
+    /// The latest signal, whichever provider gave it. All bytes are zero if there was no signal yet.
     ///
     /// # Errors
     /// Returns the errors of the operating system.
@@ -108,7 +109,8 @@ impl LockFiles {
         self.change_signal.get()
     }
 
-    /// Unregisters this provider. The last provider of the database removes the files. A second call does nothing.
+    /// Unregisters this provider. If this provider is the last one of the database, also removes the files. A second
+    /// call does nothing.
     pub(crate) fn leave(&self) {
         if !self.has_left.swap(true, Ordering::Relaxed) {
             // The change signal is removed last, because it is the first file that a new provider opens.
@@ -137,8 +139,8 @@ impl LockFile {
     }
 }
 
-/// Unregisters this provider. The last provider of the database removes these files. The change signal must be the last
-/// of `files`.
+/// Unregisters this provider. If this provider is the last one of the database, also removes these files. The change
+/// signal must be the last of `files`.
 fn leave(files: &[&LockFile]) {
     let Some(signal) = files.last() else { return };
     if let Err(error) = clear(signal, files) {
@@ -253,7 +255,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
-    /// A folder with a database, and its sidecars.
+    /// Creates a folder with a database. Returns the folder, and the sidecars of this database.
     fn folder_with_database() -> (tempfile::TempDir, Sidecars) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.db"), "").unwrap();

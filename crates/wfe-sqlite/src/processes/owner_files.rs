@@ -2,14 +2,14 @@
 //!
 //! An owner holds an exclusive lock on its file as long as it is alive. The operating system releases the lock when the
 //! process ends, so the owner does not have to write anything. An owner that is dropped removes its file. So an
-//! unlocked file belongs to an owner whose process died. The process that has counted this crash removes the file. The
-//! file contains the owner's lease and its heartbeats, by which a frozen owner is found (see
+//! unlocked file belongs to an owner whose process died. Another process counts this crash, and then removes the file.
+//! The file contains the owner's lease and its heartbeats, by which a frozen owner is found (see
 //! [`freeze_detector`](super::freeze_detector)).
 //!
 //! A program that cleans folders, or an operator, can remove the file of a living owner. Other processes then consider
-//! the owner dead. So the owner's provider checks the file every 50 ms while a host listens, and at each claim. If the
-//! file was removed, the provider puts it back. A process that finds no file checks once more a little later
-//! ([`SECOND_CHECK`]), so the owner's work continues undisturbed.
+//! the owner dead. So the owner's provider checks the file at each claim, and also every 50 ms while a host listens for
+//! changes. If the file was removed, the provider puts it back. A process that finds no file checks once more a little
+//! later ([`SECOND_CHECK`]). If the file is back by then, the owner's work continues undisturbed.
 //!
 //! Nevertheless the owner counts as lost for all later claims. Another process may already have decided that the owner
 //! is dead. When that process carries out its decision, it releases everything that the owner has at that time. A new
@@ -50,7 +50,7 @@ pub(crate) enum Liveness {
     Dead,
     /// The file is missing, or was not written by an owner. It is unknown whether and how the owner ended.
     Missing,
-    /// The owner of a database in memory, which has no lock files, was dropped.
+    /// The owner was dropped. This state occurs only with a database in memory, which has no lock files.
     Left,
 }
 
@@ -59,13 +59,13 @@ pub(crate) struct OwnerFiles {
     sidecars: Sidecars,
     /// The common prefix of the paths of all lock files of owners.
     prefix: PathBuf,
-    /// The files that this provider holds.
+    /// The lock files that this provider holds for its own owners.
     held: Mutex<HashMap<u64, Weak<OwnerFile>>>,
     /// Other owners whose files could not be read. Each failure was reported.
     unreadable: Mutex<HashSet<u64>>,
 }
 
-/// The lock file of an owner, held until it is dropped.
+/// The lock file of an owner. The lock is held until this value is dropped.
 pub(crate) struct OwnerFile {
     id: u64,
     path: PathBuf,
@@ -78,7 +78,7 @@ struct Held {
     sign: Sign,
     /// Whether the file was found missing, at the last check or earlier.
     is_lost: bool,
-    /// The error if the file could not be put back.
+    /// The error that prevented the file from being put back, if there was one.
     not_put_back: Option<String>,
 }
 
@@ -201,8 +201,8 @@ impl OwnerFiles {
 }
 
 impl OwnerFile {
-    /// Checks that other processes still find this file. If they do not, the file is put back, but the owner counts as
-    /// lost nevertheless.
+    /// Checks that other processes still find this file. If they do not find it, the file is put back, but the owner
+    /// counts as lost nevertheless.
     fn check_lock_file(&self) -> Result<()> {
         let held = self.checked_file()?;
         if held.is_lost { Err(self.lost(&held)) } else { Ok(()) }
@@ -294,7 +294,7 @@ fn liveness(sidecars: &Sidecars, path: &Path) -> Result<Liveness> {
     })
 }
 
-/// Whether a file exists and no process holds its lock.
+/// Whether a file exists, and if so, whether its lock is free.
 enum Unlocked {
     Yes(File),
     No,
@@ -322,7 +322,7 @@ fn unlocked(sidecars: &Sidecars, path: &Path) -> Result<Unlocked> {
     }
 }
 
-/// Removes a file whose lock no process holds.
+/// Removes a file, unless a process holds its lock.
 fn remove_unlocked(sidecars: &Sidecars, path: &Path) -> Result<()> {
     loop {
         let file = match sidecars.open(path) {

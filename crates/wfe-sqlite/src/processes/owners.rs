@@ -87,8 +87,8 @@ impl Owners {
     /// Checks that other processes can still see that an owner of this provider is alive.
     ///
     /// # Errors
-    /// [`OwnerLost`](wfe_core::WfeError::OwnerLost): if other processes cannot see this, or could not at some earlier
-    /// time.
+    /// [`OwnerLost`](wfe_core::WfeError::OwnerLost): if other processes cannot see that the owner is alive, or if they
+    /// could not see it at some earlier time.
     pub(crate) fn check_lock_file(&self, id: u64) -> Result<()> {
         match &self.backing {
             Backing::Memory(_) => Ok(()),
@@ -158,7 +158,8 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(16);
 
-    /// A folder with a database, and owners in memory and beside the database.
+    /// Creates a folder with a database. Returns the folder and two sets of owners: one in memory, and one with lock
+    /// files beside the database.
     fn both_backings() -> (tempfile::TempDir, [Owners; 2]) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.db"), "").unwrap();

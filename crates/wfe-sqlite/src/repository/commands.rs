@@ -85,7 +85,7 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
     }
 }
 
-/// The generation and the due time of a command that was just claimed. `None` means that it is gone, or no
+/// The generation and the due time of a command that was just taken. `None` means that the command is gone, or is no
 /// longer due.
 fn taken(done: Option<&Done>, seq: i64) -> Result<Option<(i64, i64)>> {
     let Some(row) = done.and_then(|done| done.rows.first()) else { return Ok(None) };

@@ -64,7 +64,7 @@ impl SqlitePersistenceProvider {
         self.sound(done.iter().flat_map(|done| &done.rows).map(codec::event::id))
     }
 
-    /// Stores an event. Without a `date`, the event happens now.
+    /// Stores an event. If `date` is `None`, the event happens now.
     async fn store_event(&self, event: &Event, date: Option<DateTime<Utc>>) -> Result<String> {
         let (id, now) = (id_or_fresh(&event.id), self.clock.now());
         let columns = codec::event::encode(event, &id, date, now)?;
@@ -91,7 +91,7 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Adds a guard that the event exists.
+/// Adds a guard, which refuses the script if the event does not exist.
 pub(crate) fn add_event_existence(script: &mut Script, event_id: &str) {
     let missing = WfeError::EventNotFound(event_id.to_owned());
     script.guard_or(&sql::events::EXISTS, [event_id.into()], missing);

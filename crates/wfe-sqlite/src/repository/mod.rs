@@ -1,5 +1,5 @@
-//! Implements the base traits (those of `PersistenceProvider`), one file for each trait. They validate and
-//! encode their arguments, and send requests.
+//! Implements the base traits (those of `PersistenceProvider`), one file for each trait. The implementations validate
+//! and encode their arguments, and send requests.
 
 mod commands;
 mod events;

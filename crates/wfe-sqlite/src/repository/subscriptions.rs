@@ -142,15 +142,15 @@ pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubsc
     Ok(())
 }
 
-/// Adds a guard that no subscription has this id.
+/// Adds a guard, which refuses the script if a subscription already has this id.
 pub(crate) fn add_subscription_guard(script: &mut Script, id: String) {
     let taken = WfeError::AlreadyExists { kind: Kind::Subscription, id: id.clone() };
     script.guard_or(&sql::subscriptions::ID_IS_FREE, [id.into()], taken);
 }
 
-/// Adds a new open subscription with these columns. `is_dated` means that the caller gave the timestamp from
-/// which the subscription counts. It then counts from this timestamp, even if the timestamp is the creation
-/// time of its instance.
+/// Adds a new open subscription with these columns. `is_dated` means that the caller gave the timestamp (`as_of`) from
+/// which on events match. This timestamp then applies, and not the start position of the instance, even if the
+/// timestamp equals the creation time of the instance.
 pub(crate) fn add_subscription_row(script: &mut Script, columns: &[Value; 11], is_dated: bool) {
     let [_, workflow, _, _, _, _, as_of, ..] = columns.clone();
     let start_position_of = if is_dated { Value::Null } else { workflow };

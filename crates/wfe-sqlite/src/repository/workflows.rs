@@ -130,12 +130,12 @@ impl WorkflowRepository for SqlitePersistenceProvider {
 }
 
 impl SqlitePersistenceProvider {
-    /// Reads ids for the program: the first column of each row. Ids that are not text are left out.
+    /// Reads ids, for a call of the program. An id is the first column of each row. Ids that are not text are left out.
     pub(crate) async fn ids(&self, script: Script, table: &'static str) -> Result<Vec<String>> {
         self.ids_for(Caller::Program, script, table).await
     }
 
-    /// Like [`ids`](Self::ids), but for any caller.
+    /// Like [`ids`](Self::ids), but for a call of any caller.
     pub(crate) async fn ids_for(
         &self,
         caller: Caller,
@@ -180,7 +180,7 @@ pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> Result<WorkflowIn
     Ok(instance)
 }
 
-/// Adds guards that no instance has this id or this name yet.
+/// Adds guards, which refuse the script if an instance already has this id or this name.
 pub(crate) fn add_guards(script: &mut Script, instance: &WorkflowInstance) {
     script.guard_or(
         &sql::workflows::ID_IS_FREE,

@@ -58,7 +58,7 @@ pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) ->
     sequences::mend(connection, location).await
 }
 
-/// Upgrades the schema inside the transaction. Another process may have upgraded it first, so the version is
+/// Upgrades the schema inside the caller's transaction. Another process may have upgraded it first, so the version is
 /// read again.
 async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
@@ -100,9 +100,9 @@ async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64>
     Ok(version)
 }
 
-/// Reads the parts of a schema: tables, columns and indexes, each with its table. SQLite's internal tables and
-/// indexes are left out. Triggers are left out as well: they keep bad values out, but no statement fails
-/// without them. Corrupt values are reported row by row.
+/// Reads the parts of a schema: tables, columns and indexes, each with its table. SQLite's internal tables and indexes
+/// are left out. Triggers are left out as well: they only keep bad values out of the tables, and every statement also
+/// works if a trigger is missing. Corrupt values in a table are reported row by row.
 const PARTS: &str = "SELECT type, name, tbl_name FROM sqlite_schema \
     WHERE type IN ('table', 'index') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
     UNION ALL SELECT 'column', c.name, t.name FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c \
@@ -136,7 +136,7 @@ impl fmt::Display for Part {
 
 type Parts = BTreeSet<Part>;
 
-/// A cache of the parts that the upgrade scripts create up to each version.
+/// A cache. For each schema version, it contains the parts that the upgrade scripts up to this version create.
 static DEMANDED: Mutex<BTreeMap<i64, Arc<Parts>>> = Mutex::new(BTreeMap::new());
 
 /// Refuses a database that lacks a part of its schema version. Otherwise the first statement that needs the
@@ -165,9 +165,9 @@ async fn check_whole(connection: &mut SqliteConnection, version: i64, location: 
     })
 }
 
-/// Opens a connection, without sqlx's log of statements. Every connection must be opened by this function. A
-/// log subscriber of the program that panics would end SQLite's thread, where [`logging::unlogged`] has no
-/// effect.
+/// Opens a connection on which sqlx does not log statements. Every connection must be opened by this function. If sqlx
+/// logged statements, a panic in a log subscriber of the program would end SQLite's thread, because
+/// [`logging::unlogged`] has no effect on that thread.
 pub(crate) async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
     let options = options.clone().disable_statement_logging();
     logging::unlogged(options.connect()).await
@@ -242,8 +242,9 @@ fn not_ours(application: i64, version: i64, location: &str) -> WfeError {
     }
 }
 
-/// Returns a better error for a file that was refused. If the file has all parts of a store and lacks only the
-/// mark of a store, the error says how to continue. SQLite's `.dump` omits the mark. The file is only read.
+/// Replaces the error for a file that was refused with a better one, if possible. If the file has all parts of a store
+/// and lacks only the mark of a store, the error says how to continue. SQLite's `.dump` omits the mark. This function
+/// only reads the file.
 pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
     let WfeError::Unusable { source: Some(source), .. } = &error else { return error };
     let Some(&mark) = source.downcast_ref::<Unmarked>() else { return error };
@@ -267,7 +268,7 @@ pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
     }
 }
 
-/// The sentence of the error message about parts that no known version of a store has.
+/// The sentence of the error message that lists parts which no known version of a store has.
 fn of_others(others: &[String]) -> String {
     const NAMED: usize = 3;
     if others.is_empty() {
@@ -282,8 +283,8 @@ fn of_others(others: &[String]) -> String {
     )
 }
 
-/// The newest version whose parts are all in this file, and the additional parts of the file. Additional parts
-/// were added by hand, or by a newer version.
+/// Finds the newest schema version whose parts are all in this file. Also returns the other parts of the file, which
+/// were added by hand, or by a newer version of WFE.
 async fn version_by_parts(path: &Path) -> std::result::Result<Option<(i64, Vec<String>)>, sqlx::Error> {
     // SQLite then creates no file beside the database, and does not touch a log beside it.
     //

@@ -1,5 +1,5 @@
-//! Repairs the counters that SQLite keeps for the tables, when a store is opened. Without these counters, no
-//! event is stored and no row gets a number.
+//! Repairs the counters that SQLite keeps for the tables. This happens whenever a store is opened. Without these
+//! counters, events could not be stored, and rows would get no numbers.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use wfe_core::{Result, WfeError, logging};
 
 use crate::{error, request::Sql, sql::sequences as sql};
 
-/// Each table with the statement that rebuilds its counter. Some tables also have a statement that renumbers a
-/// row whose number leaves no next number.
+/// Each table with the statement that rebuilds its counter. Some tables also have a statement that renumbers a row
+/// whose number is so large that there is no next number.
 const TABLES: [(&str, Sql<0>, Option<Sql<0>>); 4] = [
     ("workflows", sql::MAKE_WORKFLOWS, None),
     ("events", sql::MAKE_EVENTS, None),
@@ -38,7 +38,7 @@ async fn broken(connection: &mut SqliteConnection) -> Result<Vec<String>> {
     rows.iter().map(|row| row.try_get("name").map_err(failed)).collect()
 }
 
-/// Repairs the counters inside the transaction. Reads again which counters are broken, because another process
+/// Repairs the counters inside the caller's transaction. Reads again which counters are broken, because another process
 /// may have repaired them first.
 async fn mend_all(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     let broken = broken(connection).await?;

@@ -1,9 +1,10 @@
-//! Statements on `workflows` that store starts, children and commits.
+//! Statements on `workflows` that store new instances, child instances and commits.
 
 use crate::request::{Own, Sql};
 
-/// Inserts a new instance. The first arguments are the columns outside the model: owner, fencing token,
-/// reference, parent, and whether the instance has pointers (1 or NULL). Then follow revision and model.
+/// Inserts a new instance. The first five arguments are columns outside the model: owner, fencing token,
+/// reference, parent, and whether the instance has pointers (1 or NULL). The revision and the columns of the
+/// model follow.
 pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
     "INSERT INTO workflows (owner, fence, start_key, parent, begun, revision, id, name, root_workflow_id, \
      workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \
@@ -12,13 +13,13 @@ pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
     ") RETURNING seq"
 ));
 
-/// Guard: no instance has this id except a child of this parent that runs this definition.
+/// Guard: no instance has this id, except possibly a child of this parent that runs this definition.
 pub(crate) const ID_IS_FREE_FOR_CHILD: Sql<3> = Sql::new(guard!(
     "NOT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND (parent IS NOT ? OR workflow_definition_id <> ?))"
 ));
 
-/// Inserts a child, unless its id (last) exists. The owner -1 marks the child as new until the same script has
-/// stored its pointers. No other transaction ever sees this owner.
+/// Inserts a child, unless an instance with the child's id (last argument) exists already. The owner -1 marks
+/// the child as new until the same script has stored its pointers. No other transaction ever sees this owner.
 pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
     "INSERT INTO workflows (owner, parent, begun, revision, id, name, root_workflow_id, workflow_definition_id, \
      version, description, reference, next_execution, status, create_time, complete_time, data, born) \
@@ -40,7 +41,7 @@ pub(crate) const START_IS_FREE: Sql<2> = Sql::new(guard!(
 pub(crate) const STARTED: Sql<2> =
     Sql::new("SELECT id FROM workflows WHERE workflow_definition_id = ? AND start_key = ?");
 
-/// Guard: the instance is stored under this fencing token, and no control request is pending except the one
+/// Guard: the instance has this fencing token, and no control request is pending, except possibly the request
 /// with this number.
 pub(crate) const MAY_COMMIT: Sql<3> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM workflows WHERE id = ? AND fence = ? AND (control IS NULL OR control_number = ?))"
@@ -53,15 +54,15 @@ pub(crate) const FENCE_AND_CONTROL: Sql<1> = Sql::new(concat!(
     " FROM workflows WHERE id = ?"
 ));
 
-/// The update that is part of every commit with live pointers. The first two arguments are the amounts by which
-/// the revision and the number of completions grow.
+/// Updates the row of the instance in a commit that stores live pointers. The first two arguments are the
+/// amounts by which the revision and the number of completions grow.
 pub(crate) const COMMIT: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1 WHERE id = ?",
 )
 .own(Own::Instance);
 
-/// Finds a stored value that prevents sound commits of this instance (bound twice), and returns its column and
-/// its row. No version of the program writes values of this kind. The statement runs after a commit has broken
+/// Finds a corrupt value that makes commits of this instance (bound twice) fail, and returns the column and
+/// the row of the value. No version of WFE writes such a value. The statement runs after a commit has broken
 /// a rule of the schema.
 pub(crate) const OBSTACLES: Sql<2> = Sql::new(
     "SELECT iif(p.kind = 'live' AND p.number = 0, 'item_values', 'number'), p.id || ' of ' || w.id \
@@ -72,23 +73,24 @@ pub(crate) const OBSTACLES: Sql<2> = Sql::new(
        WHERE kind = 'position' AND workflow_id = ? AND consumed IS NULL LIMIT 1",
 );
 
-/// Like `COMMIT`, but for a commit without live pointers, which does not begin the instance.
+/// Like `COMMIT`, but for a commit that stores no live pointers. Such a commit does not mark the instance as
+/// begun.
 pub(crate) const COMMIT_WITHOUT_POINTERS: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0 WHERE id = ?",
 )
 .own(Own::Instance);
 
-/// Like `COMMIT`, but for a commit after which no step can run now: also sets the next due time and releases
-/// the instance. This is one statement instead of three, because each of the three would write to the index
-/// `workflows_due`.
+/// Like `COMMIT`, but for a commit after which the instance has no step that can run now. The statement also
+/// sets the next due time and releases the instance. One statement does all this, because each of three
+/// separate statements would write to the index `workflows_due`.
 pub(crate) const COMMIT_AND_PARK: Sql<4> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL WHERE id = ?",
 )
 .own(Own::Instance);
 
-/// Like `COMMIT_AND_PARK`, but for the commit that ends the instance: also sets status, ending, cause and
-/// completion time.
+/// Like `COMMIT_AND_PARK`, but for the commit that ends the instance. The statement also sets the status, the
+/// ending, the cause and the completion time.
 pub(crate) const COMMIT_AND_END: Sql<8> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL, status = ?, ending = ?, cause = ?, complete_time = ? WHERE id = ?",
@@ -110,16 +112,16 @@ pub(crate) const SET_COMPLETE_TIME: Sql<2> =
 /// Sets the data.
 pub(crate) const SET_DATA: Sql<2> = Sql::new("UPDATE workflows SET data = ? WHERE id = ?").own(Own::Instance);
 
-/// Clears the control request, which was carried out.
+/// Clears the control request of the instance, because the request was carried out.
 pub(crate) const CLEAR_CONTROL: Sql<1> =
     Sql::new("UPDATE workflows SET control = NULL, control_detail = NULL WHERE id = ?").own(Own::Instance);
 
-/// Releases the instance. The fencing token stays: the next owner gets a higher one.
+/// Releases the instance. The fencing token stays unchanged; the next owner gets a higher token.
 pub(crate) const RELEASE: Sql<1> =
     Sql::new("UPDATE workflows SET owner = NULL WHERE id = ?").own(Own::Instance);
 
-/// Like `COMMIT`, but for a commit that only releases the instance. The instance has made no progress, so its
-/// counts of process crashes stay.
+/// Like `COMMIT`, but for a commit that only releases the instance. The instance has made no progress, so the
+/// recorded numbers of process crashes stay unchanged.
 pub(crate) const GIVE_BACK: Sql<3> = Sql::new(
     "UPDATE workflows SET owner = NULL, revision = revision + ?, \
        deaths_at = iif(deaths_at = revision, revision + ?, deaths_at) WHERE id = ?",

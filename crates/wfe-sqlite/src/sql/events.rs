@@ -2,15 +2,16 @@
 //!
 //! The events of one name and key form a stream, in the order in which they become due. The column `position`
 //! stores this order. Positions are drawn from the counter of `events.seq`, so they only grow and are never
-//! reused. An event that is due already gets its position when it is stored. Any other event gets its position
-//! from the first write after its due time (`DRAW_POSITIONS` and `GIVE_POSITIONS`). These two statements nearly
-//! always find nothing to do, and the index `events_unripe` shows this quickly.
+//! reused. An event that is already due when it is stored gets its position at once. Any other event gets its
+//! position from the first write after its due time (`DRAW_POSITIONS` and `GIVE_POSITIONS`). Nearly always,
+//! no event is waiting for a position; these two statements find this out quickly by the index
+//! `events_unripe`.
 //!
-//! The column `wanted` is 1 for events that an open subscription may need, so that the search for matching
-//! events does not scan all other events. The column is also 1 for every processed event, so that marking a
-//! processed event as unprocessed requires no further change. The column `timely` is 1 for events that were not
-//! backdated. (The names of columns and indexes are stored in every database file; the documentation explains
-//! what they mean.)
+//! The column `wanted` is 1 for each event that an open subscription may need, so that the search for
+//! matching events can skip the other events. The column is also 1 for each processed event. If a processed
+//! event is marked as unprocessed again, `wanted` therefore has the right value already. The column `timely`
+//! is 1 for events that were not backdated. (The names of the columns and indexes cannot be improved, because
+//! every database file contains them. This documentation explains what they mean.)
 
 use crate::request::Sql;
 
@@ -21,7 +22,8 @@ macro_rules! model {
     };
 }
 
-/// The name of the column of the event `e` that holds an impossible value, or NULL if no column does.
+/// The name of a column that holds an impossible value in the row of the event `e`, or NULL if there is no
+/// such column.
 macro_rules! fault {
     () => {
         concat!(
@@ -34,7 +36,7 @@ macro_rules! fault {
 
 pub(crate) use fault;
 
-/// Inserts a new event, with its number and its position.
+/// Inserts a new event, with its number, and with its position if the event is due.
 macro_rules! new {
     () => {
         concat!(
@@ -51,14 +53,15 @@ macro_rules! new {
     };
 }
 
-/// Draws a position for each event that has become due by this time (bound twice).
+/// Draws as many positions as there are events that have become due by this time (bound twice) and have no
+/// position yet.
 pub(crate) const DRAW_POSITIONS: Sql<2> = Sql::new(
     "UPDATE sqlite_sequence SET seq = seq + (SELECT count(*) FROM events WHERE position IS NULL AND event_time <= ?) \
      WHERE name = 'events' AND EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)",
 );
 
-/// Assigns the positions that were drawn, in order of time. From then on, an unprocessed event is `wanted` only
-/// if an open subscription has its name and key.
+/// Assigns the positions that were drawn to the events, in the order of their timestamps. From then on, an
+/// unprocessed event is `wanted` only if there is an open subscription to the name and key of the event.
 pub(crate) const GIVE_POSITIONS: Sql<1> = Sql::new(
     "UPDATE events SET position = due.position, wanted = is_processed OR EXISTS (\
        SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 \
@@ -69,29 +72,30 @@ pub(crate) const GIVE_POSITIONS: Sql<1> = Sql::new(
      WHERE events.seq = due.seq",
 );
 
-/// Whether an event without a position has become due by this time.
+/// Returns whether some event that has become due by this time has no position yet.
 pub(crate) const HAS_UNPOSITIONED: Sql<1> =
     Sql::new("SELECT EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)");
 
-/// The earliest timestamp after this time of an event that is not due yet.
+/// Among the events that have no position yet, returns the earliest timestamp that is later than this time.
 pub(crate) const NEXT_UPCOMING: Sql<1> =
     Sql::new("SELECT min(event_time) FROM events WHERE position IS NULL AND event_time > ?");
 
 /// Guard: no event has this id.
 pub(crate) const ID_IS_FREE: Sql<1> = Sql::new(guard!("NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
-/// Guard: no event of another name or key (second and third) has this id.
+/// Guard: no event has this id (first argument), except possibly an event of this name and key (second and
+/// third).
 pub(crate) const ID_IS_FREE_FOR: Sql<3> = Sql::new(guard!(
     "NOT EXISTS (SELECT 1 FROM events WHERE id = ? AND (event_name <> ? OR event_key <> ?))"
 ));
 
 /// Inserts a new event. The first three arguments say whether the event is due, whether it was not backdated,
-/// and whether it was published without a timestamp. Then follows the model. This statement runs after the two
-/// that give positions to events that became due earlier. An event that is not due yet counts as `wanted` until
-/// it becomes due.
+/// and whether it was published without a timestamp. The columns of the model follow. This statement runs
+/// after `DRAW_POSITIONS` and `GIVE_POSITIONS`, so that events that became due earlier get lower positions.
+/// An event that is not due yet counts as `wanted` until it becomes due.
 pub(crate) const INSERT: Sql<9> = Sql::new(new!());
 
-/// Like `INSERT`, but inserts nothing if the id (last) exists.
+/// Like `INSERT`, but inserts nothing if an event with this id (last argument) exists already.
 pub(crate) const INSERT_UNLESS: Sql<10> =
     Sql::new(concat!(new!(), " WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
@@ -99,14 +103,16 @@ pub(crate) const INSERT_UNLESS: Sql<10> =
 pub(crate) const LOAD: Sql<1> =
     Sql::new(concat!("SELECT ", model!(), ", ", fault!(), " FROM events AS e WHERE id = ?"));
 
-/// The ids of the unprocessed events up to a time, oldest first, each with its `fault`.
+/// Reads the ids of the unprocessed events whose timestamp is not after a given time, oldest first, and the
+/// `fault` of each event.
 pub(crate) const UNPROCESSED: Sql<1> = Sql::new(concat!(
     "SELECT id, ",
     fault!(),
     " FROM events AS e WHERE is_processed = 0 AND event_time <= ? ORDER BY event_time, seq"
 ));
 
-/// The ids of the events of a name and key up to a time, oldest first, each with its `fault`.
+/// Reads the ids of the events of a name and key whose timestamp is not after a given time, oldest first, and
+/// the `fault` of each event.
 pub(crate) const OF_STREAM: Sql<3> = Sql::new(concat!(
     "SELECT id, ",
     fault!(),
@@ -116,11 +122,12 @@ pub(crate) const OF_STREAM: Sql<3> = Sql::new(concat!(
 /// Guard: an event has this id.
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
-/// Marks an event as processed or unprocessed. An event that already has this mark is not written.
+/// Marks an event as processed or unprocessed. The row is not written if the event already has this mark.
 pub(crate) const MARK: Sql<3> =
     Sql::new("UPDATE events SET is_processed = ?, wanted = 1 WHERE id = ? AND is_processed <> ?");
 
-/// The early-event rule: marks the oldest event of a name and key, from a time on, as unprocessed again.
+/// Implements the early-event rule: among the events of a name and key whose timestamp is not before a given
+/// time, marks the oldest event as unprocessed again.
 pub(crate) const REVIVE_OLDEST: Sql<3> = Sql::new(
     "UPDATE events SET is_processed = 0, wanted = 1 WHERE is_processed = 1 AND seq = (SELECT seq FROM events \
      WHERE event_name = ? AND event_key = ? AND event_time >= ? ORDER BY event_time, seq LIMIT 1)",

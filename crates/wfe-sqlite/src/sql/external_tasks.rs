@@ -1,9 +1,10 @@
-//! Statements on subscriptions that are external tasks: they are listed and claimed by name, and answered by one event.
+//! Statements on the subscriptions that represent external tasks. Such a subscription is listed and claimed by its
+//! name, and is answered by one event.
 
 use crate::request::{Own, Sql};
 
-/// The columns of the model, in the order in which the codec reads them, and the column that marks the row as a
-/// subscription.
+/// The columns of the model, in the order in which the codec reads them. Last comes the column `kind`, which
+/// distinguishes subscriptions from other rows of this table.
 macro_rules! model {
     () => {
         "id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, subscription_data, \
@@ -11,15 +12,15 @@ macro_rules! model {
     };
 }
 
-/// The condition of the index `event_subscriptions_work`, word for word: SQLite uses a partial index only if a
-/// statement contains its condition.
+/// Repeats the `WHERE` of the index `event_subscriptions_work` word for word: SQLite uses a partial index only if the
+/// statement contains the condition of the index.
 macro_rules! is_work {
     () => {
         "is_open = 1 AND answer IS NULL AND event_name >= 'wfe.' AND event_name < 'wfe/'"
     };
 }
 
-/// A page of the unanswered subscriptions to a name, in the order in which they were stored.
+/// Reads a page of the open, unanswered subscriptions to a name, in the order in which they were stored.
 pub(crate) const LIST: Sql<3> = Sql::new(concat!(
     "SELECT ",
     model!(),
@@ -28,16 +29,17 @@ pub(crate) const LIST: Sql<3> = Sql::new(concat!(
     " AND event_name = ? AND seq > ? ORDER BY seq LIMIT ?"
 ));
 
-/// Whether a subscription to this name is held by no token at this time (last). The statement runs before `CLAIM`, so
-/// that workers do not wait for the write lock if there is no work.
+/// Returns whether there is an unanswered subscription to this name that no valid token holds at this time (last
+/// argument). The statement runs before `CLAIM`, so that workers do not wait for the write lock if there is no work.
 pub(crate) const IS_ANY_FREE: Sql<2> = Sql::new(concat!(
     "SELECT EXISTS (SELECT 1 FROM event_subscriptions INDEXED BY event_subscriptions_work WHERE ",
     is_work!(),
     " AND event_name = ? AND (external_token IS NULL OR external_token_expiry <= ?))"
 ));
 
-/// Gives the oldest unclaimed subscription to a name to a token, with worker and expiry. Only subscriptions after a row
-/// (fifth) are considered. The last argument is the time.
+/// Claims the oldest subscription to a name that no valid token holds. The first three arguments are the new token, the
+/// worker and the expiry of the token. Only subscriptions with a row number above the fifth argument are considered.
+/// The last argument is the current time.
 pub(crate) const CLAIM: Sql<6> = Sql::new(concat!(
     "UPDATE event_subscriptions SET external_token = ?, external_worker_id = ?, external_token_expiry = ? \
      WHERE seq = (SELECT seq FROM event_subscriptions INDEXED BY event_subscriptions_work WHERE ",
@@ -48,30 +50,30 @@ pub(crate) const CLAIM: Sql<6> = Sql::new(concat!(
     ", seq"
 ));
 
-/// Guard: this subscription is open and unanswered. If a token is given (second and third; NULL if none is given), this
-/// token holds the subscription and has not expired.
+/// Guard: this subscription is open and unanswered. If the caller gives a token (second and third argument; otherwise
+/// NULL), this token also holds the subscription and has not expired.
 pub(crate) const MAY_ANSWER: Sql<4> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND is_open = 1 AND answer IS NULL \
      AND (? IS NULL OR (external_token = ? AND (external_token_expiry IS NULL OR external_token_expiry > ?))))"
 ));
 
-/// Guard: this subscription takes an event of this name, key and time.
+/// Guard: this subscription accepts an event of this name, key and time.
 pub(crate) const TAKES: Sql<4> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM event_subscriptions \
      WHERE id = ? AND event_name = ? AND event_key = ? AND subscribe_as_of <= ?)"
 ));
 
-/// Stores this event (first) as the answer to this subscription.
+/// Stores this event (first argument) as the answer to this subscription.
 pub(crate) const ANSWER: Sql<2> =
     Sql::new("UPDATE event_subscriptions SET answer = ? WHERE id = ?").own(Own::Waits);
 
-/// Marks this subscription as no longer answerable, if it has no answer. The mark is an empty string, because no event
-/// has an empty id.
+/// Marks this subscription as no longer answerable, if it has no answer. The mark is an empty string in place of the id
+/// of the answer. It is unambiguous, because no event has an empty id.
 pub(crate) const TAKE_NO_ANSWER: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET answer = '' WHERE id = ? AND answer IS NULL").own(Own::Waits);
 
-/// Whether this subscription (third), which the event with this id (last) has answered, has this name and key. Returns
-/// no row if the subscription has no answer, or if another event has answered it.
+/// Returns whether this subscription (third argument) has this name and key, provided that the event with this id
+/// (last) has answered it. Returns no row if the subscription has no answer, or if another event has answered it.
 pub(crate) const IS_ANSWERED_BY: Sql<4> =
     Sql::new("SELECT event_name = ? AND event_key = ? FROM event_subscriptions WHERE id = ? AND answer = ?");
 

@@ -1,26 +1,26 @@
-//! All SQL statements, one file for each subject, with the reasons for their form. The schema is `schema.sql`, upgraded
-//! by `version_2.sql`, `version_3.sql` and `version_4.sql`.
+//! All SQL statements, and the reasons why each is written as it is. There is one file for each subject. The schema
+//! consists of `schema.sql` and the upgrades `version_2.sql`, `version_3.sql` and `version_4.sql`.
 //!
-//! A *guard* is a statement that inserts a NULL into a NOT NULL column if its condition does not hold, and otherwise
-//! does nothing. A script of many statements therefore stops at an expected miss without a round trip, and SQLite rolls
-//! back only that script.
+//! A *guard* is a statement that does nothing if its condition holds. Otherwise it fails, because it inserts a NULL
+//! into a NOT NULL column. A script of many statements therefore stops at a guard whose condition does not hold. The
+//! condition needs no round trip of its own, and SQLite rolls back only that script.
 
-/// A guard, which fails unless `$condition` holds. Its INSERT names the table with the fewest indexes.
+/// The text of a guard, which fails unless `$condition` holds. Its `INSERT` uses the table that has the fewest indexes.
 macro_rules! guard {
     ($condition:expr) => {
         concat!("INSERT INTO execution_errors (error_time) SELECT NULL WHERE NOT (", $condition, ")")
     };
 }
 
-/// The highest number that an event or a position has.
+/// The highest number that has been drawn for an event or a position.
 macro_rules! last_position {
     () => {
         "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)"
     };
 }
 
-/// Like `last_position`, but for reports of rows that are beyond it. The result is NULL if the counter is missing,
-/// because then no single row is at fault.
+/// Like `last_position`, but used to find rows whose position is too high. The result is NULL if the counter is
+/// missing, because no single row is at fault then.
 macro_rules! given_out {
     () => {
         "max((SELECT seq FROM sqlite_sequence WHERE name = 'events'), coalesce((SELECT max(seq) FROM events), 0))"
@@ -87,7 +87,7 @@ mod tests {
         rows.iter().map(|row| row.get("detail")).collect()
     }
 
-    /// Checks that no plan reads a whole table or sorts, except for the steps that are allowed for a statement.
+    /// Checks that no query plan reads a whole table or sorts rows, except in the steps that are listed as allowed.
     #[tokio::test]
     async fn no_statement_scans_a_table_or_sorts_but_where_the_answer_is_bounded() {
         let allowed: &[(&str, &[&str])] = &[
@@ -287,8 +287,9 @@ mod tests {
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
-    /// SQLite builds a table in memory, and drops it again, for each `IN` of three or more constants, and for all rows
-    /// that it must keep before it writes. Each of these tables costs as much as the rest of the statement.
+    /// SQLite builds a temporary table in memory for each `IN` with three or more constants. It also builds one if a
+    /// statement must collect all of its rows before it writes the first one. Each temporary table costs as much as the
+    /// rest of the statement.
     #[tokio::test]
     async fn the_statements_of_a_commit_build_no_tables() {
         use super::{commits, errors, ownership, pointers, subscriptions, workflows};

@@ -1,10 +1,10 @@
-//! Statements on the columns of `workflows` that are not part of the model: owner, fencing token (the column
-//! `fence`), control request.
+//! Statements on the columns of `workflows` that are not part of the model: the owner, the fencing token (the
+//! column `fence`) and the control request.
 
 use crate::request::{Own, Sql};
 
-/// Whether a row of `workflows` runs one of these definitions, which are given as a JSON list of [id in
-/// hexadecimal, version].
+/// Whether the instance of a row of `workflows` runs one of these definitions. They are given as a JSON list
+/// of pairs: the id in hexadecimal, and the version.
 macro_rules! is_of_definitions {
     () => {
         "(workflow_definition_id, version) IN \
@@ -12,23 +12,25 @@ macro_rules! is_of_definitions {
     };
 }
 
-/// The highest fencing token that a row may have. Each change of owner raises a token that is below this limit.
-/// (The schema's CHECKs have the same bounds.)
+/// The highest fencing token that a row may have. Each change of owner raises the token, unless the token has
+/// reached this limit. (The schema's CHECKs have the same bounds.)
 macro_rules! last_fence {
     () => {
         "4611686018427387904"
     };
 }
 
-/// The highest revision that a row may have. The positions of pointers can be a million times as high.
+/// The highest revision that a row may have. The position of a pointer is computed from the revision, and can
+/// be a million times as high.
 macro_rules! last_revision {
     () => {
         "4398046511104"
     };
 }
 
-/// The number of a new request. If the stored number is out of bounds, neither the caller nor other writes of
-/// the transaction fail. The next claim of this row reports the number.
+/// The number of a new control request. If the stored number of the last request is out of bounds, the
+/// statement still succeeds, so that the caller and the other writes of the transaction are unaffected. The
+/// next claim of this row reports the number.
 macro_rules! next_request {
     () => {
         concat!("(min(max(control_number, 0), ", last_fence!(), " - 1) + 1)")
@@ -51,8 +53,8 @@ macro_rules! candidate {
     };
 }
 
-/// The columns that the owner of an instance reads while it works. A request that was stored before the
-/// instance ended, but was not carried out, is void.
+/// The columns that the owner of an instance reads while the instance runs. If an instance ended before its
+/// control request was carried out, the request is void.
 pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
     "SELECT fence, iif(status = 'Runnable' OR status = 'Suspended', control, NULL) AS control, control_number, ",
     intervention!(),
@@ -62,8 +64,10 @@ pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
 /// Guard: the instance exists.
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE id = ?)"));
 
-/// Stores a control request (first and last) and its detail (second), unless a stronger one is pending or the
-/// instance has ended. This need not be the instance that the script is about.
+/// Stores a control request (first and last argument) and its detail (second). Stores nothing if the instance
+/// has ended or if a pending request takes precedence: `Terminate` over every request, and `Cancel` over
+/// every request except `Terminate`. A script about one instance may contain this statement for another
+/// instance.
 pub(crate) const REQUEST: Sql<4> = Sql::new(concat!(
     "UPDATE workflows SET control = ?, control_detail = ",
     next_request!(),
@@ -80,40 +84,40 @@ pub(crate) const ENGINE_COLUMNS: Sql<1> = Sql::new(concat!(
     ", ending, cause, parent FROM workflows WHERE id = ?"
 ));
 
-/// Like `ENGINE_COLUMNS`, but for several instances, which are given as a JSON list of ids in hexadecimal. Each
-/// row also has the id.
+/// Like `ENGINE_COLUMNS`, but for several instances, which are given as a JSON list of ids in hexadecimal.
+/// Each row also contains the id of its instance.
 pub(crate) const ENGINE_COLUMNS_OF_MANY: Sql<1> = Sql::new(concat!(
     "SELECT id, fence, owner, control, control_number, ",
     intervention!(),
     ", ending, cause, parent FROM workflows WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))"
 ));
 
-/// All owners of instances, except this owner.
+/// All owners that own instances, except this owner.
 pub(crate) const OWNERS: Sql<1> = Sql::new(
     "SELECT DISTINCT owner FROM workflows INDEXED BY workflows_owned WHERE owner IS NOT NULL AND owner <> ?",
 );
 
-/// The progress of every owner except this one: which instances the owner has, and how far each instance is.
-/// The first sum is that of `seq`, which is never reused. It distinguishes an owner that runs one short
-/// instance after another from an owner without progress. Only the lowest 32 bits of each number count, so that
-/// no sum overflows, whatever a row contains.
+/// Sums by which the progress of every owner except this one is measured: which instances each owner has, and
+/// how far each instance is. The first sum is the sum of the instances' `seq`, which is never reused. An
+/// owner that runs one short instance after another changes this sum; an owner without progress does not.
+/// Only the lowest 32 bits of each number are added, so that no sum overflows, whatever a row contains.
 pub(crate) const PROGRESS: Sql<1> = Sql::new(
     "SELECT owner, sum(seq & 4294967295), sum(fence & 4294967295), sum(revision & 4294967295) \
      FROM workflows INDEXED BY workflows_owned WHERE owner > 0 AND owner <> ? GROUP BY owner",
 );
 
-/// Guard: this owner has made no progress since these sums were read.
+/// Guard: this owner has made no progress since these sums were read (see `PROGRESS`).
 pub(crate) const STANDS: Sql<4> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM workflows WHERE owner = ? GROUP BY owner HAVING sum(seq & 4294967295) = ? \
      AND sum(fence & 4294967295) = ? AND sum(revision & 4294967295) = ?)"
 ));
 
-/// Frees the instances of a dead or unresponsive owner (last). The owner was working on them, so they become
-/// due now (bound four times), even if the clock was set back since. The third argument is 1 if the owner's
-/// process died. This death counts for all of its instances, up to 2. No host needs a higher count, and a
-/// program of version 3 suspends an instance that it claims with a count of 9. The recorded deaths of a suspect
-/// stay. If a value of one row is out of bounds, the other rows are freed all the same, and the next claim of
-/// that row reports the value.
+/// Frees the instances of a dead or unresponsive owner (last argument). The owner was working on these
+/// instances, so they become due now (bound four times), even if the clock was set back meanwhile. The third
+/// argument is 1 if the owner's process died. This death raises the count of each instance, but not above 2.
+/// No host needs a higher count, and a program of version 3 suspends an instance that it claims with a count
+/// of 9. The recorded deaths of a suspect stay unchanged. If a row contains a value that is out of bounds,
+/// all rows are freed nevertheless, and the next claim of that row reports the value.
 pub(crate) const FREE: Sql<6> = Sql::new(concat!(
     "UPDATE workflows SET owner = NULL, fence = min(max(fence, 0), ",
     last_fence!(),
@@ -128,30 +132,30 @@ pub(crate) const FREE: Sql<6> = Sql::new(concat!(
      WHERE owner = ?"
 ));
 
-/// Finds the instances that have not ended and whose owner is this number, which cannot be the id of an owner.
-/// Returns them as candidates, with this number.
+/// Finds the instances that have not ended and in whose rows the owner is this number. The number cannot be
+/// the id of an owner. Returns the instances as candidates, each with the number.
 pub(crate) const OF_OWNER: Sql<1> = Sql::new(concat!(
     "SELECT ",
     candidate!(),
     ", owner FROM workflows INDEXED BY workflows_owned WHERE owner = ? AND status IN ('Runnable', 'Suspended')"
 ));
 
-/// Clears the owner of instances that have ended. An instance that has ended has no owner, whatever its row
-/// says.
+/// Clears this owner in the rows of instances that have ended. An instance that has ended has no owner, even
+/// if its row names one.
 pub(crate) const CLEAR_OWNER: Sql<1> =
     Sql::new("UPDATE workflows SET owner = NULL WHERE owner = ? AND status NOT IN ('Runnable', 'Suspended')");
 
-/// Guard: this instance has not ended, and is unchanged since it was read: `seq`, fencing token, claims,
-/// revision, owner.
+/// Guard: this instance has not ended, and these columns still have the values that were read: `seq`, fencing
+/// token, claims, revision, owner.
 pub(crate) const IS_AS_READ: Sql<5> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM workflows WHERE seq = ? AND fence = ? AND claims = ? AND revision = ? AND owner IS ? \
      AND status IN ('Runnable', 'Suspended'))"
 ));
 
-/// Quarantines the instance with this `seq` (last) for a cause. Values that only the engine uses are reset if
-/// they are out of bounds. A host can then claim the instance again, to end it, or to resume it after the
-/// repair. A pending request stays only if it ends the instance, because an earlier request to resume was not
-/// meant for the repaired instance.
+/// Quarantines the instance with this `seq` (last argument) and stores the cause. Values that only the engine
+/// uses are reset if they are out of bounds, so that a host can claim the instance again, to end it, or to
+/// resume it after the repair. A pending request stays only if it ends the instance. A request to resume is
+/// removed, because it was not meant for the repaired instance.
 pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
     "UPDATE workflows SET status = 'Suspended', ending = NULL, cause = ?, next_execution = NULL, owner = NULL, \
        claims = 0, fence = iif(fence BETWEEN 0 AND ",
@@ -174,9 +178,10 @@ pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
        control_detail = NULL WHERE seq = ?"
 )).own(Own::Instance);
 
-/// Runs before `FREE` if the owner's process died: attributes this death to the suspects that were running. A
-/// suspect whose process died in the suspect's own time slice (`Turn`), while other instances ran, becomes due
-/// before everything else. The next process then runs this suspect first, while no other instance runs there.
+/// Runs before `FREE` if the owner's process died, and records this death for the suspects that were running.
+/// A suspect may have been in its time slice (`Turn`) when the process died, while bodies of other instances
+/// still ran. Such a suspect becomes due before all other instances. The next process then runs it first,
+/// while no other instance runs there.
 pub(crate) const JUDGE: Sql<1> = Sql::new(concat!(
     "UPDATE workflows SET \
        deaths_alone = min(max(iif(deaths_at = revision, deaths_alone, 0), 0) + (isolation = 'Alone'), 4294967295), \
@@ -188,20 +193,20 @@ pub(crate) const JUDGE: Sql<1> = Sql::new(concat!(
     last_revision!()
 ));
 
-/// Stores how a suspect (`id`, fencing token) runs from now on.
+/// Stores the isolation with which a suspect (`id`, fencing token) runs from now on.
 pub(crate) const ISOLATE: Sql<3> =
     Sql::new("UPDATE workflows SET isolation = ?, isolation_fence = fence WHERE id = ? AND fence = ?")
         .own(Own::Instance);
 
-/// The recorded deaths of these suspects, which are given as a JSON list of their `seq`s. Suspects without
-/// deaths at their current revision are left out.
+/// The recorded deaths of these suspects, which are given as a JSON list of `seq` numbers. A suspect is left
+/// out if no death was recorded at its current revision.
 pub(crate) const DEATHS: Sql<1> = Sql::new(
     "SELECT seq, deaths_alone, deaths_beside FROM workflows \
      WHERE seq IN (SELECT value FROM json_each(?)) AND deaths_at = revision",
 );
 
-/// The instances of this owner (bound twice) that have a pending request or a matching event. Like `CLAIMABLE`,
-/// but for instances with an owner.
+/// The instances of this owner (bound twice) that have a pending control request, or for which a matching
+/// event is stored. Searches like `CLAIMABLE`, but among instances that have an owner.
 pub(crate) const REQUESTED: Sql<2> = Sql::new(concat!(
     "SELECT id FROM workflows INDEXED BY workflows_control \
        WHERE control IS NOT NULL AND owner = ? AND status IN ('Runnable', 'Suspended') \
@@ -213,23 +218,24 @@ pub(crate) const REQUESTED: Sql<2> = Sql::new(concat!(
     super::streams::matches!()
 ));
 
-/// Whether this instance has lost its live pointers: it has not ended, once had live pointers, and has no live
-/// pointers now.
+/// Whether this instance has lost its live pointers. If so, it has not ended, it had live pointers earlier,
+/// and it has none now.
 pub(crate) const HAS_LOST_POINTERS: Sql<1> = Sql::new(
     "SELECT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND begun = 1 AND status IN ('Runnable', 'Suspended') \
        AND NOT EXISTS (SELECT 1 FROM execution_pointers AS p WHERE p.workflow = workflows.seq AND p.kind = 'live'))",
 );
 
-/// Those ids of a JSON list (in hexadecimal) for which there is no instance that may still run.
+/// Given a JSON list of ids (in hexadecimal), returns the ids whose instance has ended or does not exist.
 pub(crate) const ENDED: Sql<1> = Sql::new(
     "SELECT wanted.id FROM (SELECT CAST(unhex(value) AS TEXT) AS id FROM json_each(?)) AS wanted WHERE NOT EXISTS \
      (SELECT 1 FROM workflows WHERE workflows.id = wanted.id AND status IN ('Runnable', 'Suspended'))",
 );
 
-/// Unowned instances of some definitions, earliest due first. An instance is claimable if it is due, has a
-/// control request, or has an open subscription that matches a due, unprocessed event. The event that a
-/// subscription takes next is unprocessed and `wanted`, unless it was marked by hand. The search therefore
-/// begins with these few events, not with the many subscriptions.
+/// Claimable instances of some definitions, the earliest due time first. None of them has an owner. An
+/// instance is claimable if it is due, has a control request, or has an open subscription that matches a due,
+/// unprocessed event. The event that a subscription takes next is always unprocessed and `wanted`, unless a
+/// program changed these marks. The search therefore begins with the few events that have both marks, not
+/// with the many subscriptions.
 pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
     "SELECT ",
     candidate!(),
@@ -254,7 +260,8 @@ pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
      ) ORDER BY next_execution IS NULL, next_execution, seq LIMIT ?"
 ));
 
-/// One instance, its owner, whether it has anything to do by this time (in milliseconds), and its definition.
+/// One instance: its columns as a candidate, its owner, whether it has something to do by this time (in
+/// milliseconds), and its definition.
 pub(crate) const ACQUIRABLE: Sql<2> = Sql::new(concat!(
     "SELECT ",
     candidate!(),
@@ -268,14 +275,16 @@ pub(crate) const ACQUIRABLE: Sql<2> = Sql::new(concat!(
      FROM workflows WHERE id = ?"
 ));
 
-/// Gives an unowned instance to the caller (first), if it is unchanged since it was read: `seq`, fencing token,
-/// revision, and the number of the last control request.
+/// Makes this owner (first argument) the owner of an instance that has no owner. The instance must be
+/// unchanged since it was read: the other arguments are its `seq`, its fencing token, its revision, and the
+/// number of its last control request.
 pub(crate) const CLAIM: Sql<5> = Sql::new(
     "UPDATE workflows SET owner = ?, fence = fence + 1 \
      WHERE seq = ? AND owner IS NULL AND fence = ? AND revision = ? AND control_number = ?",
 );
 
-/// Runnable, unowned instances of some definitions that are due after a time, earliest first.
+/// Runnable instances of some definitions that have no owner and become due after a given time, earliest
+/// first.
 pub(crate) const UPCOMING: Sql<3> = Sql::new(concat!(
     "SELECT next_execution, id FROM workflows INDEXED BY workflows_due \
      WHERE status = 'Runnable' AND next_execution IS NOT NULL AND next_execution > ? AND owner IS NULL AND ",

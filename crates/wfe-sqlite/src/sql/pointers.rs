@@ -11,7 +11,7 @@ macro_rules! model {
     };
 }
 
-/// The assignments of an UPDATE: the model's columns and the container, each with a new value.
+/// The assignments of an `UPDATE`: each column of the model, and the container, gets a new value.
 macro_rules! assigned {
     () => {
         "id = ?, step_id = ?, active = ?, status = ?, sleep_until = ?, persistence_data = ?, start_time = ?, \
@@ -21,8 +21,8 @@ macro_rules! assigned {
     };
 }
 
-/// The assignments of an upsert: the model's columns except the id, and the container, each with its value in the row
-/// that was to be inserted.
+/// The assignments of an upsert: each column of the model except the id, and the container, gets its value from the row
+/// that could not be inserted.
 macro_rules! excluded {
     () => {
         "step_id = excluded.step_id, active = excluded.active, status = excluded.status, \
@@ -36,14 +36,15 @@ macro_rules! excluded {
     };
 }
 
-/// The position of a live pointer, or the name of the column that prevents the pointer from becoming history.
+/// The position of a live pointer. If a corrupt column would prevent the pointer from becoming a history row, the name
+/// of this column instead.
 macro_rules! position {
     () => {
         "iif(number <> 0, 'number', iif(item_values IS NULL, position, 'item_values'))"
     };
 }
 
-/// Inserts or changes a live pointer of the instance with this `seq`, at this position.
+/// Inserts or changes a live pointer of the instance with this `seq`, and sets the position of the pointer.
 pub(crate) const PUT: Sql<23> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -53,7 +54,7 @@ pub(crate) const PUT: Sql<23> = Sql::new(concat!(
 ))
 .own(Own::Pointers);
 
-/// Inserts a pointer of a new instance. The instance is given by its id, because its `seq` is not known before it is
+/// Inserts a pointer of a new instance. The instance is given by its id, because it has no `seq` before its row is
 /// stored.
 pub(crate) const PUT_NEW: Sql<23> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
@@ -63,9 +64,9 @@ pub(crate) const PUT_NEW: Sql<23> = Sql::new(concat!(
 ))
 .own(Own::Pointers);
 
-/// Inserts or changes a live pointer of the instance with this id (last). A pointer that is stored already keeps its
-/// position. The first argument is the difference between the revision that this commit gives and the revision from
-/// which positions are computed. The second argument is the index of the pointer within the commit.
+/// Inserts or changes a live pointer of the instance with this id (last argument). A pointer that is already stored
+/// keeps its position. The first argument is subtracted from the new revision of the instance; the positions of new
+/// pointers are computed from the difference. The second argument is the index of the pointer within the commit.
 pub(crate) const PUT_IN_COMMIT: Sql<24> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -85,8 +86,9 @@ pub(crate) const PUT_IN_CHILD: Sql<23> = Sql::new(concat!(
      FROM workflows WHERE id = ? AND owner = -1"
 ));
 
-/// Turns a live pointer into history, with its last values. The first argument is how many pointers of the same commit
-/// complete after it. The last two arguments are the id of its instance and its own id.
+/// Turns the row of a live pointer into a history row that contains the final values of the pointer. The first argument
+/// is the number of pointers of the same commit that complete after this pointer. The last two arguments are the id of
+/// the instance and the id of the pointer.
 pub(crate) const FINISH: Sql<24> = Sql::new(concat!(
     "UPDATE execution_pointers SET kind = 'history', \
        number = (SELECT completions FROM workflows WHERE workflows.seq = execution_pointers.workflow) - ?, ",
@@ -95,7 +97,7 @@ pub(crate) const FINISH: Sql<24> = Sql::new(concat!(
 ))
 .own(Own::Pointers);
 
-/// Runs right after `FINISH`, and inserts the history row of a pointer that was never stored as live.
+/// Runs right after `FINISH`. If the pointer was never stored as a live pointer, inserts its history row.
 pub(crate) const FINISH_AT_ONCE: Sql<23> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -103,9 +105,9 @@ pub(crate) const FINISH_AT_ONCE: Sql<23> = Sql::new(concat!(
      ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows WHERE id = ? AND changes() = 0"
 )).own(Own::Pointers);
 
-/// Like `FINISH_AT_ONCE`, but need not run right after `FINISH`. The last arguments are the id of the instance, the id
-/// of the pointer, and how many pointers of the same commit complete after it. This statement is more expensive,
-/// because it reads the table that it writes.
+/// Like `FINISH_AT_ONCE`, but does not have to run right after `FINISH`. The last three arguments are the id of the
+/// instance, the id of the pointer, and the number of pointers of the same commit that complete after this pointer.
+/// This statement is more expensive than `FINISH_AT_ONCE`, because it reads the table that it writes.
 pub(crate) const FINISH_AT_ONCE_LATER: Sql<25> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -115,8 +117,8 @@ pub(crate) const FINISH_AT_ONCE_LATER: Sql<25> = Sql::new(concat!(
       AND p.number = workflows.completions - ?)"
 )).own(Own::Pointers);
 
-/// A page of history. The arguments are the instance, the container, the number after which the page begins, and the
-/// maximum number of rows.
+/// A page of history. The arguments are the instance, the container, the highest number that comes before the page, and
+/// the maximum number of rows.
 pub(crate) const HISTORY: Sql<4> = Sql::new(concat!(
     "SELECT number, ",
     model!(),
@@ -125,15 +127,15 @@ pub(crate) const HISTORY: Sql<4> = Sql::new(concat!(
      ORDER BY number LIMIT ?"
 ));
 
-/// Removes the items of a container (second) of an instance (first).
+/// Removes all items of one container. The arguments are the instance and the container.
 pub(crate) const REMOVE_ITEMS: Sql<2> = Sql::new(
     "DELETE FROM execution_pointers WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) \
      AND kind = 'items' AND id = ?",
 )
 .own(Own::Pointers);
 
-/// Inserts a chunk of a container's items. The arguments are the index of the first item, the container, a JSON list,
-/// and the instance.
+/// Inserts a chunk of a container's items. The arguments are the index of the first item of the chunk, the container, a
+/// JSON list of the items, and the instance.
 pub(crate) const PUT_ITEMS: Sql<4> = Sql::new(
     "INSERT INTO execution_pointers (workflow, kind, number, id, item_values, position, step_id, active, status, \
        event_published, retry_count, children, scope, extension_attributes, container) \
@@ -141,8 +143,8 @@ pub(crate) const PUT_ITEMS: Sql<4> = Sql::new(
 )
 .own(Own::Pointers);
 
-/// The chunks that hold a container's items from one index (third and sixth) up to, but not including, another index
-/// (seventh). The last argument is the maximum number of chunks.
+/// The chunks that contain the items of a container within a range of indexes. The range begins at the third argument,
+/// which is repeated as the sixth, and ends before the seventh. The last argument is the maximum number of chunks.
 pub(crate) const ITEMS: Sql<8> = Sql::new(
     "SELECT number, item_values FROM execution_pointers \
      WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) AND kind = 'items' AND id = ? AND number >= ( \
@@ -156,7 +158,8 @@ pub(crate) const REMOVE: Sql<2> =
     Sql::new("DELETE FROM execution_pointers WHERE workflow = ? AND kind = 'live' AND id = ? AND number = 0")
         .own(Own::Pointers);
 
-/// The live pointers of an instance, in order, unless the caller's copy is up to date (see `workflows::LOAD`).
+/// The live pointers of an instance, in order. Returns no rows if the caller's copy is up to date (see
+/// `workflows::LOAD`).
 pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
     "SELECT ",
     position!(),

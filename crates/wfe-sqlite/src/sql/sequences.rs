@@ -1,26 +1,27 @@
-//! Statements on `sqlite_sequence`, in which SQLite keeps the highest number of each table. Row numbers and
-//! event positions are drawn from it. Any program may write to this table, and it can have no CHECK.
+//! Statements on `sqlite_sequence`, in which SQLite keeps a counter for each table: the highest row number so
+//! far. Row numbers and event positions are drawn from these counters. Any program can write to
+//! `sqlite_sequence`, and no `CHECK` can be added to it.
 
 use crate::request::Sql;
 
-/// The highest number that a row may have. It is far below the limit of SQLite, so that there is always a next
-/// number.
+/// The highest row number that WFE accepts. It is far below the highest row number of SQLite, so that there
+/// is always a next number.
 macro_rules! most {
     () => {
         "4611686018427387904"
     };
 }
 
-/// The condition for a usable counter of this table in `sqlite_sequence`.
+/// The condition that a row of `sqlite_sequence` is a usable counter of this table.
 macro_rules! sound {
     ($table:expr) => {
         concat!("name = ", $table, " AND typeof(seq) = 'integer' AND seq BETWEEN 0 AND ", most!())
     };
 }
 
-/// The tables that need a repair. One reason is a counter that is missing, duplicated, not a number, or lower
-/// than the number of a row. The other reason is a row that may be renumbered and whose number leaves no next
-/// number. The statement makes one look-up at the end of each table.
+/// The tables that need a repair. One reason is a counter that is missing, duplicated, not an integer, too
+/// high, or lower than the number of a row. The other reason is a row whose number is too high, in a table
+/// whose rows may be renumbered. The statement makes one look-up at the end of each table.
 pub(crate) const BROKEN: Sql<0> = Sql::new(concat!(
     "SELECT name FROM (\
        SELECT 'workflows' AS name, (SELECT max(seq) FROM workflows WHERE seq <= ",
@@ -48,8 +49,8 @@ pub(crate) const BROKEN: Sql<0> = Sql::new(concat!(
     "))"
 ));
 
-/// Renumbers the first failure whose number leaves no next number. Its new number comes after all other
-/// failures.
+/// Among the failures whose number is too high, renumbers the first one. Its new number follows the highest
+/// number that is not too high.
 pub(crate) const RENUMBER_ERROR: Sql<0> = Sql::new(concat!(
     "UPDATE execution_errors SET seq = 1 + (SELECT coalesce(max(seq), 0) FROM execution_errors WHERE seq < ",
     most!(),
@@ -58,8 +59,8 @@ pub(crate) const RENUMBER_ERROR: Sql<0> = Sql::new(concat!(
     ")"
 ));
 
-/// Like `RENUMBER_ERROR`, but for commands. A caller that is running a command while it is renumbered does not
-/// find the command afterwards, so the command runs once more.
+/// Like `RENUMBER_ERROR`, but for scheduled commands. If a command is renumbered while a caller runs it, the
+/// caller does not find the command afterwards, so the command runs once more.
 pub(crate) const RENUMBER_COMMAND: Sql<0> = Sql::new(concat!(
     "UPDATE scheduled_commands SET seq = 1 + (SELECT coalesce(max(seq), 0) FROM scheduled_commands WHERE seq < ",
     most!(),
@@ -68,9 +69,9 @@ pub(crate) const RENUMBER_COMMAND: Sql<0> = Sql::new(concat!(
     ")"
 ));
 
-/// Rebuilds the counter of a table from the highest known number. For events, positions count too: those of
-/// events, those that subscriptions have reached, and the start positions of instances and subscriptions. The
-/// next position must come after all of these positions.
+/// Rebuilds the counter of a table from the highest known row number. The counter of `events` must also be at
+/// least as high as every stored position: the positions of events, the positions that instances have reached
+/// in their streams, and the start positions of instances and subscriptions.
 macro_rules! make {
     ($table:literal, $others:expr) => {
         Sql::new(concat!(
@@ -107,7 +108,7 @@ pub(crate) const MAKE_EVENTS: Sql<0> = make!(
 pub(crate) const MAKE_COMMANDS: Sql<0> = make!("scheduled_commands", "");
 pub(crate) const MAKE_ERRORS: Sql<0> = make!("execution_errors", "");
 
-/// Removes all counters of a table (first) except the one that was just rebuilt.
+/// Removes all counters of a table (bound twice) except the counter that was just rebuilt.
 pub(crate) const CLEAR: Sql<2> = Sql::new(
     "DELETE FROM sqlite_sequence WHERE name = ? AND rowid < (SELECT max(rowid) FROM sqlite_sequence WHERE name = ?)",
 );

@@ -1,15 +1,15 @@
-//! Statements on subscriptions and the streams of their events.
+//! Statements on subscriptions, and on the streams of events that they read.
 //!
-//! The position of an instance in a stream is a row of kind `position` in `event_subscriptions`, which outlives
-//! its subscriptions.
+//! The position that an instance has reached in a stream is stored in a row of kind `position` in
+//! `event_subscriptions`. This row outlives the subscriptions of the instance.
 //!
 //! Two macros define which events a subscription matches: `matches` tests one event, and `next_position` finds the
 //! first event that matches.
 
 use crate::request::{Own, Sql};
 
-/// The position up to which the instance of the subscription `s` has consumed the stream of `s`, or NULL if it has
-/// consumed nothing yet.
+/// The position up to which the instance of the subscription `s` has consumed the stream of `s`, or NULL if the
+/// instance has consumed no event of this stream yet.
 macro_rules! consumed {
     () => {
         "(SELECT p.consumed FROM event_subscriptions AS p WHERE p.kind = 'position' \
@@ -17,10 +17,10 @@ macro_rules! consumed {
     };
 }
 
-/// Whether the subscription `s` matches the event `e`, which has the same name and key. The column `born` is the start
-/// position. A subscription with a start position counts from the creation of its instance. An event without a
-/// timestamp of its own (`undated`) came after the creation if its position is higher than the start position. Without
-/// `born`, the timestamps decide.
+/// Whether the subscription `s` matches the event `e`. Both are known to have the same name and key. The column `born`
+/// is the start position. A subscription that has a start position receives events from the creation of its instance
+/// on. An event that was published without a timestamp (`undated`) came after the creation if its position is higher
+/// than the start position. If `born` is NULL, the timestamps decide.
 macro_rules! matches {
     () => {
         concat!(
@@ -32,10 +32,11 @@ macro_rules! matches {
     };
 }
 
-/// The position of the event that the subscription `s` takes next, or NULL. The `+` keeps SQLite from scanning a whole
-/// stream in order of position to find the first event from a time on. The indexes `events_time` and `events_dated`
-/// lead there directly. All `undated` events are `timely` (not backdated). The number 9223372036854775807, which no
-/// position reaches, stands for no event, because the minimum of NULL and a position would be NULL.
+/// The position of the event that the subscription `s` takes next, or NULL if there is no such event. Because of the
+/// `+`, SQLite does not scan a whole stream in the order of positions for the first event that is not earlier than a
+/// given time. Instead, it finds this event directly by the index `events_time` or `events_dated`. All `undated` events
+/// are `timely` (not backdated). The number 9223372036854775807 means that there is no event: no position reaches it.
+/// NULL cannot have this meaning, because the minimum of NULL and a position is NULL.
 macro_rules! next_position {
     () => {
         concat!(
@@ -70,10 +71,10 @@ macro_rules! is_needed {
     };
 }
 
-/// The column that shows that the open subscription `s` can never be satisfied, or NULL if no row shows this. The
-/// column is `answer` if the answer is an event that is not stored. If the subscription waits for the end of a child
-/// that has not ended, the column is `id` if the child is missing, and `parent` if the child belongs to another
-/// instance.
+/// The name of a column that proves that the open subscription `s` can never be satisfied, or NULL if nothing proves
+/// this. The name is `answer` if the answer is an event that is not stored. The other names are for a subscription that
+/// waits for the end of a child, while no such end is stored. The name is `id` if the child is missing, and `parent` if
+/// the child belongs to another instance.
 macro_rules! unsatisfiable {
     () => {
         "CASE WHEN s.answer <> '' AND NOT EXISTS (SELECT 1 FROM events AS a WHERE a.id = s.answer) THEN 'answer' \
@@ -88,8 +89,8 @@ pub(crate) use consumed;
 pub(crate) use matches;
 pub(crate) use next_position;
 
-/// Like `unsatisfiable`, but also reports a row that is not a subscription (`kind`), and a start position that is
-/// negative or higher than every assigned position (`born`).
+/// Like `unsatisfiable`, with two more names: `kind` if the row is not a subscription, and `born` if the start position
+/// is negative or higher than every assigned position.
 macro_rules! hopeless {
     () => {
         concat!(
@@ -126,7 +127,7 @@ pub(crate) const ADVANCE: Sql<2> = Sql::new(
 )
 .own(Own::Waits);
 
-/// Marks the event that a new subscription takes next as unprocessed again.
+/// Finds the event that a new subscription takes next, and marks this event as unprocessed again.
 pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
     "UPDATE events SET is_processed = 0, wanted = 1 WHERE (is_processed = 1 OR wanted = 0) AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
@@ -135,9 +136,9 @@ pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
     " WHERE s.id = ?)"
 ));
 
-/// Runs after an instance has consumed an event through this subscription. If the instance has more open subscriptions
-/// in that stream, marks the event that they take next as unprocessed again. Otherwise `claim` would not find the
-/// instance.
+/// Runs after an instance has consumed an event through this subscription. If the instance has further open
+/// subscriptions to that stream, the event that they take next is marked as unprocessed again. Without this mark,
+/// `claim` would not find the instance.
 pub(crate) const REVIVE_FOR_OTHERS: Sql<1> = Sql::new(concat!(
     "UPDATE events SET is_processed = 0, wanted = 1 WHERE (is_processed = 1 OR wanted = 0) AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
@@ -147,8 +148,8 @@ pub(crate) const REVIVE_FOR_OTHERS: Sql<1> = Sql::new(concat!(
          AND o.workflow_id = s.workflow_id AND o.event_name = s.event_name AND o.event_key = s.event_key))"
 ));
 
-/// Marks the event that a new subscription takes next as `wanted`, if it is unprocessed. (A subscription that is
-/// created through the base traits makes only the oldest event of its stream unprocessed again.)
+/// Finds the event that a new subscription takes next, and marks this event as `wanted` if it is unprocessed. (If a
+/// subscription is created through the base traits, only the oldest event of its stream becomes unprocessed again.)
 pub(crate) const WANT_NEXT: Sql<1> = Sql::new(concat!(
     "UPDATE events SET wanted = 1 WHERE is_processed = 0 AND wanted = 0 AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
@@ -157,19 +158,20 @@ pub(crate) const WANT_NEXT: Sql<1> = Sql::new(concat!(
     " WHERE s.id = ?)"
 ));
 
-/// Marks an event as processed if it is due and no open subscription matches it. This is one statement, so that no
-/// subscription opens in between.
+/// Marks an event as processed if it is due and no open subscription matches it. One statement does both, so that no
+/// subscription can be opened between the check and the mark.
 pub(crate) const FINISH_EVENT: Sql<1> = Sql::new(concat!(
     "UPDATE events AS e SET is_processed = 1, wanted = 1 \
      WHERE e.id = ? AND e.position IS NOT NULL AND NOT ",
     is_needed!()
 ));
 
-/// The position of an event in the order of the sweep: its timestamp and its row number.
+/// The place of an event in the order of the sweep: its timestamp and its row number.
 pub(crate) const SWEEP_POSITION: Sql<1> = Sql::new("SELECT event_time, seq FROM events WHERE id = ?");
 
-/// A page of the unprocessed events that are due, from after a sweep position (first and second) up to a time (third).
-/// Each row says whether the event is needed, whether it is marked as `wanted`, and which `fault` it has.
+/// A page of the unprocessed events that are due. The page begins after a place in the order of the sweep (first and
+/// second argument) and ends at a time (third). Each row says whether the event is needed, whether it is marked as
+/// `wanted`, and which `fault` it has.
 pub(crate) const UNFINISHED: Sql<4> = Sql::new(concat!(
     "SELECT e.event_time, e.seq, e.wanted, ",
     is_needed!(),
@@ -179,19 +181,21 @@ pub(crate) const UNFINISHED: Sql<4> = Sql::new(concat!(
      AND (e.event_time, e.seq) > (?, ?) AND e.event_time <= ? ORDER BY e.event_time, e.seq LIMIT ?"
 ));
 
-/// Like `FINISH_EVENT`, but for the events of a JSON list of row numbers that are still unprocessed.
+/// Like `FINISH_EVENT`, but for several events, which are given as a JSON list of row numbers. Only those that are
+/// still unprocessed are marked.
 pub(crate) const FINISH_LISTED: Sql<1> = Sql::new(concat!(
     "UPDATE events AS e SET is_processed = 1, wanted = 1 WHERE e.seq IN (SELECT value FROM json_each(?)) \
      AND e.is_processed = 0 AND e.position IS NOT NULL AND NOT ",
     is_needed!()
 ));
 
-/// Marks the events of a JSON list of row numbers as `wanted`. A program of version 1, which does not set this mark,
-/// has opened a subscription for them.
+/// Marks several events, which are given as a JSON list of row numbers, as `wanted`. A program of version 1 has opened
+/// a subscription that needs these events, and such a program does not set this mark.
 pub(crate) const WANT_LISTED: Sql<1> =
     Sql::new("UPDATE events SET wanted = 1 WHERE wanted = 0 AND seq IN (SELECT value FROM json_each(?))");
 
-/// The open subscriptions of an instance, oldest first, and which of them can never be satisfied.
+/// The open subscriptions of an instance, oldest first. A column says whether and why a subscription can never be
+/// satisfied.
 pub(crate) const WAITS: Sql<1> = Sql::new(concat!(
     "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
      subscription_data, external_token, external_worker_id, external_token_expiry, ",
@@ -200,8 +204,8 @@ pub(crate) const WAITS: Sql<1> = Sql::new(concat!(
 ));
 
 /// The stored events that the open subscriptions of an instance take next. If an instance has thousands of
-/// subscriptions, most of them are in streams without any event. The statement tests this first, because the test is
-/// fast.
+/// subscriptions, most of their streams contain no event. The statement first tests whether a stream contains any
+/// event, because this test is fast.
 pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
     "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed, ",
     crate::sql::events::fault!(),
@@ -212,7 +216,8 @@ pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
        WHERE any.event_name = s.event_name AND any.event_key = s.event_key) ORDER BY s.subscribe_as_of, s.seq"
 ));
 
-/// Like `DELIVERIES`, but only for those subscriptions of the instance that a JSON list names, in hexadecimal.
+/// Like `DELIVERIES`, but only for some subscriptions of the instance. They are given as a JSON list of ids in
+/// hexadecimal.
 pub(crate) const DELIVERIES_TO: Sql<2> = Sql::new(concat!(
     "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed, ",
     crate::sql::events::fault!(),

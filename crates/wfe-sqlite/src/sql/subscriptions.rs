@@ -10,7 +10,8 @@ macro_rules! model {
     };
 }
 
-/// The columns of the model, and the column that marks the row as a subscription.
+/// The columns of the model, and the column `kind`, which distinguishes subscriptions from other rows of this
+/// table.
 macro_rules! wait {
     () => {
         concat!(model!(), ", kind")
@@ -21,9 +22,10 @@ macro_rules! wait {
 pub(crate) const ID_IS_FREE: Sql<1> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ?)"));
 
-/// Inserts a new open subscription. After the model come its instance (NULL if the subscription counts from a
-/// timestamp in any case) and `subscribe_as_of` again. If `subscribe_as_of` is the creation time of the
-/// instance, the subscription gets the start position of the instance (`born`).
+/// Inserts a new open subscription. The arguments are the columns of the model, the instance, and
+/// `subscribe_as_of` once more. If `subscribe_as_of` equals the creation time of the instance, the
+/// subscription gets the start position of the instance (`born`). To prevent this, the caller gives NULL as
+/// the instance; then the timestamps decide which events match.
 pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
     "INSERT INTO event_subscriptions (kind, is_open, terminated, ",
     model!(),
@@ -32,11 +34,13 @@ pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
 ))
 .own(Own::Waits);
 
-/// One subscription, open or not. A row of kind `position` has no id and is never found.
+/// One subscription, open or not. The statement never finds a row of kind `position`, because such a row has
+/// no id.
 pub(crate) const LOAD: Sql<1> =
     Sql::new(concat!("SELECT ", wait!(), " FROM event_subscriptions WHERE id = ?"));
 
-/// The open subscriptions to a name and key that begin at a time or earlier, oldest first.
+/// The open subscriptions to a name and key whose `subscribe_as_of` is not later than a given time, oldest
+/// first.
 pub(crate) const OPEN: Sql<3> = Sql::new(concat!(
     "SELECT ",
     wait!(),
@@ -44,7 +48,8 @@ pub(crate) const OPEN: Sql<3> = Sql::new(concat!(
      ORDER BY subscribe_as_of, seq"
 ));
 
-/// The oldest open subscription to a name and key that no token holds at this time (last).
+/// Like `OPEN`, but returns only the oldest subscription that is unanswered and that no valid token holds at
+/// this time (last argument).
 pub(crate) const FIRST_FREE: Sql<4> = Sql::new(concat!(
     "SELECT ",
     wait!(),
@@ -59,24 +64,25 @@ pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM event_s
 pub(crate) const IS_OPEN: Sql<1> =
     Sql::new(guard!("EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND is_open = 1)"));
 
-/// Closes a subscription because a caller requests it.
+/// Closes a subscription at the request of a caller.
 pub(crate) const TERMINATE: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET is_open = 0, terminated = 1 WHERE id = ? AND is_open = 1")
         .own(Own::Waits);
 
-/// Whether and how some subscriptions were closed. They are given as a JSON list of ids in hexadecimal.
+/// Returns whether these subscriptions were closed, and whether a caller requested it. The subscriptions are
+/// given as a JSON list of ids in hexadecimal.
 pub(crate) const FATES: Sql<1> = Sql::new(
     "SELECT id, workflow_id, is_open, terminated FROM event_subscriptions \
      WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))",
 );
 
-/// Closes a subscription together with its pointer.
+/// Closes a subscription when its pointer stops waiting.
 pub(crate) const CLOSE: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET is_open = 0 WHERE id = ? AND is_open = 1").own(Own::Waits);
 
-/// Sets a token (with worker and expiry) on an open, unanswered subscription. The subscription must have no
-/// token, an expired token (by the last argument) or the same token. This is one statement, so that only one of
-/// two workers gets the subscription.
+/// Sets the token, the worker and the expiry of an open subscription. Either the subscription already has the
+/// same token, or it is unanswered and has no token or an expired one (at the time in the last argument). One
+/// statement checks this and sets the token, so that only one of two competing workers gets the subscription.
 pub(crate) const SET_TOKEN: Sql<6> = Sql::new(
     "UPDATE event_subscriptions SET external_token = ?, external_worker_id = ?, external_token_expiry = ? \
      WHERE id = ? AND is_open = 1 \

@@ -17,7 +17,7 @@ pub(crate) const ID_IS_FREE: Sql<1> = Sql::new(guard!("NOT EXISTS (SELECT 1 FROM
 pub(crate) const NAME_IS_FREE: Sql<1> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM workflows WHERE name = ?)"));
 
-/// Guard: no instance except this one (second) has this name (first).
+/// Guard: no instance has this name (first argument), except possibly the instance with this id (second).
 pub(crate) const NAME_IS_FREE_FOR: Sql<2> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM workflows WHERE name = ? AND id <> ?)"));
 
@@ -25,9 +25,9 @@ pub(crate) const NAME_IS_FREE_FOR: Sql<2> =
 pub(crate) const IS_AT: Sql<2> =
     Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE seq = ? AND revision = ?)"));
 
-/// Inserts a new instance. The arguments are its revision, whether it has pointers (1 or NULL), and then the model.
-/// Like every statement that creates an instance, it runs after the two that give due events their positions, because
-/// the new instance does not receive events that became due earlier.
+/// Inserts a new instance. The arguments are the revision, whether the instance has pointers (1 or NULL), and the
+/// columns of the model. A new instance does not receive events that became due before its creation. Every statement
+/// that creates an instance therefore runs after the two statements that give such events their positions.
 pub(crate) const INSERT: Sql<14> = Sql::new(concat!(
     "INSERT INTO workflows (revision, begun, ",
     model!(),
@@ -36,8 +36,8 @@ pub(crate) const INSERT: Sql<14> = Sql::new(concat!(
     ") RETURNING seq"
 ));
 
-/// Sets only the revision and whether the instance has pointers (1 or NULL), for an instance whose row is otherwise
-/// unchanged. (An UPDATE rewrites the entry of every index that contains one of the columns it sets.)
+/// Sets only the revision, and whether the instance has pointers (1 or NULL). Used if no other column of the row has
+/// changed. (An `UPDATE` that sets a column also rewrites the entries of all indexes that contain the column.)
 pub(crate) const TOUCH: Sql<3> =
     Sql::new("UPDATE workflows SET revision = ?, begun = ? WHERE seq = ?").own(Own::Instance);
 
@@ -55,12 +55,12 @@ pub(crate) const UPDATE: Sql<13> = Sql::new(
 )
 .own(Own::Instance);
 
-/// Sets the data, if it has changed. This is a separate statement, because the data may be large.
+/// Sets the data. This is a separate statement, used only if the data has changed, because the data may be large.
 pub(crate) const UPDATE_DATA: Sql<2> =
     Sql::new("UPDATE workflows SET data = ? WHERE seq = ?").own(Own::Instance);
 
-/// The ids of due instances, earliest first. Reads the index `workflows_due`; the condition on the status is the
-/// condition of this index.
+/// The ids of due instances, earliest first. The condition on the status repeats the `WHERE` of the partial index
+/// `workflows_due`, so that SQLite can use this index.
 pub(crate) const DUE: Sql<1> = Sql::new(
     "SELECT id FROM workflows INDEXED BY workflows_due \
      WHERE status = 'Runnable' AND next_execution IS NOT NULL AND next_execution <= ? ORDER BY next_execution, seq",
@@ -69,7 +69,8 @@ pub(crate) const DUE: Sql<1> = Sql::new(
 /// The `seq` and the revision of an instance, which show whether a cached copy is up to date.
 pub(crate) const STAMP: Sql<1> = Sql::new("SELECT seq, revision FROM workflows WHERE id = ?");
 
-/// An instance by id, unless the caller's copy (`seq` and `revision`; NULL if there is no copy) is up to date.
+/// The instance with this id. Returns no row if the caller's copy is up to date. The last two arguments are the `seq`
+/// and the revision of the copy (both NULL if there is no copy).
 pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
     "SELECT seq, revision, ",
     model!(),
@@ -79,8 +80,8 @@ pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
 /// The id of the instance with this name.
 pub(crate) const ID_OF_NAME: Sql<1> = Sql::new("SELECT id FROM workflows WHERE name = ?");
 
-/// Instances by a JSON list of ids, each written as hexadecimal digits, because SQLite's JSON functions end a string at
-/// a NUL.
+/// The instances whose ids are in a JSON list. Each id is written in hexadecimal, because SQLite's JSON functions end a
+/// string at a NUL character.
 pub(crate) const LOAD_MANY: Sql<1> = Sql::new(concat!(
     "SELECT seq, revision, ",
     model!(),

@@ -1,5 +1,5 @@
-//! Claims. A claim reads first, so that it writes nothing if there are no candidates. Then it takes the
-//! candidates that are unchanged.
+//! Claims. A claim reads first, so that it writes nothing if there are no candidates. Then it takes those
+//! candidates that have not changed since they were read.
 
 use std::time::Duration;
 
@@ -29,10 +29,11 @@ use crate::{
 
 /// The number of columns of a candidate.
 const CANDIDATE: usize = 9;
-/// The number of columns before the definition, for an instance that is acquired by its id.
+/// The number of columns before the columns of the definition, in the row of an instance that is acquired by
+/// its id.
 const ONE: usize = CANDIDATE + 2;
 
-/// An instance that could be claimed, as it was read.
+/// An instance that can be claimed if it is still as it was read.
 pub(super) struct Candidate {
     pub seq: i64,
     id: String,
@@ -42,7 +43,7 @@ pub(super) struct Candidate {
     control_number: i64,
 }
 
-/// One instance, with the facts that may prevent its claim.
+/// One instance, with the facts because of which it may not be claimable.
 struct One {
     candidate: Candidate,
     owner: Option<u64>,
@@ -149,7 +150,8 @@ pub(super) async fn acquire(
 }
 
 impl SqlitePersistenceProvider {
-    /// Gives positions to the events that have become due, if `has_unpositioned` says that there are any.
+    /// Gives positions to the events that have become due, if `has_unpositioned` says that some of them have
+    /// no position.
     pub(super) async fn position_due(&self, has_unpositioned: Option<&Done>) -> Result<bool> {
         if single_int(has_unpositioned) != Some(1) {
             return Ok(false);
@@ -160,8 +162,8 @@ impl SqlitePersistenceProvider {
         Ok(true)
     }
 
-    /// Frees the instances of those owners that are dead. Quarantines the instances whose owner is a number
-    /// that cannot be the id of an owner. Returns whether there were any of either kind.
+    /// Frees the instances of the owners that are dead. Quarantines the instances in whose rows the owner is
+    /// a number that cannot be the id of an owner. Returns whether there was any such owner or number.
     async fn free_dead(&self, owners: Option<&Done>) -> Result<bool> {
         let (mut known, mut is_mended) = (Vec::new(), false);
         for row in owners.into_iter().flat_map(|done| &done.rows) {
@@ -178,7 +180,8 @@ impl SqlitePersistenceProvider {
         Ok(is_mended || !dead.is_empty())
     }
 
-    /// Quarantines all instances whose stored owner is this number, which cannot be the id of an owner.
+    /// Quarantines all instances in whose rows the owner is this number. The number cannot be the id of an
+    /// owner.
     async fn quarantine_owned(&self, owner: i64) -> Result<()> {
         let mut script = Script::default();
         script.add(&sql::ownership::OF_OWNER, [owner.into()]);
@@ -196,9 +199,9 @@ impl SqlitePersistenceProvider {
         Ok(())
     }
 
-    /// Quarantines instances that cannot be claimed because of values in their rows. Stores a failure for each
-    /// of them, and writes it to the log. Instances that have changed since they were read are left to the next
-    /// claim.
+    /// Quarantines instances that cannot be claimed because of values in their rows. For each of these
+    /// instances, a failure is stored and written to the log. An instance that has changed since it was read
+    /// is skipped; the next claim reads it again.
     async fn quarantine(&self, corrupt: Vec<Corrupt>) -> Result<()> {
         for Corrupt { stamp: Stamp { seq, fence, claims, revision, owner }, error } in corrupt {
             let WfeError::Corrupt { row: id, .. } = &error else { return Err(error) };
@@ -222,8 +225,8 @@ impl SqlitePersistenceProvider {
         Ok(())
     }
 
-    /// Returns those owners that are dead. An owner without a lock file is checked again a little later,
-    /// because a living owner restores its file.
+    /// Returns the owners of this list that are dead. An owner without a lock file is checked again a little
+    /// later, because an owner that is alive restores its file.
     async fn find_dead(&self, owners: &[u64]) -> Result<Vec<(u64, Liveness)>> {
         let (mut dead, mut missing) = (Vec::new(), Vec::new());
         for &owner in owners {
@@ -241,9 +244,9 @@ impl SqlitePersistenceProvider {
         Ok(dead)
     }
 
-    /// Frees the instances of owners whose process is alive, but that gave no sign of life for the length of
-    /// their lease. Returns whether there were any. An owner that makes progress again before this write keeps
-    /// its instances.
+    /// Frees the instances of unresponsive owners. The process of such an owner is alive, but the owner gave
+    /// no sign of life for the length of its lease. An owner that makes progress before its instances are
+    /// freed keeps them. Returns whether the instances of some owner were freed.
     async fn take_from_frozen(&self, looked: Duration, progress: Option<&Done>) -> Result<bool> {
         let Some(progress) = progress else { return Ok(false) };
         let progress = self.sound(progress.rows.iter().map(read_progress))?;
@@ -301,13 +304,13 @@ fn read_progress(row: &SqliteRow) -> Result<Progress> {
     })
 }
 
-/// A due row that cannot be claimed.
+/// A row that cannot be claimed, because one of its values is corrupt.
 struct Corrupt {
     stamp: Stamp,
     error: WfeError,
 }
 
-/// Identifies the state in which a corrupt row was read.
+/// The values that show whether a corrupt row is still as it was read.
 struct Stamp {
     seq: i64,
     fence: i64,
@@ -316,7 +319,7 @@ struct Stamp {
     owner: Option<i64>,
 }
 
-/// Returns the rows that can be claimed, and the rows that cannot be claimed.
+/// Divides the rows into those that can be claimed and those that cannot.
 fn candidates(done: Option<&Done>) -> Result<(Vec<Candidate>, Vec<Corrupt>)> {
     let (mut sound, mut corrupt) = (Vec::new(), Vec::new());
     for row in done.into_iter().flat_map(|done| &done.rows) {
@@ -333,7 +336,7 @@ fn one(row: &SqliteRow) -> Result<One> {
     Ok(One { candidate, owner, has_work: fields.flag("status")? })
 }
 
-/// A candidate and its owner, and the reader of the columns after them.
+/// Reads a candidate and its owner. Also returns the reader of the remaining columns.
 fn read_owned(row: &SqliteRow) -> Result<(Candidate, Option<u64>, Fields<'_>)> {
     let mut fields = Fields::new(row, "workflows", "");
     let candidate = read_candidate(&mut fields)?;
@@ -362,14 +365,14 @@ fn stamp(row: &SqliteRow, owner: Option<i64>) -> Result<Stamp> {
     Ok(Stamp { seq, fence, claims, revision, owner })
 }
 
-/// Whether an instance runs one of these definitions. A definition that does not decode counts as a different
-/// one.
+/// Whether an instance runs one of these definitions. If the definition of the instance does not decode, the
+/// result is false.
 fn runs_one_of(row: &SqliteRow, definitions: &[(String, u32)]) -> bool {
     definition(row).is_ok_and(|(id, version)| definitions.iter().any(|(of, at)| of == id && *at == version))
 }
 
-/// The result for a caller that does not have the definition of an instance. The instance is left to other
-/// hosts, and nothing changes.
+/// Returns the result for a caller that does not have the definition of the instance. The instance stays
+/// unchanged, because other hosts may have the definition.
 fn not_for_caller(row: &SqliteRow) -> Result<Option<Claimed>> {
     match (one(row), definition(row)) {
         (Ok(One { owner: None, has_work: true, .. }), Ok((id, version))) => {
@@ -379,14 +382,14 @@ fn not_for_caller(row: &SqliteRow) -> Result<Option<Claimed>> {
     }
 }
 
-/// Reads the definition, whose columns follow the columns of [`One`].
+/// Reads the definition. Its columns come after the columns of [`One`].
 fn definition(row: &SqliteRow) -> Result<(&str, u32)> {
     let mut fields = Fields::new(row, "workflows", "");
     (0..ONE).for_each(|_| fields.skip());
     Ok((fields.text("workflow_definition_id")?, fields.number("version")?))
 }
 
-/// Reads the owner, whose column follows the columns of a candidate.
+/// Reads the owner. Its column comes after the columns of a [`Candidate`].
 fn owner_of(row: &SqliteRow) -> Result<Option<i64>> {
     let mut fields = Fields::new(row, "workflows", "");
     (0..CANDIDATE).for_each(|_| fields.skip());

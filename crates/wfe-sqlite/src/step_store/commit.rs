@@ -1,4 +1,4 @@
-//! Stores the whole effect of a step as one script: first its guards, then the parts of the delta.
+//! Stores all changes of a commit in one script: first its guards, then the parts of the delta.
 
 use std::collections::HashSet;
 
@@ -23,13 +23,13 @@ use crate::{
     sql,
 };
 
-/// A script with more finished pointers than this counts as long. A long script groups equal statements,
-/// because equal statements in a row are sent together.
+/// A script with more finished pointers than this counts as long. In a long script, equal statements are
+/// grouped, because equal statements that follow one another are sent together.
 const FEW_FINISHED: usize = 8;
 /// The highest number of items in a chunk.
 const ITEMS_IN_CHUNK: usize = 256;
-/// The size in bytes above which no item is added to a chunk. Moving a cursor over large items therefore reads
-/// little more than the next item.
+/// The size in bytes that a chunk of several items may not exceed. If items are large, a reader that needs
+/// only the next item therefore reads little more than this item.
 const BYTES_IN_CHUNK: usize = 64 << 10;
 
 pub(super) async fn commit_step(
@@ -63,8 +63,7 @@ pub(super) async fn commit_step(
 }
 
 impl SqlitePersistenceProvider {
-    /// Returns the error of a commit that broke a rule of the schema. The error names the row, if the row can
-    /// be found.
+    /// Adds the row to the error of a commit that broke a rule of the schema, if the row can be found.
     async fn located(&self, id: &str, error: WfeError) -> WfeError {
         let mut script = Script::default();
         script.add(&sql::commits::OBSTACLES, [id.into(), id.into()]);
@@ -159,8 +158,9 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Adds all guards first. Subscriptions in one commit may share an event, so no guard may see what another
-/// subscription has changed. Equal statements are grouped, because in a long script they are sent together.
+/// Adds all guards first. Several subscriptions of one commit may consume the same event, so no guard may see
+/// the changes for another subscription. Equal statements are grouped, because equal statements that follow
+/// one another are sent together.
 fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     let mut waits = HashSet::new();
     for Consumed { subscription_id, .. } in &step.consumed {
@@ -191,7 +191,7 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
-/// Adds the new subscriptions. Equal statements are grouped, as in `add_consumed`, so no guard sees a
+/// Adds the new subscriptions. All guards come first, as in `add_consumed`, so no guard sees another
 /// subscription of the same commit.
 fn add_waits(script: &mut Script, step: &StepCommit) -> Result<()> {
     let dated: HashSet<&String> = step.dated.iter().collect();
@@ -213,7 +213,8 @@ fn add_waits(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
-/// Adds the changes of the instance's row. The two usual forms of a release have their own statements.
+/// Adds the changes of the instance's row. There is a separate statement for each of the two usual forms of a
+/// release.
 fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     if step.status.is_none() && (step.ending.is_some() || step.cause.is_some()) {
         return Err(WfeError::Invalid("an ending or a cause needs a new status".to_owned()));
@@ -272,7 +273,8 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
-/// Returns by how much the revision grows. Only pointers that stay live get positions.
+/// Returns the amount by which the revision grows. It depends on the number of pointers that stay live,
+/// because only these get positions.
 fn raise(step: &StepCommit) -> i64 {
     next_revision(0, step.upserted.len())
 }
@@ -341,9 +343,9 @@ fn item_text(value: &Json) -> Result<String> {
     json::text("an item", value)
 }
 
-/// Adds the children of the instance. A child that exists already is left out, with its pointers. If an
-/// instance has the id of a child, but is not a child of this parent, the commit fails. Equal statements are
-/// grouped, as in `add_consumed`, so no guard sees a child of the same commit.
+/// Adds the children of the instance. If a child exists already, neither the child nor its pointers are
+/// stored again. If an instance has the id of a child, but is not a child of this parent, the commit fails.
+/// All guards come first, as in `add_consumed`, so no guard sees another child of the same commit.
 fn add_children(script: &mut Script, parent: &Value, children: &[WorkflowInstance]) -> Result<()> {
     let (mut ids, mut names, mut rows) = (HashSet::new(), HashSet::new(), Vec::with_capacity(children.len()));
     for child in children {

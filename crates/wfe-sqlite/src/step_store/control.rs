@@ -1,4 +1,4 @@
-//! Control requests, which are stored in the row of the instance and read with it.
+//! Control requests. A request is stored in the row of its instance, and is read together with the instance.
 
 use wfe_core::{
     Result, WfeError,
@@ -42,14 +42,14 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Adds a control request, which has no effect on an unknown or ended instance; `sql` is
-/// [`REQUEST`](sql::ownership::REQUEST).
+/// Adds a control request. It has no effect if the instance is unknown or has ended. `sql` is
+/// [`REQUEST`](sql::ownership::REQUEST), which may be marked as a write to the script's own instance.
 pub(super) fn add_request(script: &mut Script, sql: &Sql<4>, id: &str, control: Control, detail: Value) {
     let control = names::control(control);
     script.add(sql, [control.into(), detail, id.into(), control.into()]);
 }
 
-/// Decodes the pending request from the columns control, number and detail.
+/// Decodes the pending request from the next three columns: `control`, `control_number` and `control_detail`.
 pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Option<ControlRequest>> {
     let control = fields.optional_name("control", names::as_control)?;
     let number = fields.number("control_number")?;

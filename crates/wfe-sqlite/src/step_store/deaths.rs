@@ -1,4 +1,4 @@
-//! Frees the instances of dead owners, and attributes the deaths of their processes to instances.
+//! Frees the instances of dead owners, and records the deaths of their processes for these instances.
 
 use wfe_core::{
     Result, logging,
@@ -30,8 +30,8 @@ pub(super) async fn isolate(
 }
 
 impl SqlitePersistenceProvider {
-    /// Frees the instances of these owners. The lock file of a dead process is removed after the process's
-    /// death was counted, so that each death is counted once.
+    /// Frees the instances of these owners. The lock file of a dead process is removed only after the death
+    /// was counted, so that no death is lost.
     pub(super) async fn free_owned(&self, dead: &[(u64, Liveness)]) -> Result<()> {
         let mut script = Script::default();
         for (owner, ended) in dead {
@@ -56,8 +56,8 @@ impl SqlitePersistenceProvider {
         script.add(&sql::ownership::FREE, [now(), now(), died.into(), now(), now(), owner.into()]);
     }
 
-    /// Removes the lock files of dead processes that owned no instances. Other lock files are removed when the
-    /// instances of their owners are freed.
+    /// Removes the lock files of dead owners that own no instances. The lock file of any other dead owner is
+    /// removed when the instances of this owner are freed.
     pub(super) async fn remove_dead_files(&self, own: u64) -> Result<()> {
         let mut dead = self.owners.dead()?;
         if dead.is_empty() {
@@ -75,8 +75,8 @@ impl SqlitePersistenceProvider {
         Ok(())
     }
 
-    /// Reads the recorded deaths of the suspects among the candidates. This happens before the claim, because a
-    /// claim that was made must be reported, even if this read fails.
+    /// Reads the recorded deaths of the suspects among the candidates. This read comes before the claim. If
+    /// it came after the claim and failed, the caller would not learn of the claim.
     pub(super) async fn add_deaths(&self, candidates: &mut [Candidate]) -> Result<()> {
         let suspects = candidates.iter().filter(|candidate| candidate.deaths.is_suspect());
         let suspects: Vec<_> = suspects.map(|candidate| candidate.seq).collect();

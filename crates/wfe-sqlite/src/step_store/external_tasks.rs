@@ -1,4 +1,5 @@
-//! External tasks: subscriptions that are listed and claimed by name, and answered by one event.
+//! External tasks. An external task is a subscription that is listed and claimed by its name, and is answered
+//! by one event.
 
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
@@ -18,7 +19,7 @@ use crate::{
     sql,
 };
 
-/// The number of columns before the row's number.
+/// The number of columns before the column of the row number.
 const MODEL: usize = 12;
 
 pub(super) async fn open_waits(
@@ -113,14 +114,14 @@ pub(super) async fn answer_wait(
     }
 }
 
-/// Reads the row's number, which follows the columns of the model.
+/// Returns a reader at the column of the row number, which comes after the columns of the model.
 fn seq(row: &SqliteRow) -> Fields<'_> {
     let mut fields = Fields::new(row, "event_subscriptions", "");
     (0..MODEL).for_each(|_| fields.skip());
     fields
 }
 
-/// Checks that subscriptions to this name are indexed by the name alone.
+/// Checks that this is a name of external tasks. Subscriptions to such a name have an index by name.
 fn check_name(name: &str) -> Result<()> {
     if name.starts_with(OWN_NAMES) {
         return Ok(());

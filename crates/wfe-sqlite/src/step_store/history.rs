@@ -16,8 +16,8 @@ use crate::{
     sql,
 };
 
-/// The highest number of chunks of items that are read at once. Each chunk has up to 64 KiB, unless one item is
-/// larger.
+/// The maximum number of chunks that one read of items returns. Each chunk has up to 64 KiB, unless one item
+/// is larger.
 const CHUNKS: i64 = 16;
 
 pub(super) async fn finished(

@@ -54,7 +54,7 @@ pub(super) async fn pending(
     })
 }
 
-/// Loads several instances with five statements, however many ids there are, and one more statement for each
+/// Loads several instances. This takes five statements for any number of ids, and one more statement for each
 /// instance that has not ended and has no live pointers.
 pub(super) async fn load_many(
     store: &SqlitePersistenceProvider,
@@ -176,8 +176,8 @@ impl SqlitePersistenceProvider {
         self.with_pointers(caller, loaded).await
     }
 
-    /// Checks that the live pointers of the instance are not missing. Without its pointers, the instance would
-    /// begin anew.
+    /// Returns the error `Corrupt` if the instance has lost its live pointers. Otherwise the instance would
+    /// begin again from the start.
     async fn with_pointers(&self, caller: Caller, loaded: Loaded) -> Result<Loaded> {
         let instance = &loaded.instance;
         if instance.status.is_final() || !instance.execution_pointers.is_empty() {
@@ -194,19 +194,21 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Several instances, assembled row by row, because one of them may have thousands of rows.
+/// Several instances, which are assembled while rows arrive. One instance may have thousands of rows, so the
+/// rows are not collected first.
 #[derive(Default)]
 struct Several {
-    /// The instances by row number. Later, `instances` holds them by id.
+    /// The instances by row number. Once their pointers are complete, they move to `instances`, which holds
+    /// them by id.
     found: HashMap<i64, (String, Result<(i64, WorkflowInstance)>)>,
     instances: HashMap<String, Result<(i64, WorkflowInstance)>>,
     loaded: HashMap<String, Result<Loaded>>,
-    /// The instance of each subscription.
+    /// Maps the id of each subscription to the id of its instance.
     instance_of: HashMap<String, String>,
 }
 
 impl Several {
-    /// Adds a row of the statement with this index.
+    /// Adds a row that the statement at this index of the script has returned.
     fn add(&mut self, at: usize, row: &SqliteRow) -> Result<()> {
         match at {
             0 => {
@@ -255,7 +257,7 @@ impl Several {
     }
 }
 
-/// Adds a part to an instance. A part that does not decode makes only its own instance corrupt.
+/// Adds a part to an instance. If the part does not decode, only this instance becomes corrupt.
 fn spoil<W, T>(one: &mut Result<W>, part: Result<T>, add: impl FnOnce(&mut W, T)) {
     match (&mut *one, part) {
         (Ok(whole), Ok(part)) => add(whole, part),
@@ -272,12 +274,12 @@ struct Parts {
     deliveries: Vec<Result<Delivery>>,
 }
 
-/// Returns the error for results of one snapshot that do not match.
+/// Returns the error for rows of one snapshot that contradict each other.
 fn short() -> WfeError {
     WfeError::Persistence("a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned())
 }
 
-/// Combines an instance with the columns after the first `skip` columns.
+/// Combines an instance with the engine's columns, which come after the first `skip` columns of the row.
 fn with_engine_columns(
     row: &SqliteRow,
     skip: usize,

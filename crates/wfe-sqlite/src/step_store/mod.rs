@@ -1,9 +1,9 @@
-//! [`StepStore`]: the store as the engine uses it. Each method calls the function with the same name, which is
-//! in the file of its subject.
+//! [`StepStore`]: the store as the engine uses it. Each method calls the function of the same name. The
+//! function is in the file of its subject.
 //!
-//! Calls that only the engine makes never wait for calls of the program (see
-//! [`admission`](crate::connection::admission)). Calls that the program makes through a host (`start`,
-//! `inspect`, requests, pages, external tasks) may wait for other calls of the program.
+//! A call that only the engine makes never waits for calls of the program (see
+//! [`admission`](crate::connection::admission)). A call that the program makes through a host (`start`,
+//! `inspect`, requests, pages, external tasks) may have to wait for other calls of the program.
 
 mod claim;
 mod commit;
@@ -40,8 +40,8 @@ use self::{
 };
 use crate::SqlitePersistenceProvider;
 
-/// Implements the methods of the table, each by the function with the same name. Three derived methods
-/// (`inspect`, `pending` and `load_many`) read less than their default implementations.
+/// Implements each method of the table by the function of the same name. The three derived methods `inspect`,
+/// `pending` and `load_many` are implemented too, because their default implementations would read more.
 macro_rules! step_store {
     (
         owner { $(async fn $of_owner:ident($($owner_arg:ident: $owner_type:ty),*) -> $owner_result:ty;)* }

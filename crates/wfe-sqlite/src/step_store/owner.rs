@@ -15,9 +15,10 @@ pub(super) async fn register(store: &SqlitePersistenceProvider) -> Result<Owner>
     store.owners.register(id)
 }
 
-/// Returns the id of the owner with this number. The id contains the number, so that no other owner has the
-/// same id, and 32 random bits. The name of the lock file contains the id. Because of the random bits, no user
-/// who may write to the folder can create that file before the owner does.
+/// Returns the id of the owner with this number. The id consists of this number, which makes it unique, and
+/// 32 random bits. The id is part of the name of the owner's lock file. The random bits make this name
+/// unpredictable, so that another user who can write to the folder cannot create the file before the owner
+/// does.
 fn owner_id(number: u64) -> u64 {
     // The hash keys are random each time.
     let chance = RandomState::new().hash_one(number) >> 32;

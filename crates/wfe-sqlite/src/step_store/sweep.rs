@@ -1,5 +1,5 @@
-//! Finishes many events that no subscription needs. A sweep reads first, so that it writes nothing if
-//! there is nothing to finish.
+//! The sweep: marks many events as processed that no subscription needs. A sweep reads first, so that it
+//! writes nothing if there is no such event.
 
 use wfe_core::{Result, traits::Swept};
 
@@ -60,7 +60,8 @@ pub(super) async fn finish_events(
 }
 
 impl SqlitePersistenceProvider {
-    /// Returns the sweep position after which to continue, or `None` if the event with this id is gone.
+    /// Returns the place in the order of the sweep after which the sweep continues. Returns `None` if the
+    /// event with this id is gone.
     async fn position_after(&self, after: Option<&str>) -> Result<Option<(i64, i64)>> {
         let Some(id) = after else { return Ok(Some((i64::MIN, 0))) };
         let mut script = Script::default();

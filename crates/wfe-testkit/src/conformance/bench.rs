@@ -18,7 +18,7 @@ use crate::VirtualClock;
 /// An open store.
 pub(super) type Store = Arc<dyn PersistenceProvider>;
 
-/// The environment of one case: its own empty place and its own clock.
+/// The environment of one case: an empty place and a clock, which no other case uses.
 pub(super) struct Bench {
     pub clock: Arc<VirtualClock>,
     place: Box<dyn AnyPlace>,
@@ -30,12 +30,13 @@ impl Bench {
         Ok(Self { clock: Arc::new(VirtualClock::default()), place: Box::new(Bound { harness, place }) })
     }
 
-    /// Opens the empty store. Each case calls it once.
+    /// Opens the empty store. Each case calls this method once.
     pub async fn open(&self) -> Result<Store> {
         self.place.open(Arc::clone(&self.clock)).await
     }
 
-    /// Drops the store and opens it again. Skips the case if the contents do not outlive their provider.
+    /// Drops the store and opens it again. Skips the case if the contents of the store do not outlive its
+    /// provider.
     pub async fn reopen(&self, store: Store) -> Checked<Store> {
         if !self.place.lasts() {
             return Err(Stop::Skipped("the contents of the store do not outlive their provider"));
@@ -44,7 +45,8 @@ impl Bench {
         Ok(self.open().await?)
     }
 
-    /// Opens another provider while the others stay open. Skips the case if providers cannot share a place.
+    /// Opens another provider while the others stay open. Skips the case if only one provider at a time can
+    /// use a place.
     pub async fn open_another(&self) -> Checked<Store> {
         self.must_be_shared()?;
         Ok(self.open().await?)
@@ -82,12 +84,12 @@ impl Bench {
     }
 }
 
-/// The step store of the store. Skips the case if the store has none.
+/// Returns the step store of a store. Skips the case if the store has no step store.
 pub(super) fn steps(store: &Store) -> Checked<Arc<dyn StepStore>> {
     store.clone().step_store().ok_or(Stop::Skipped("the store has no step store"))
 }
 
-/// The result of an optional method. Skips the case if the store does not support the method.
+/// Unwraps the result of an optional method. Skips the case if the store does not support the method.
 pub(super) fn offered<T>(answer: Result<T>) -> Checked<T> {
     match answer {
         Err(WfeError::Unsupported(_)) => {
@@ -106,8 +108,8 @@ pub(super) fn must_keep_commands(store: &Store) -> Checked<()> {
     }
 }
 
-/// Starts an instance. Returns its owner, and the fencing token for writes to it, which is valid while the
-/// owner lives.
+/// Starts an instance under a new owner. Returns the owner, and the fencing token with which the owner writes
+/// to the instance. The token is valid while the owner is alive.
 pub(super) async fn owned(store: &Store, instance: &WorkflowInstance) -> Checked<(Owner, Fence)> {
     let steps = steps(store)?;
     let owner = steps.register().await?;
@@ -116,13 +118,14 @@ pub(super) async fn owned(store: &Store, instance: &WorkflowInstance) -> Checked
     Ok((owner, fence))
 }
 
-/// Commits, and asserts that the store has accepted the commit.
+/// Makes a commit, and asserts that the store accepts it.
 pub(super) async fn done(store: &Store, fence: Fence, commit: StepCommit) -> Checked<()> {
     assert_eq!(steps(store)?.commit_step(fence, &commit).await?, Committed::Done);
     Ok(())
 }
 
-/// Reads a page of history. Asserts that each row decodes and has the number under which it was returned.
+/// Reads a page of history. Asserts that each row decodes, and that it contains the number that was returned
+/// with it.
 pub(super) async fn finished_rows(
     store: &Store,
     id: &str,
@@ -139,8 +142,8 @@ pub(super) async fn finished_rows(
     Ok(rows)
 }
 
-/// A harness with one of its places. The trait hides their types, so that cases are compiled once, and not once
-/// for each store.
+/// A harness together with one of its places. The trait hides the types of both, so that the cases are
+/// compiled only once, instead of once for each store.
 trait AnyPlace: Send + Sync {
     fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>>;
     fn kill(&self, owner: Owner) -> BoxFuture<'_, Result<bool>>;

@@ -5,7 +5,7 @@ use super::{bench::Bench, checked::Checked};
 /// A case: the check of one rule.
 pub(super) struct Case {
     pub noun: &'static str,
-    /// A sentence, with underscores for spaces.
+    /// The rule as a sentence, with underscores in place of spaces.
     pub rule: &'static str,
     pub check: fn(Bench) -> BoxFuture<'static, Checked<()>>,
 }
@@ -16,7 +16,7 @@ impl Case {
     }
 }
 
-/// The cases of one file. The compiler reports a case that is missing here as dead code.
+/// The cases of one file. If a case is missing in the list, the compiler reports it as dead code.
 macro_rules! cases {
     ($noun:literal: $($case:ident),* $(,)?) => {
         pub(in crate::conformance) const CASES: &[$crate::conformance::case::Case] = &[$(
@@ -29,7 +29,7 @@ macro_rules! cases {
     };
 }
 
-/// Expects an error that matches a pattern.
+/// Ends the case unless the result is an error that matches the pattern.
 macro_rules! assert_err {
     ($result:expr, $pattern:pat $(if $guard:expr)?) => {
         match $result {

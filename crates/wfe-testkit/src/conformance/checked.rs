@@ -2,12 +2,12 @@
 
 use std::panic::Location;
 
-/// The result of a case. `Err` ends the case. An expectation that is not met panics.
+/// The result of a case. `Err` ends the case. If an expectation is not met, the case panics.
 pub(crate) type Checked<T> = std::result::Result<T, Stop>;
 
-/// Why a case ended early.
+/// The reason why a case ended early.
 pub(crate) enum Stop {
-    /// The store does not have an optional part that the case needs.
+    /// The case needs an optional part that the store does not have.
     Skipped(&'static str),
     /// The store returned an error that it must not return.
     Failed(String),

@@ -1,12 +1,12 @@
-//! The conformance suite: what every WFE store must do, with one case for each rule of [`wfe_core::traits`].
+//! The conformance suite checks what every WFE store must do. It has one case for each rule of [`wfe_core::traits`].
 //!
-//! Write a [`Harness`] for your store, or use [`InMemory`] or [`InFile`]. [`main`] then runs every case as a test of
-//! its own under `cargo test`. [`run`] runs all cases inside your program and returns a [`Report`]. Cases are
-//! independent of each other, run in parallel, and take their time from a [`VirtualClock`](crate::VirtualClock): none
-//! sleeps.
+//! Write a [`Harness`] for your store, or use [`InMemory`] or [`InFile`]. [`main`] then runs every case as a separate
+//! test under `cargo test`. [`run`] runs all cases inside your program and returns a [`Report`]. The cases are
+//! independent of each other and run in parallel. They take the time from a [`VirtualClock`](crate::VirtualClock), so
+//! that no case sleeps.
 //!
-//! A case is *skipped*, and the reason is shown, if it needs an optional part that the store does not have, such as a
-//! step store, or contents that outlive their provider.
+//! If a case needs an optional part that the store does not have, the case is *skipped* and the reason is shown. Such
+//! parts are, for example, a step store, or contents that outlive their provider.
 
 mod bench;
 pub(crate) mod case;

@@ -21,9 +21,9 @@ pub struct CaseReport {
 pub enum Outcome {
     /// The store follows the rule.
     Passed,
-    /// The store does not have an optional part that the case needs. Holds the name of the missing part.
+    /// The case needs an optional part that the store does not have. The string says which part is missing.
     Skipped(String),
-    /// The store breaks the rule. Holds a description of the failure.
+    /// The store breaks the rule. The string describes the failure.
     Failed(String),
 }
 

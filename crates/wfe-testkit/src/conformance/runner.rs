@@ -11,11 +11,11 @@ use super::{
     checked::{Checked, Stop},
 };
 
-/// How long a case or a scenario may take. Each takes well under a second, and a store that hangs must not make the
-/// suite hang.
+/// How long a case or a scenario may take. Each of them normally takes well under a second. The limit ensures that a
+/// store that hangs does not make the suite hang.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// How many cases [`run`] runs at once: enough to use the time in which a case waits for the disk.
+/// How many cases [`run`] runs at once. There are enough of them that some can run while others wait for the disk.
 const AT_ONCE: usize = 8;
 
 /// Runs the whole suite on a store. Must be called on a tokio runtime, which should be multi-threaded.
@@ -23,7 +23,7 @@ pub async fn run<H: Harness>(harness: H) -> Report {
     run_only(harness, |_| true).await
 }
 
-/// Runs only the cases for whose name `wanted` returns true; otherwise like [`run`]. An example of a name is
+/// Like [`run`], but runs only those cases for whose names `wanted` returns true. An example of a name is
 /// `events: marking an event twice is fine`.
 pub async fn run_only<H: Harness>(harness: H, wanted: impl Fn(&str) -> bool + Send) -> Report {
     let harness = Arc::new(harness);
@@ -39,7 +39,7 @@ pub async fn run_only<H: Harness>(harness: H, wanted: impl Fn(&str) -> bool + Se
     Report { cases }
 }
 
-/// The suite as separate tests, for one or more stores. Pass it to [`main`].
+/// The cases of the suite as separate tests, for one or more stores. Pass it to [`main`].
 #[derive(Default)]
 pub struct Trials {
     trials: Vec<Trial>,
@@ -59,7 +59,7 @@ impl Trials {
 }
 
 /// Runs the cases as the `main` function of a test target with `harness = false`. It understands the arguments of
-/// `cargo test`, and shows each case as a test of its own.
+/// `cargo test`, and shows each case as a separate test.
 #[must_use = "the exit code says whether the tests passed"]
 pub fn main(trials: Trials) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials.trials).exit_code()
@@ -73,7 +73,7 @@ async fn outcome<H: Harness>(harness: Arc<H>, case: &'static Case) -> Outcome {
     .await
 }
 
-/// Creates a separate test, which runs on its own runtime.
+/// Creates a test that runs on a separate runtime.
 pub(crate) fn trial<F: Future<Output = Outcome>>(
     name: String,
     check: impl FnOnce() -> F + Send + 'static,
@@ -90,7 +90,7 @@ pub(crate) fn trial<F: Future<Output = Outcome>>(
     })
 }
 
-/// Runs a check in a task of its own, so that a panic in it does not end the suite.
+/// Runs a check in a separate task, so that a panic in the check does not end the suite.
 pub(crate) async fn judge(check: impl Future<Output = Checked<()>> + Send + 'static) -> Outcome {
     judge_within(DEADLINE, check).await
 }

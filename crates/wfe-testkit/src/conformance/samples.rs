@@ -1,4 +1,4 @@
-//! Model values for the cases: minimal values, and values with every field filled.
+//! Values of the models for the cases: minimal values, and values in which every field is filled.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -13,14 +13,14 @@ use wfe_core::{
 
 use crate::VirtualClock;
 
-/// The definition, of version 1, that every sample instance runs.
+/// The id of the definition that every minimal instance runs. Its version is 1.
 pub(super) const DEFINITION: &str = "ship-order";
 
 pub(super) fn definitions() -> Vec<(String, u32)> {
     vec![(DEFINITION.to_owned(), 1)]
 }
 
-/// The time this many seconds after the time at which a case's clock starts.
+/// The time that is this many seconds after the initial time of a case's clock.
 pub(super) fn second(seconds: i64) -> DateTime<Utc> {
     VirtualClock::default().now() + TimeDelta::seconds(seconds)
 }
@@ -30,7 +30,7 @@ pub(super) fn second_ms(seconds: i64) -> i64 {
     second(seconds).timestamp_millis()
 }
 
-/// A runnable instance, due now, without pointers. Its name is the same as its id.
+/// A runnable instance that is due now and has no pointers. Its name equals its id.
 pub(super) fn instance(id: &str) -> WorkflowInstance {
     let mut instance = WorkflowInstance::new(DEFINITION, 1, json!({ "of": id }));
     id.clone_into(&mut instance.id);
@@ -55,7 +55,7 @@ pub(super) fn pointer(id: &str) -> ExecutionPointer {
     pointer
 }
 
-/// A finished pointer inside these containers, the outermost first.
+/// A finished pointer inside these containers, of which the outermost comes first.
 pub(super) fn finished_pointer(id: &str, scope: &[&str]) -> ExecutionPointer {
     ExecutionPointer {
         active: false,
@@ -99,7 +99,7 @@ pub(super) fn full_pointer(id: &str, tag: u32) -> ExecutionPointer {
     }
 }
 
-/// An instance with every field filled, and three pointers. A different `tag` gives different values.
+/// An instance in which every field is filled, with three pointers. A different `tag` gives different values.
 pub(super) fn full_instance(id: &str, tag: u32) -> WorkflowInstance {
     WorkflowInstance {
         id: id.to_owned(),
@@ -122,7 +122,7 @@ pub(super) fn event(id: &str, name: &str, key: &str, time: DateTime<Utc>) -> Eve
     Event { id: id.to_owned(), event_time: time, ..Event::new(name, key, json!({ "of": id })) }
 }
 
-/// An open subscription of an instance's pointer `p`.
+/// An open subscription that belongs to the pointer `p` of an instance.
 pub(super) fn wait(
     id: &str,
     workflow: &str,

@@ -77,7 +77,8 @@ pub struct InFile {
 }
 
 impl InFile {
-    /// Creates a harness from a function that opens the store at a path, and creates it if it does not exist.
+    /// Creates a harness from a function that opens the store at a path. The function creates the store if it does not
+    /// exist.
     pub fn new<P, F>(open: impl Fn(PathBuf, Arc<VirtualClock>) -> F + Send + Sync + 'static) -> Self
     where
         P: PersistenceProvider + 'static,
@@ -91,8 +92,8 @@ impl InFile {
         }
     }
 
-    /// Lets several providers open the file at once ([`Harness::is_shared`]). By default, only one provider may open
-    /// it.
+    /// Lets several providers open the file at the same time ([`Harness::is_shared`]). By default, only one provider at
+    /// a time opens the file.
     #[must_use]
     pub fn shared(mut self) -> Self {
         self.is_shared = true;
@@ -106,9 +107,9 @@ impl InFile {
         self
     }
 
-    /// Sets the function that returns the path of the file which a killed process leaves behind. The function receives
-    /// the path of the store and the id of the owner. With it, [`Harness::kill`] can simulate a crash. By default,
-    /// there is no such function, and crashes are not simulated.
+    /// Sets a function that returns the path of an owner's lock file, which a killed process leaves behind. The
+    /// arguments of the function are the path of the store and the id of the owner. With this function,
+    /// [`Harness::kill`] can simulate a crash. Without it, crashes are not simulated.
     #[must_use]
     pub fn owner_file(mut self, named: fn(&Path, u64) -> PathBuf) -> Self {
         self.owner_file = Some(named);
@@ -140,7 +141,7 @@ impl Harness for InFile {
         self.is_shared
     }
 
-    /// A dropped owner removes its lock file. A killed process leaves the file behind, without the lock.
+    /// A dropped owner removes its lock file. After a process is killed, the lock file still exists but is not locked.
     async fn kill(&self, folder: &TempDir, owner: Owner) -> Result<bool> {
         let Some(owner_file) = self.owner_file else {
             drop(owner);

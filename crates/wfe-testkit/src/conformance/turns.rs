@@ -12,11 +12,12 @@ use wfe_core::{
 use super::Harness;
 use crate::{Layer, Layered, VirtualClock};
 
-/// A harness whose stores consist of two providers that are open in the same place. Calls alternate between them: each
-/// call goes to the provider that did not receive the previous call.
+/// A harness whose stores consist of two providers that are open in the same place. Calls alternate between the two
+/// providers: each call goes to the one that did not receive the previous call.
 ///
-/// The suite then fails if one provider keeps something in memory that the other one needs, such as a counter, an
-/// owner, or a copy that may be out of date. The wrapped harness must open [shared](Harness::is_shared) stores.
+/// The suite then fails if a provider keeps something in memory that the other provider would have to know, such as a
+/// counter or an owner, or if it uses a copy in memory that is out of date. The stores of the wrapped harness must be
+/// [shared](Harness::is_shared).
 #[derive(Debug, Clone)]
 pub struct Turns<H>(pub H);
 

@@ -7,23 +7,25 @@ use wfe::{models::PointerStatus, steps::Ctx, traits::StepCommit};
 use wfe_core::executor::idempotency_key;
 use wfe_core::sync::lock;
 
-/// Records the side effects of steps in external systems, and how often each one happened. No crash reverts them.
+/// Records the side effects of steps in external systems, and how often each side effect happened. No crash reverts
+/// them.
 #[derive(Debug, Clone, Default)]
 pub struct Effects(Arc<Mutex<Seen>>);
 
 #[derive(Debug, Default)]
 struct Seen {
     counts: BTreeMap<String, usize>,
-    /// The idempotency keys of the steps that are stored as completed: their effects must not happen again.
+    /// The idempotency keys of the steps that are stored as completed. The effects of these steps must not happen
+    /// again.
     settled: BTreeSet<String>,
-    /// The effects that happened again although their steps were stored as completed.
+    /// The effects that happened again, although the steps that caused them were stored as completed.
     again: BTreeSet<String>,
 }
 
 impl Effects {
-    /// Records the side effect of the body that runs with this context. Effects are counted by the definition and the
-    /// path of the step, because the ids of instances differ from run to run. For a step of a child workflow, the path
-    /// in its parent counts too.
+    /// Records the side effect of the body that runs with this context. Effects are counted separately for each
+    /// definition and path of a step, because the ids of instances differ from run to run. In a child workflow, the
+    /// path of a step includes the child's path in its parent.
     pub fn happen(&self, ctx: &Ctx) {
         let key = ctx.idempotency_key();
         let place = key.split_once('/').map_or("", |(_, place)| place);
@@ -36,7 +38,7 @@ impl Effects {
         *seen.counts.entry(effect).or_default() += 1;
     }
 
-    /// Records which steps this stored commit has completed.
+    /// Records the steps that were completed by this commit, which is stored.
     pub(super) fn settle(&self, step: &StepCommit) {
         let completed =
             step.upserted.iter().chain(&step.finished).filter(|p| p.status == PointerStatus::Complete);
@@ -50,8 +52,8 @@ impl Effects {
         self.lock().counts.clone()
     }
 
-    /// Asserts that each effect happened as often as in the undisturbed run, or up to once more per crash. Also asserts
-    /// that no effect happened after its step was stored as completed.
+    /// Asserts that each effect happened at least as often as in the undisturbed run, and at most once more per crash.
+    /// Also asserts that no effect happened after its step was stored as completed.
     pub(super) fn must_equal(&self, whole: &Self, deaths: usize, after: usize) {
         let again = self.lock().again.clone();
         assert!(

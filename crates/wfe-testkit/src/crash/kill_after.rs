@@ -18,14 +18,15 @@ use wfe::{
 use super::Effects;
 use crate::{Layer, Layered};
 
-/// The environment variable that [`KillAfter::from_env`] reads: after how many commits (from 1) the process dies.
+/// The environment variable that [`KillAfter::from_env`] reads. Its value is the number of commits (at least 1) after
+/// which the process dies.
 pub const KILL_AFTER: &str = "WFE_KILL_AFTER";
 
-/// A store whose process dies right after its n-th commit. The commit is stored, but its caller gets no response.
+/// A store whose process dies right after the n-th commit. This commit is stored, but its caller gets no response.
 ///
-/// Every change of the store by the engine counts as a commit: a start, a step's commit, a claim, an event, a control
-/// request, a worker's claim, heartbeat, release or answer, marking an event as processed, and giving positions to
-/// events that became due.
+/// Each of these changes of the store counts as a commit: a start, a step's commit, a claim, an event, a control
+/// request, a worker's claim, heartbeat, release or answer, the marking of a single event as processed, and the
+/// positioning of events that became due.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -50,9 +51,9 @@ pub struct KillAfter {
 }
 
 impl KillAfter {
-    /// Wraps `inner` in a store that calls `death` after this many commits (from 1), from within the call that made the
-    /// last of these commits. If `death` returns, the store behaves as if it were closed: that call and all further
-    /// calls fail.
+    /// Wraps `inner` in a store that calls `death` right after this many commits (at least 1). If `death` returns, the
+    /// store behaves as if it were closed: the call that made the last of these commits fails, and so do all further
+    /// calls.
     pub fn new(
         inner: Arc<dyn PersistenceProvider>,
         commits: usize,
@@ -62,8 +63,9 @@ impl KillAfter {
         Self { inner, left, is_dead, death: Box::new(death), gone: None, effects: None }
     }
 
-    /// Wraps `inner` in a store that aborts the process, as if it were killed, after as many commits as the environment
-    /// variable [`KILL_AFTER`] says. Returns `inner` itself if the variable is not set or not a number.
+    /// Wraps `inner` in a store that aborts the process, as if the process were killed. The environment variable
+    /// [`KILL_AFTER`] says after how many commits. If the variable is not set or is not a number, returns `inner`
+    /// itself.
     #[must_use]
     pub fn from_env(inner: Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider> {
         match std::env::var(KILL_AFTER).ok().and_then(|commits| commits.parse().ok()) {
@@ -78,13 +80,14 @@ impl KillAfter {
         Arc::new(Layered(self))
     }
 
-    /// Drops `gone` when this store and all of its owners are dropped. The receiver of `gone` notices this.
+    /// Keeps `gone` until this store and all of its owners are dropped. The receiver of `gone` then learns that they
+    /// are dropped.
     pub(super) fn until_gone(mut self, gone: mpsc::Sender<()>) -> Self {
         self.gone = Some(gone);
         self
     }
 
-    /// Records in `effects` which steps are stored as completed, so that `effects` detects effects that happen again.
+    /// Records in `effects` which steps are stored as completed, so that an effect that happens again can be detected.
     pub(super) fn recording(mut self, effects: Effects) -> Self {
         self.effects = Some(effects);
         self
@@ -97,8 +100,8 @@ impl KillAfter {
         self.inner.clone().step_store().ok_or(WfeError::Unsupported("the engine's own trait"))
     }
 
-    /// Returns the result of the inner store if the process is still alive. Counts the call as a commit if `changed`
-    /// returns true.
+    /// Returns the result of a call of the inner store, unless the simulated process is dead. Counts the call as a
+    /// commit if `changed` returns true.
     fn answer<T>(&self, answer: Result<T>, changed: impl FnOnce(&T) -> bool) -> Result<T> {
         if self.is_dead.load(Ordering::SeqCst) {
             return Err(WfeError::Closed("the store"));

@@ -1,8 +1,9 @@
-//! Crash tests check that a workflow reaches the same end, no matter after which commit its process dies.
+//! Crash tests: they check that a workflow reaches the same end, no matter after which commit its process dies.
 //!
 //! [`at_every_commit`] plays a story inside the test's process: once undisturbed, and once for each commit, with a
 //! simulated crash of the process right after that commit. [`processes_at_every_commit`] runs a separate program, which
-//! really dies. That program opens its store through [`KillAfter::from_env`], and the test runs it again and again.
+//! really dies. The program must open its store through [`KillAfter::from_env`]. The test runs the program again and
+//! again.
 
 mod effects;
 mod kill_after;
@@ -18,38 +19,41 @@ use wfe::{Result, WfeError, traits::PersistenceProvider};
 
 use crate::{VirtualClock, conformance::Harness};
 
-/// How long the bodies and the host of a life may take to end, in real time.
+/// How long, in real time, the bodies and the host of one life may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The arguments of a story. A story has one life, and one more life after each crash of its process.
+/// The arguments of a story. The first run of a story is its first life; each crash of the process is followed by a
+/// further life.
 pub struct Life {
     /// The store, which is the same in all lives of the story.
     pub store: Arc<dyn PersistenceProvider>,
-    /// The clock, which keeps its time over all lives.
+    /// The clock. It is the same in all lives, so that it is not set back after a crash.
     pub clock: Arc<VirtualClock>,
     /// The side effects of the steps, recorded over all lives.
     pub effects: Effects,
 }
 
 /// Plays a story once undisturbed, and then once for each of its commits, with a simulated crash of the process right
-/// after that commit. To the store, it looks as if the process had died. After the crash, the story is played again
-/// from its beginning on the same store. Returns the number of commits after which a crash was simulated.
+/// after that commit. For the store, the simulated crash looks as if the process had died. After the crash, the story
+/// is played again from its beginning on the same store. Returns the number of commits after which a crash was
+/// simulated.
 ///
 /// Each time, the story must have the same result as in the undisturbed run. Each effect of its steps must happen as
-/// often as in the undisturbed run, or once more, because a step that is running during the crash is run again. A step
-/// must not run again once the commit in which it completed is stored.
+/// often as in the undisturbed run, or once more, because a step that was running at the moment of the crash is run
+/// again. A step must not run again once the commit in which it completed is stored.
 ///
-/// A story does what a program does: it creates a host (a [`TestHost`](crate::TestHost), because the clock is virtual),
-/// starts instances, publishes events, and returns a result that describes the final state. Since the story is played
-/// again after a crash, it must start instances with a reference and publish events with an id.
+/// A story does what a program does: it creates a host, starts instances and publishes events. The host is a
+/// [`TestHost`](crate::TestHost), because the clock is virtual. At the end, the story returns a result that describes
+/// the final state. Since the story is played again after a crash, it must start its instances with a reference and
+/// publish its events with an id.
 ///
-/// The function creates its own runtimes: call it in a plain test, not on a tokio runtime.
+/// The function creates its own tokio runtimes, so it must be called in a plain test, not on a tokio runtime.
 ///
 /// # Errors
 /// The errors of the store and of the story.
 ///
-/// # Panics
-/// If a result or an effect differs from the undisturbed run, or if a step ran again after it had completed.
+/// # Panics If a result or the number of an effect differs from the undisturbed run by more than is allowed, or if a
+/// step ran again after it was stored as completed.
 ///
 /// # Examples
 /// ```

@@ -7,15 +7,16 @@ use super::KILL_AFTER;
 
 /// Runs a program once undisturbed, and then once for each number in `commits`. In each of these runs, the program dies
 /// right after that many commits ([`KillAfter::from_env`](super::KillAfter::from_env)). The program is then run once
-/// more in the same place, and must leave the same state as in the undisturbed run. With `1..`, the program dies after
-/// every commit that it makes. Returns how often it died.
+/// more in the same place, and must leave the same state as in the undisturbed run. The first run that ends without
+/// dying is the last run. With `1..`, the program therefore dies once after every commit that it makes. Returns how
+/// often the program died.
 ///
 /// `place` creates a new, empty place, such as a temporary folder. `command` returns the command that runs the program
 /// in a place. `state` reads the state that the program has left there, such as the final state of instances, or its
-/// output. The program must end without further input, even if it finds the state of an earlier run that died.
+/// output. The program must end without further input, even if it finds the state of an earlier run in which it died.
 ///
-/// # Panics
-/// If the program cannot be run, if it fails in the undisturbed run, or if it leaves a different state after a crash.
+/// # Panics If the program cannot be run, if it fails in a run in which it should not die, or if it leaves a different
+/// state after a crash.
 pub fn processes_at_every_commit<P, T: PartialEq + fmt::Debug>(
     place: impl Fn() -> P,
     command: impl Fn(&P) -> Command,

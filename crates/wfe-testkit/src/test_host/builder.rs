@@ -8,8 +8,8 @@ use wfe::{HostBuilder, Result, WorkflowHost, definition::Definition, traits::Per
 use super::{Received, TestHost};
 use crate::VirtualClock;
 
-/// A poll interval longer than any test lasts. A host must notice every change without polling, and a poll would hide a
-/// change that the host did not notice.
+/// A poll interval longer than any test lasts. A host must notice every change without polling. If a test host polled,
+/// it would also find a change that it had failed to notice, and the test would not reveal this failure.
 const NEVER: Duration = Duration::from_hours(24 * 365 * 1000);
 
 /// Configures and starts a [`TestHost`].
@@ -28,7 +28,7 @@ impl TestHost {
         Self::builder_shared(Arc::new(store), clock)
     }
 
-    /// Configures a test host on a store that the test also uses itself; otherwise like [`builder`](Self::builder).
+    /// Like [`builder`](Self::builder), but for a store that the test also uses directly.
     #[must_use]
     pub fn builder_shared(store: Arc<dyn PersistenceProvider>, clock: Arc<VirtualClock>) -> TestHostBuilder {
         TestHostBuilder { providers: vec![store], clock, definitions: Vec::new(), configure: Vec::new() }
@@ -36,8 +36,8 @@ impl TestHost {
 }
 
 impl TestHostBuilder {
-    /// Adds a host on this provider, which must be the same store, opened once more as another process would open it.
-    /// Instances then move between the hosts.
+    /// Adds a host that uses this provider. The provider must be a further one for the same store, opened as another
+    /// process would open it. Instances can then move from host to host.
     #[must_use]
     pub fn beside(mut self, provider: Arc<dyn PersistenceProvider>) -> Self {
         self.providers.push(provider);

@@ -1,4 +1,4 @@
-//! The actions of external workers and people in a test.
+//! The actions that external workers and people would take, for tests.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use wfe::{
 
 use super::TestHost;
 
-/// How many rows are read from the store at once.
+/// The maximum number of rows that one read of the store returns.
 const PAGE: usize = 256;
 
 impl TestHost {
@@ -47,9 +47,9 @@ impl TestHost {
         }
     }
 
-    /// Acts as an external worker: claims the oldest open activity with this name, and answers it with the result of
-    /// `work` for its input. Returns the id of the instance that waited for the activity, or `None` if no activity was
-    /// available.
+    /// Acts as an external worker: claims the oldest open activity with this name, passes its input to `work`, and
+    /// answers the activity with the result. Returns the id of the instance that waited for the activity, or `None` if
+    /// no activity was available.
     ///
     /// # Errors
     /// The errors of [`Activities::claim`](wfe::Activities::claim) and

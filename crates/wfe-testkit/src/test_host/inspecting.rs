@@ -15,7 +15,7 @@ use wfe::{
 
 use super::TestHost;
 
-/// How many rows are read from the store at once.
+/// The maximum number of rows that one read of the store returns.
 const PAGE: usize = 256;
 
 impl TestHost {
@@ -28,7 +28,7 @@ impl TestHost {
         if host.status(id).await?.status.is_final() { host.outcome(id).await.map(Some) } else { Ok(None) }
     }
 
-    /// Returns the current state of an instance, and what it waits for.
+    /// Returns the current state of an instance, and what the instance waits for.
     ///
     /// # Errors
     /// The errors of [`WorkflowHost::status`](wfe::WorkflowHost::status).
@@ -60,8 +60,8 @@ impl TestHost {
         Ok(self.store.get_workflow_instance(id).await?.execution_pointers)
     }
 
-    /// Returns the finished execution pointers of an instance inside this container, in order of completion. An empty
-    /// string as the container means the main path.
+    /// Returns the finished execution pointers of an instance in this container, in order of completion. Pass an empty
+    /// string for the main path, which is in no container.
     ///
     /// # Errors
     /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits (those of
@@ -96,8 +96,8 @@ impl TestHost {
     }
 }
 
-/// The visible state of an instance, without the parts that differ from run to run. Use it to compare two runs of the
-/// same story.
+/// The visible state of an instance, without the parts that differ from run to run. Use this type to compare two runs
+/// of the same story.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FinalState {
     /// The status of the instance.
@@ -108,12 +108,13 @@ pub struct FinalState {
     pub data: Value,
     /// The live execution pointers by their ids, each with its status.
     pub pointers: BTreeMap<String, PointerStatus>,
-    /// The failures of the instance's steps, each as the step's id, the attempt's number and the failure's code.
+    /// The failures of the instance's steps. Each failure is given by the id of its step, the number of its attempt and
+    /// its code.
     pub failures: BTreeSet<(String, u32, String)>,
 }
 
 impl TestHost {
-    /// Returns the state of an instance, to compare it with that of another run.
+    /// Returns the state of an instance in a form that can be compared between two runs.
     ///
     /// # Errors
     /// The errors of [`status`](Self::status) and [`failures`](Self::failures).

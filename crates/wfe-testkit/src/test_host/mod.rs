@@ -23,11 +23,12 @@ use wfe::{
 
 use crate::VirtualClock;
 
-/// A host under a virtual clock. A test advances the time and never waits for it.
+/// A host that takes its time from a virtual clock. The test advances this clock and never waits for real time to pass.
 ///
 /// After each action of the test, [`idle`](Self::idle) lets the host run until it has nothing left to do. The host
-/// reports this itself, so that no test has to guess how long to wait. [`advance`](Self::advance) lets time pass and
-/// runs everything that becomes due in that time. A delay of thirty days therefore takes milliseconds:
+/// itself reports that it has nothing left to do, so that no test has to guess how long to wait.
+/// [`advance`](Self::advance) lets time pass and runs everything that becomes due in that time. A delay of thirty days
+/// therefore takes milliseconds:
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
@@ -72,8 +73,8 @@ use crate::VirtualClock;
 /// # }
 /// ```
 ///
-/// A `TestHost` may consist of several hosts on one store, each of which represents a process
-/// ([`beside`](TestHostBuilder::beside)). Calls of the `TestHost` then go to each host in turn.
+/// A `TestHost` may consist of several hosts that use one store ([`beside`](TestHostBuilder::beside)). Each host then
+/// represents a process, and the calls of the `TestHost` go to each host in turn.
 pub struct TestHost {
     hosts: Vec<WorkflowHost>,
     store: Arc<dyn PersistenceProvider>,
@@ -82,7 +83,7 @@ pub struct TestHost {
     received: Mutex<Received>,
 }
 
-/// The lifecycle events that the hosts have sent.
+/// The lifecycle events that were received from the hosts.
 struct Received {
     receivers: Vec<Receiver<LifecycleEvent>>,
     events: Vec<LifecycleEvent>,
@@ -96,7 +97,7 @@ impl TestHost {
         &self.clock
     }
 
-    /// Returns the host. If there are several hosts, returns each of them in turn.
+    /// Returns the host. If there are several hosts, each call returns the next of them in turn.
     pub fn host(&self) -> &WorkflowHost {
         &self.hosts[self.turns.fetch_add(1, Ordering::Relaxed) % self.hosts.len()]
     }
@@ -147,11 +148,10 @@ impl TestHost {
         self.host().publish_event(name, key, data).await
     }
 
-    /// Returns all lifecycle events so far. The events of each host are in order.
+    /// Returns all lifecycle events that the hosts have sent so far. The events of the same host are in order.
     ///
-    /// # Errors
-    /// [`Invalid`](WfeError::Invalid): some events were missed, because too many were sent between two calls to this
-    /// test host.
+    /// # Errors [`Invalid`](WfeError::Invalid): some lifecycle events were missed, because the hosts sent too many of
+    /// them between two calls to this test host.
     pub fn events(&self) -> Result<Vec<LifecycleEvent>> {
         let received = self.gather();
         match received.missed {

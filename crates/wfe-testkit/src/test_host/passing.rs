@@ -1,4 +1,4 @@
-//! How time passes in a test.
+//! The methods by which a test lets time pass.
 
 use std::{future::Future, time::Duration};
 
@@ -8,10 +8,11 @@ use wfe::{Outcome, Result, WfeError, clock::Clock};
 
 use super::TestHost;
 
-/// How long to wait in real time. A body that has not ended by then waits for something that never happens.
+/// How long to wait in real time. A body that has not ended within this time probably waits for something that never
+/// happens.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// A workflow that has not ended after this many due times recurs for ever.
+/// If a workflow has not ended after this many due times, it is assumed to recur for ever.
 const DUE_TIMES: usize = 100_000;
 
 impl TestHost {
@@ -34,7 +35,8 @@ impl TestHost {
         })
     }
 
-    /// Waits until all hosts are idle at the same time: each host was idle twice, and no host has worked in between.
+    /// Waits until all hosts are idle at the same time. If there are several hosts, this is so when each host was idle
+    /// twice and no host has worked in between.
     async fn all_idle(&self) -> Result<Option<DateTime<Utc>>> {
         let mut before = Vec::new();
         loop {
@@ -51,8 +53,8 @@ impl TestHost {
         }
     }
 
-    /// Lets this much time pass. Everything that becomes due in this time happens at its own due time, together with
-    /// everything that follows from it. Afterwards the host is idle.
+    /// Lets this much time pass. Everything that becomes due in this time happens at its own due time, and so does
+    /// everything that follows from it at once. Afterwards the host is idle.
     ///
     /// # Errors
     /// The errors of [`idle`](Self::idle).
@@ -61,7 +63,7 @@ impl TestHost {
         self.advance_to(end.unwrap_or(DateTime::<Utc>::MAX_UTC)).await
     }
 
-    /// Lets time pass until this time; otherwise like [`advance`](Self::advance).
+    /// Like [`advance`](Self::advance), but lets time pass until this point in time.
     ///
     /// # Errors
     /// The errors of [`idle`](Self::idle).
@@ -103,9 +105,10 @@ impl TestHost {
         Err(WfeError::Invalid(format!("instance {id:?} has not ended after {DUE_TIMES} due times")))
     }
 
-    /// Waits until `holds` returns true. `holds` is called now, and again after each lifecycle event. Use this to wait
-    /// for stored changes while a body still runs, because the host is not idle then. A change that a body makes
-    /// without a lifecycle event is not noticed; the body has to signal this change to the test itself.
+    /// Waits until `holds` returns true. `holds` is called now, and again after each lifecycle event. Use this method
+    /// to wait for a stored change while a body still runs, because the host is not idle then. The method does not
+    /// notice a change that a body makes without a lifecycle event; the body itself must signal such a change to the
+    /// test.
     ///
     /// # Errors
     /// [`Invalid`](WfeError::Invalid): `holds` did not return true within 50 s of real time.

@@ -5,11 +5,11 @@
 //! notifications that the engine has not received yet. The engine receives orders and notifications together, and
 //! executes the orders first. A notification is therefore never handled before an order that was sent before it.
 //!
-//! The channel is bounded. A call of the program needs a permit for each message that does not merge, and waits until a
-//! permit is available ([`Channel::permit`]). The permit is released when the engine has handled the message. The
-//! engine itself needs no permit and never waits: its instances send only notifications, which merge. These
-//! notifications announce what a commit holds for other instances. A deadlock is therefore impossible: the engine never
-//! waits for the program before it handles a message.
+//! The channel is bounded. A call of the program needs a permit for each message that does not merge with others. The
+//! call waits until a permit is available ([`Channel::permit`]). The permit is released when the engine has handled the
+//! message. The engine itself needs no permit and never waits: its instances send only notifications, which merge.
+//! These notifications announce what a commit holds for other instances. A deadlock is therefore impossible: the engine
+//! never waits for the program before it handles a message.
 
 use std::{
     collections::VecDeque,
@@ -28,7 +28,7 @@ use super::{
 /// The sending end of the channel.
 pub(in crate::engine) struct Channel {
     state: Mutex<State>,
-    /// Notified when something was sent that the engine has not received yet.
+    /// Notified when a message was sent, or when the host was dropped.
     arrived: Notify,
     permits: Arc<Semaphore>,
 }
@@ -44,13 +44,13 @@ struct State {
 }
 
 impl Channel {
-    /// Creates a channel that holds this many orders and requests of the program at once.
+    /// Creates a channel that holds at most this number of orders and requests of the program at the same time.
     pub fn new(permits: usize) -> Self {
         let permits = Arc::new(Semaphore::new(permits));
         Self { state: Mutex::default(), arrived: Notify::new(), permits }
     }
 
-    /// Returns the permit that a caller needs to send an order or to request something for an instance. Waits while all
+    /// Returns the permit that a caller needs to send an order, or to report a request for an instance. Waits while all
     /// permits are in use. Returns `None` if the engine has ended.
     pub async fn permit(&self) -> Option<Permit> {
         self.permits.clone().acquire_owned().await.ok()
@@ -96,10 +96,10 @@ impl Channel {
     }
 }
 
-/// The receiving end of the channel, which the engine holds. Dropping it closes the channel.
+/// The receiving end of the channel. The engine holds this end; the channel closes when the end is dropped.
 pub(in crate::engine) struct Receiver {
     channel: Arc<Channel>,
-    /// Empty between two calls of `receive`; kept to reuse its memory.
+    /// The orders that the last call of `receive` returned. The queue is kept only to reuse its memory.
     orders: VecDeque<Order>,
 }
 
@@ -117,7 +117,7 @@ impl Receiver {
         Self { channel, orders: VecDeque::new() }
     }
 
-    /// Waits until a message was sent, and takes all messages that the channel holds.
+    /// Waits until a message was sent, and then takes all messages that the channel holds.
     pub async fn receive(&mut self) -> Received<'_> {
         self.channel.arrived.notified().await;
         self.orders.clear();

@@ -41,13 +41,13 @@ use super::{
 use crate::store::StoreAccess;
 
 /// A host's engine, which is not started yet, running, or ended. The handle is cheap to clone. When the last clone is
-/// dropped, the engine ends as after a crash of the process.
+/// dropped, the engine ends as it would end in a crash of the process.
 ///
 /// *Orders* ([`start`](Self::start), [`wait_idle`](Self::wait_idle), [`stop`](Self::stop)) are executed in the order in
 /// which they are sent, and the engine replies to them. *Notifications* ([`wake`](Self::wake),
 /// [`event_stored`](Self::event_stored) and similar calls) follow a write to the store; they merge, and have no reply.
-/// Calls that do not merge wait for a permit while the engine has many messages to handle. The engine never waits for a
-/// program's call.
+/// While the engine has many messages to handle, a call waits for a permit if its message does not merge with others.
+/// The engine never waits for a program's call.
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<Door>);
 
@@ -74,7 +74,7 @@ impl Handle {
         Self(Arc::new(Door { shared, stage: Mutex::new(Stage::New) }))
     }
 
-    /// Starts the engine's thread. Bodies run on the runtime from which this is called.
+    /// Starts the engine's thread. Bodies run on the runtime from which this method is called.
     ///
     /// # Errors
     /// [`Invalid`](WfeError::Invalid) if the engine was launched before. [`Closed`](WfeError::Closed) if the engine has
@@ -95,8 +95,8 @@ impl Handle {
 
     /// Stores a new instance and has the engine run it, once the [middleware](WorkflowStart) allows the start. Returns
     /// the id of the instance. If the engine does not run or has no capacity, the instance waits in the store. If the
-    /// future is dropped while it waits for the middleware or for its permit, nothing was started. If it is dropped
-    /// later, the start may still happen.
+    /// future is dropped while it waits for the middleware or for its permit, nothing was started. If the future is
+    /// dropped later, the start may still happen.
     pub async fn start(&self, instance: WorkflowInstance) -> Result<String> {
         let shared = &self.0.shared;
         if self.has_ended() {
@@ -150,9 +150,9 @@ impl Handle {
         }
     }
 
-    /// Notifies the engine that an event is stored, which becomes due at `due`, or is due now if `due` is `None`. The
-    /// engine delivers the event, and marks it as processed when no instance needs it. Returns `false` if the engine
-    /// does not run.
+    /// Notifies the engine that an event is stored. The event becomes due at `due`; `None` means that it is already
+    /// due. The engine delivers the event, and marks it as processed when no instance needs it. Returns `false` if the
+    /// engine does not run.
     pub fn event_stored(&self, id: &str, due: Option<DateTime<Utc>>) -> bool {
         let runs = self.is_running();
         if runs {
@@ -161,8 +161,8 @@ impl Handle {
         runs
     }
 
-    /// Notifies the engine that an answer to an external task is stored. The instance that receives the answer marks it
-    /// as processed.
+    /// Notifies the engine that an answer to an external task is stored. The instance that receives the answer marks
+    /// the answer as processed.
     pub fn answer_stored(&self) {
         self.0.shared.channel.notify(Notifications::deliverable);
     }
@@ -182,8 +182,8 @@ impl Handle {
         self.0.shared.watch_tasks()
     }
 
-    /// Registers a definition, and the engine's own definitions for schedules that start it. Stored instances may have
-    /// waited for this definition.
+    /// Registers a definition, and the engine's own definitions for schedules that start its instances. Stored
+    /// instances may have waited for the definition.
     ///
     /// # Errors
     /// [`InvalidDefinition`](WfeError::InvalidDefinition) if a definition with this id and version is already
@@ -211,8 +211,8 @@ impl Handle {
     ///
     /// # Errors
     /// [`WorkflowNotFound`](WfeError::WorkflowNotFound) if no instance has this id. [`Closed`](WfeError::Closed) or
-    /// [`Unusable`](WfeError::Unusable) if the engine has ended or ends before the instance does. Also the errors of
-    /// the store.
+    /// [`Unusable`](WfeError::Unusable) if the engine has already ended, or if it ends before the instance. Also the
+    /// errors of the store.
     pub async fn wait_end(&self, id: &str) -> Result<End> {
         let shared = &self.0.shared;
         let _tidy = shared.completions.tidy(id);
@@ -255,9 +255,9 @@ impl Handle {
         idle.await.map_err(|_| closed())
     }
 
-    /// Waits for running bodies within the grace time, and ends the engine. The future that `beside` returns is awaited
-    /// concurrently. The store is verified last, so that a successful return confirms that all acknowledged writes are
-    /// stored.
+    /// Waits until the running bodies have ended, but no longer than the grace time, and then ends the engine. The
+    /// future that `beside` returns is awaited concurrently. The store is verified last, so that a successful return
+    /// confirms that all acknowledged writes are stored.
     ///
     /// # Errors
     /// [`Closed`](WfeError::Closed) if the engine has already ended. [`Unusable`](WfeError::Unusable) if the store is
@@ -325,7 +325,8 @@ impl Handle {
         self.0.shared.now()
     }
 
-    /// Returns the definition with this id and version, or with the newest version if `version` is `None`.
+    /// Returns the definition with this id and version. If `version` is `None`, returns the newest version of the
+    /// definition.
     pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<Definition> {
         self.0.shared.find_definition(id, version)
     }

@@ -12,11 +12,12 @@ pub(in crate::engine) enum Order {
     Start(Box<NewInstance>),
     /// Sends a reply when the host is idle: when nothing more can happen automatically.
     Idle(oneshot::Sender<Idle>, Permit),
-    /// Ends the engine: waits for running bodies within the grace time, and then replies. Sent in [`Phase::Draining`].
+    /// Ends the engine: waits until the running bodies have ended, but no longer than the grace time, and then replies.
+    /// Sent in [`Phase::Draining`].
     Stop(oneshot::Sender<()>),
 }
 
-/// An instance to run, as it was stored.
+/// A new instance that the engine has to run, in the state in which it was stored.
 pub(in crate::engine) struct NewInstance {
     pub claimed: Claimed,
     pub loaded: Loaded,

@@ -18,12 +18,13 @@ use super::{
     steps::slots::take_slots,
 };
 
-/// Stores a new instance and, with a permit, has the engine run it. Without a permit (`None`), the host does not run,
-/// and the instance waits in the store.
+/// Stores a new instance. If `permit` is set, also has the engine run the instance. If `permit` is `None`, the host
+/// does not run, and the instance waits in the store.
 ///
-/// The start is published before the order is sent, and therefore before any other event of the instance. The instance
-/// counts as at work here before the caller knows its id. A caller that waits for its end therefore gets the end
-/// without reading the store, and the host is not idle before the instance has run.
+/// The start is published before the order is sent, and therefore before any other event of the instance. The host
+/// counts the instance as work in progress before the caller knows its id. A caller that waits for the end of the
+/// instance therefore gets the end without reading the store, and the host does not count as idle before the instance
+/// has run.
 pub(super) async fn store_new(
     shared: &Arc<Shared>,
     mut instance: WorkflowInstance,

@@ -7,8 +7,8 @@ use wfe_core::{
 
 use super::{Guarantees, engine_store::EngineStore, loss::Loss};
 
-/// The store of a host, together with its known loss and its reported corrupt rows. It dereferences
-/// to [`StepStore`], the trait that the engine uses.
+/// The store of a host. This type also records whether the store is lost, and which corrupt rows were already logged.
+/// It dereferences to [`StepStore`], the trait that the engine uses.
 pub(crate) struct StoreAccess {
     /// The provider, for calls that [`StepStore`] does not have. Callers pass the results of these
     /// calls to [`Loss::seen`].
@@ -28,8 +28,8 @@ impl StoreAccess {
         Self { provider, steps: Arc::new(store), loss, guarantees, corrupt: CorruptValues::default() }
     }
 
-    /// Returns a row that decodes. If the row is corrupt, this logs the error once and returns
-    /// `None`, so that the other rows can still be used.
+    /// Returns the row if it decodes. If the row is corrupt, this logs the error once and returns `None`, so that the
+    /// other rows can still be used.
     pub fn sound<T>(&self, row: Result<T>) -> Result<Option<T>> {
         match row {
             Ok(row) => Ok(Some(row)),

@@ -38,8 +38,8 @@ impl EngineStore {
         }
     }
 
-    /// Checks after any error whether the store is lost. The error itself may concern the owner's own file,
-    /// which does not end the host.
+    /// Checks after any error whether the store is lost. The error itself may concern only the owner's own file. Such
+    /// an error does not end the host.
     async fn seen_of_owner<T: Send>(&self, answer: Result<T>) -> Result<T> {
         if answer.is_err() {
             // `seen` records the loss; the result itself is not needed.

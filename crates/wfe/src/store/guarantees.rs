@@ -4,12 +4,13 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Guarantees {
-    /// Everything that a step changes is one transaction. Any number of processes may share the store.
+    /// All changes of a step are stored in one transaction. Any number of processes may share the store.
     OneTransactionPerStep,
     /// The store implements only the base traits (those of `PersistenceProvider`).
     ///
-    /// * The process of this host must be the only one on the store.
-    /// * The changes of a step are one transaction, but its failures are stored after that transaction.
+    /// * No process other than this host's process may use the store.
+    /// * The changes of a step are stored in one transaction, but the failures of the step are stored after
+    ///   that transaction.
     /// * Control requests that have not been applied yet are lost when the process ends.
     /// * Each further item of a long for-each costs more than the item before it.
     SingleProcess,

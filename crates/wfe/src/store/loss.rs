@@ -7,16 +7,16 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use wfe_core::{Result, WfeError};
 
-/// Whether the store is lost ([`WfeError::Unusable`]). A lost store never becomes usable again, and its host
-/// ends.
+/// Whether the store is lost ([`WfeError::Unusable`]). A lost store never becomes usable again, and the host
+/// that uses it ends.
 #[derive(Default)]
 pub(crate) struct Loss {
     found: OnceLock<Found>,
     told: CancellationToken,
 }
 
-/// Like `logging::warn!`, but for a failure of the store. Once the store is lost, this logs further failures
-/// at debug level only, because the host logs the loss itself when it ends.
+/// Like `logging::warn!`, but for a failure of the store. Once the store is lost, the macro logs further
+/// failures at debug level only, because the host logs the loss itself when it ends.
 macro_rules! warn_unless_lost {
     ($loss:expr, $($event:tt)+) => {
         if $loss.has_come() {
@@ -29,7 +29,8 @@ macro_rules! warn_unless_lost {
 
 pub(crate) use warn_unless_lost;
 
-/// The parts of the error that reported the loss. The error can be built from them any number of times.
+/// The parts of the error that reported the loss. The error can be built from these parts any number of
+/// times.
 struct Found {
     path: PathBuf,
     reason: String,
@@ -47,7 +48,8 @@ impl Found {
 }
 
 impl Loss {
-    /// Records the loss if this result of a call to the store reports it, and returns the result.
+    /// Takes the result of a call to the store. If the result reports that the store is lost, records the
+    /// loss. Returns the result.
     pub fn seen<T>(&self, answer: Result<T>) -> Result<T> {
         match answer {
             Err(WfeError::Unusable { path, reason, source }) => {
@@ -67,7 +69,7 @@ impl Loss {
         self.found.get().map(Found::error)
     }
 
-    /// The error for calls of a host that has ended.
+    /// The error that calls to a host return after the host has ended.
     pub fn or_closed(&self) -> WfeError {
         self.error().unwrap_or(WfeError::Closed("the host"))
     }

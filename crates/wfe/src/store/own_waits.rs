@@ -2,10 +2,10 @@
 
 use wfe_core::{Result, WfeError, models::EventSubscription};
 
-/// Compares an open subscription of an external task or a schedule with its id. The id contains the ids of
-/// the instance and of the pointer that opened the subscription, and it is the key of the event that ends
-/// the subscription. If the columns of the subscription do not agree with its id, the instance would never
-/// receive that event.
+/// Checks an open subscription of an external task or a schedule against the subscription's id. This id
+/// contains the ids of the instance and of the pointer that opened the subscription. The id is also the key
+/// of the event that ends the subscription. If the columns of the subscription do not agree with its id, the
+/// instance would never receive that event.
 ///
 /// # Errors
 /// [`Corrupt`](WfeError::Corrupt): the columns of the subscription do not agree with its id.

@@ -48,7 +48,7 @@ async fn a_host_whose_database_was_removed_ends_and_no_other_one_begins_its_work
     until(|| place.begun_by("one") == 1);
     fs::remove_file(&database).unwrap();
     let (_, said) = place.worker_that_says("other", LEASE, POLL);
-    assert!(said.starts_with("error") && said.contains("removed while another process"), "{said}");
+    assert!(said.starts_with("error") && said.contains("removed while a process"), "{said}");
     let expected = format!("error cannot use {}: it was removed or renamed", database.display());
     for call in [format!("wait {id}"), "start hold".to_owned(), "stop".to_owned()] {
         let said = one.ask(&call);

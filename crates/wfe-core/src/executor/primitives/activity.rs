@@ -1,5 +1,5 @@
 //! Activities. Workers find an activity by the name of the event that the activity waits for. The key of this event is
-//! the id of the subscription, so an answer reaches no other activity.
+//! the id of the activity's subscription, so an answer cannot reach another activity.
 
 use serde_json::Value;
 

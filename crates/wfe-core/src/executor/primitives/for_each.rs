@@ -20,11 +20,11 @@ use crate::{
     program::{Answer, ForEach},
 };
 
-/// The number of items that one read fetches in addition to the limit of parallel iterations. It is large enough for
-/// the reads to stay ahead of the steps.
+/// The number of items that one read fetches in addition to the limit of parallel iterations. This number is large
+/// enough for the reads to stay ahead of the steps.
 const READ_AHEAD: usize = 64;
-/// The maximum number of items that one read fetches, for any limit of parallel iterations. It keeps each response of
-/// the store small.
+/// The maximum number of items that one read fetches, for any limit of parallel iterations. This maximum keeps each
+/// response of the store small.
 const READ_AT_MOST: usize = 1024;
 
 impl ForEach {

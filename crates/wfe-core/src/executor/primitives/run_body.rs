@@ -80,8 +80,8 @@ impl Primitive for RunBody {
         }
     }
 
-    /// Makes the body run again. The body finds the event in the pointer, or the result if the event is a worker's
-    /// answer.
+    /// Makes the body run again. If the event is a worker's answer, the body finds the worker's result in the pointer.
+    /// Otherwise, the body finds the event's data there.
     fn event_received(&self, run: &mut Run, at: &str, event: Value, _: &mut Env<'_>) -> Moved {
         let pointer = run.edit(at)?;
         if pointer.event_name.as_deref().is_some_and(|name| events::activity_name(name).is_some()) {

@@ -1,4 +1,5 @@
-//! Sagas. The module [`compensate`](crate::executor::run::saga::compensate) contains their compensation.
+//! Sagas. The module [`compensate`](crate::executor::run::saga::compensate) contains the compensation of
+//! sagas.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -18,7 +18,8 @@ use crate::{
 
 impl SubWorkflow {
     /// Handles the end of a child that was cancelled because an enclosing saga is being compensated. If the child
-    /// completed before it was cancelled, its step counts as completed, and is compensated like other completed steps.
+    /// completed before it was cancelled, the parent's step counts as completed, and is compensated like other
+    /// completed steps.
     fn cancelled_child_ended(
         &self,
         run: &mut Run,

@@ -22,8 +22,8 @@ use crate::{
     steps::{StepError, UserAnswer, UserTaskView, WorkerAnswer},
 };
 
-/// The times at which an unanswered task escalates and is reassigned. `None` means that this never happens, or has
-/// already happened. The pointer stores these times.
+/// The times at which an unanswered task escalates and is reassigned. If one of the times is `None`, the task never
+/// escalates (or is never reassigned), or has already done so. The pointer stores these times.
 #[derive(Serialize, Deserialize)]
 struct UnansweredTimes {
     escalate: Option<DateTime<Utc>>,
@@ -47,9 +47,9 @@ impl UserTaskStep {
         Ok(run.subscribe(at, Expected::own(USER_TASK, None, Some(serde_json::to_value(view)?)))?)
     }
 
-    /// Escalates an unanswered task if the time of its escalation has come, and reassigns it if the time of its
-    /// reassignment has come. An escalation begins a branch alongside the task, and the task stays open. A reassignment
-    /// opens the task for another assignee.
+    /// Escalates an unanswered task if its escalation is due, and reassigns the task if its reassignment is due. An
+    /// escalation begins a branch alongside the task, and the task stays open. A reassignment opens the task for
+    /// another assignee.
     fn go_unanswered(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let Some(mut unanswered_times) = unanswered_times(run, at, env)? else { return Ok(()) };
         let is_due = |time: &mut Option<DateTime<Utc>>| time.take_if(|time| *time <= env.now).is_some();

@@ -100,8 +100,8 @@ impl Run {
     }
 
     /// Whether the instance is idle: nothing happens before a timer is due or a request arrives. While a body
-    /// [lingers](super::lingering), the instance is not idle and stays owned. Otherwise, another owner would begin the
-    /// next body of the step concurrently with the lingering body.
+    /// [lingers](super::lingering), the instance is not idle and keeps its owner. Otherwise, another owner would begin
+    /// the next body of the step concurrently with the lingering body.
     fn is_idle(&self) -> bool {
         match self.status {
             WorkflowStatus::Runnable => {
@@ -121,8 +121,8 @@ impl Run {
         }
     }
 
-    /// The due time to store. An instance that stays owned is stored as due, so that another owner claims it if its
-    /// owner crashes.
+    /// The due time to store. An instance that keeps its owner is stored as due, so that another owner claims the
+    /// instance if its owner crashes.
     fn wanted_execution(&self, now: DateTime<Utc>) -> Option<i64> {
         match self.status {
             WorkflowStatus::Runnable if self.pending.releases() => self.next_wake().map(millis_rounded_up),

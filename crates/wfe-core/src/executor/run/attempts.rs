@@ -58,8 +58,8 @@ impl Run {
     }
 }
 
-/// The number of attempts of this pointer that have failed in a row. If the number is not zero and the pointer sleeps,
-/// the pointer waits for its next attempt.
+/// The number of attempts of this pointer that have failed in a row. If the pointer sleeps and this number is greater
+/// than zero, the pointer waits for its next attempt.
 pub(in crate::executor) fn failed_in_a_row(pointer: &ExecutionPointer) -> u32 {
     let forgiven = pointer.number(attributes::FORGIVEN).unwrap_or(0);
     pointer.retry_count.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))

@@ -17,7 +17,7 @@ pub struct RunningBodies {
     pub(super) running: HashMap<String, RunningBody>,
     /// The bodies that have not ended, although their results are no longer needed. The key is the number of the job.
     pub(super) lingering: HashMap<u64, Lingering>,
-    /// The tokens of cancelled bodies that have not been notified yet.
+    /// The tokens by which cancelled bodies are still to be notified.
     pub(super) cancelled: Vec<CancellationToken>,
     pub(super) jobs: u64,
 }
@@ -29,8 +29,8 @@ impl RunningBodies {
         self.running.is_empty() && self.lingering.is_empty()
     }
 
-    /// Gives later jobs higher numbers than `job`. So the end of an abandoned body is not mistaken for the end of
-    /// another body.
+    /// Gives later jobs higher numbers than `job`. This way, the end of an abandoned body is not mistaken for the end
+    /// of another body.
     #[must_use]
     pub fn numbered_after(mut self, job: u64) -> Self {
         self.jobs = self.jobs.max(job);
@@ -54,8 +54,8 @@ pub(super) struct RunningBody {
 pub(super) struct Lingering {
     /// The attempt path of the body's pointer.
     pub path: String,
-    /// The attempt path that the body's idempotency key names. In a compensation it may differ from `path`, because
-    /// another saga may continue the compensation.
+    /// The attempt path that the body's idempotency key contains. In a compensation, this attempt path may differ from
+    /// `path`, because another saga may continue the compensation.
     pub named: String,
 }
 
@@ -63,7 +63,8 @@ pub(super) struct Lingering {
 #[derive(Default)]
 pub(super) struct Bodies {
     at_work: RunningBodies,
-    /// The time limits of the running bodies: the time at which a body times out, its pointer and its job.
+    /// The time limits of the running bodies. An entry contains the time at which a body times out, the body's pointer
+    /// and the body's job.
     limits: BTreeSet<(DateTime<Utc>, String, u64)>,
     /// The pointers whose bodies may begin once the pointers are stored.
     ready: Vec<String>,

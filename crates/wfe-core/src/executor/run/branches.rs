@@ -21,9 +21,9 @@ impl Run {
         Ok(())
     }
 
-    /// Prepares a container that begins again after its branches were cancelled. The new branches get new pointer ids,
-    /// although their keys are the same as before. The pointer stores the number of starts, so that a replay after a
-    /// crash creates the same ids.
+    /// Prepares a container that begins again after its branches were cancelled. The pointers of the new branches get
+    /// new ids, although the branches have the same keys as before. The pointer stores the number of starts, so that a
+    /// replay after a crash creates the same ids.
     pub(in crate::executor) fn restart(&mut self, at: &str) -> Result<()> {
         let pointer = self.pointers.edit(at)?;
         let time = pointer.number(attributes::START).unwrap_or(1);
@@ -31,7 +31,7 @@ impl Run {
         Ok(())
     }
 
-    /// Begins a branch of the container `at` with this key. No other branch may have used the key since the container
+    /// Begins the branch with this key in the container `at`. No other branch may have used the key since the container
     /// last [began again](Self::restart).
     pub(in crate::executor) fn begin_branch(
         &mut self,
@@ -56,8 +56,8 @@ impl Run {
         Ok(())
     }
 
-    /// Ends the branch of the pointer `at` if no pointer of the branch is active any more. Called when `at` has ended,
-    /// and was the last pointer of its sequence or a side branch of the sequence.
+    /// Ends the branch of the pointer `at` if no pointer of the branch is active any more. Called after `at` has ended,
+    /// if `at` was the last pointer of its sequence or ran alongside its sequence.
     pub(in crate::executor) fn settle(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         let Some(container) = self.pointers.get(at)?.scope.last().cloned() else {
             return self.end_if_over(env);

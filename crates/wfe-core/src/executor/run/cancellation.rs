@@ -1,5 +1,5 @@
-//! The cancellation of pointers that have not ended. The cause is a cancel condition, a go-to, a failed saga, or the
-//! end of the instance.
+//! The cancellation of pointers that have not ended. The cause of a cancellation is a cancel condition, a go-to, a
+//! failed saga, or the end of the instance.
 
 use super::{Env, Run};
 use crate::{

@@ -1,4 +1,4 @@
-//! Builds a commit from the changes of a `Run`, and the effects of a stored commit.
+//! Builds a commit from the changes of a `Run`. After the commit is stored, builds the effects of the commit.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use crate::{
 
 impl Run {
     /// Returns the changes to store after an [`advance`](Self::advance), or `None` if there are no changes. Even
-    /// without changes there may be effects, which [`committed`](Self::committed) returns. Until `committed` is called,
-    /// each call returns the same changes, and the changes that were made since.
+    /// without changes there may be effects, which [`committed`](Self::committed) returns. Each call returns all
+    /// changes that were made since the last call of `committed`.
     #[must_use]
     pub fn pending_commit(&self) -> Option<StepCommit> {
         if self.pointers.is_saved() && self.pending.is_empty() {
@@ -92,8 +92,9 @@ impl Run {
         self.pending.set_release(false);
     }
 
-    /// Whether a commit whose outcome was unknown is stored, judging by the instance as loaded now. The loaded instance
-    /// does not show which subscriptions no longer accept answers, so a later commit stores this again.
+    /// Whether a commit whose outcome was unknown is stored. `loaded` is the instance as it was loaded after that
+    /// commit. It does not show which subscriptions no longer accept answers, so a later commit stores this information
+    /// again.
     pub fn is_stored(&mut self, loaded: &Loaded) -> bool {
         let is_stored = self.is_seen_in(loaded);
         if is_stored {

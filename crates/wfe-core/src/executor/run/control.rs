@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Run {
-    /// Applies a control request of a caller. The effect of the request is part of the next commit, which names the
+    /// Applies a control request of a caller. The next commit contains the effect of the request, and the number of the
     /// request. A request has no effect after the end of the instance.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::{
     steps::StepError,
 };
 
-/// The newest data of an instance, decoded and as JSON, and the pointers that observe it.
+/// The newest data of an instance, both decoded and as JSON, and the pointers that observe this data.
 pub(super) struct InstanceData {
     /// The decoded data. `None` means that the instance does not fit its definition, and is quarantined.
     decoded: Option<AnyData>,
@@ -41,7 +41,8 @@ impl InstanceData {
         })
     }
 
-    /// Applies all outputs to the newest data, or none of them. Returns whether the data has changed.
+    /// Applies the outputs to the newest data. If one output fails, none is applied. Returns whether the data
+    /// has changed.
     pub fn apply(&mut self, outputs: impl IntoIterator<Item = Apply>) -> Result<bool, StepError> {
         let mut changed: Option<(AnyData, Value)> = None;
         for apply in outputs {

@@ -64,15 +64,15 @@ impl Run {
         Ok((changed, late))
     }
 
-    /// Whether the event came after the time limit of the wait. The end of a child and an accepted answer are never
-    /// late. They are already stored, and would otherwise be lost.
+    /// Whether the event came after the end of the wait's time limit. The end of a child and an accepted answer are
+    /// never late. Both are already stored, and would be lost if they were late.
     fn is_late(&self, at: &str, event: &Event, env: &Env<'_>) -> bool {
         let limit = self.waits_until(at).filter(|limit| *limit <= env.now);
         limit.is_some_and(|limit| event.event_time > limit) && !event.event_name.starts_with(OWN_NAMES)
     }
 
     /// The open subscriptions for which the store may have an event after a commit. These are the subscriptions that
-    /// the commit opened, and the subscriptions to streams of which the commit consumed an event.
+    /// the commit opened, and the subscriptions to each stream from which the commit consumed an event.
     pub(super) fn subscriptions_to_check(&self, delta: &Delta) -> Vec<String> {
         let is_open = |wait: &&EventSubscription| self.waits.is_open(&wait.id);
         let mut found: BTreeSet<String> =

@@ -79,8 +79,8 @@ impl Run {
         }
     }
 
-    /// Stores the failure that causes the saga's next round in the saga's pointer. The pointer of the failed step has
-    /// the failure too, but is no longer live.
+    /// Stores a failure in the saga's pointer. The failure is the cause of the saga's next round. The pointer of the
+    /// failed step has the failure too, but is no longer live.
     pub(super) fn note_retried_for(&mut self, saga: &str, failure: &StepFailure) -> Result<()> {
         let failure = serde_json::to_value(failure)?;
         self.pointers.edit(saga)?.set(attributes::RETRIED_FOR, failure);

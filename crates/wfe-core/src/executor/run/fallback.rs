@@ -55,8 +55,8 @@ impl Run {
 
     /// Handles a failure of the step itself, that is, of its cancel condition, while its fallback is running.
     ///
-    /// The step has no retries left and no other fallback. The effect is the same as if a step inside the fallback had
-    /// failed that has no failure behaviour of its own.
+    /// The step has no further retries and no other fallback. The effect is that of the failure of a step inside the
+    /// fallback, if no failure behaviour is set for that step.
     pub(super) fn fallback_failed(
         &mut self,
         at: &str,

@@ -35,9 +35,10 @@ impl Run {
         Ok(Ok(()))
     }
 
-    /// Resumes the instance from the step `step`. This step begins in each run of its sequence that contains a failed
-    /// step, at any depth. Other active steps in these runs are cancelled. Failed steps outside of these runs get
-    /// another attempt.
+    /// Resumes the instance from the step with the id `step`. The sequence of this step may run several times. The step
+    /// begins in each run of the sequence in which a step has failed, directly in the sequence or at any depth inside
+    /// it. If the step is on the main path, it begins there even if no step has failed. Other active steps in these
+    /// runs are cancelled. Failed steps outside these runs get another attempt.
     pub(super) fn resume_from(&mut self, step: &str, env: &mut Env<'_>) -> Result<Done> {
         let definition = self.definition.clone();
         let Some(target) = definition.find(step) else {
@@ -101,13 +102,13 @@ impl Run {
         Ok(found)
     }
 
-    /// The ids of the pointers of one run of a sequence, without the pointers inside them.
+    /// The ids of the pointers of one run of a sequence, without the pointers inside those pointers.
     fn pointers_in(&self, path: &str) -> Vec<String> {
         let is_here = |id: &&str| pointer_id::is_in_sequence(id, path);
         self.pointers.iter().map(|p| p.id.as_str()).filter(is_here).map(str::to_owned).collect()
     }
 
-    /// The id of a saga step, on or below this path, whose saga is being compensated.
+    /// The step id of a saga that is on or below this path and is being compensated.
     fn half_compensated(&self, path: &str) -> Result<Option<String>> {
         for pointer in self.pointers.iter().filter(|p| p.active && p.id.starts_with(path)) {
             if self.is_compensating(&pointer.id)? {

@@ -2,12 +2,11 @@
 //!
 //! A body whose result is no longer needed, because it timed out or was cancelled, may keep running. It ends when it
 //! observes its cancellation token or is dropped. A body that blocks its thread may run for any length of time. Such a
-//! body *lingers*. The consequences of the end of its attempt are stored at once, and the backoff before the next
-//! attempt begins. Two things wait until the host reports that the lingering body is over ([`Run::body_over`]): the
-//! next body of the same step, and the compensation of that step. Nothing else waits for the lingering body: no
-//! fallback, no next step, no compensation of another step, and not the end of the instance. The instance is not
-//! released while a body lingers that a later body may have to wait for. Another process would not be aware of the
-//! lingering body.
+//! body *lingers*. When its attempt ends, the consequences are stored at once, and the backoff before the next attempt
+//! begins. Two things wait until the host reports that the lingering body is over ([`Run::body_over`]): the next body
+//! of the same step, and the compensation of that step. Nothing else waits for the lingering body: no fallback, no next
+//! step, no compensation of another step, and not the end of the instance. While a later body may have to wait for a
+//! lingering body, the instance is not released. Another process would not be aware of the lingering body.
 //!
 //! Bodies are attempts of one step if they have the same *attempt path* (called `place` in the code). The attempt path
 //! is the path of a pointer without three counts: the executions of a step that a go-to repeats, the rounds of a saga
@@ -25,7 +24,7 @@ use crate::{
     Result, definition::Definition, executor::idempotency_key, models::pointer_id, steps::Execution,
 };
 
-/// The step execution to which a body belongs. [`Run::still_at_work`] takes it to report to a later [`Run`] of the
+/// The step execution to which a body belongs. Pass it to [`Run::still_at_work`] to report to a later [`Run`] of the
 /// instance that the body has not ended.
 #[derive(Clone)]
 pub struct StepExecution(pub(in crate::executor) Arc<Execution>);
@@ -40,9 +39,9 @@ impl StepExecution {
 
 impl Run {
     /// Reports a body of this instance that has not ended, although this `Run` does not wait for its result. Either an
-    /// earlier [`Run`] began the body, or the attempt ended before the body did. `job` is a number that no other body
-    /// of the instance has. Later bodies get higher numbers. The report changes nothing if this `Run` waits for the
-    /// body.
+    /// earlier [`Run`] began the body, or the attempt ended before the body did. `job` is the number of the body's job.
+    /// No other body of the instance may have this number. Later jobs get higher numbers. The report changes nothing if
+    /// this `Run` waits for the body.
     pub fn still_at_work(&mut self, job: u64, execution: &StepExecution) {
         self.bodies.number_after(job);
         if !self.bodies.runs(job) {
@@ -67,8 +66,8 @@ impl Run {
         Ok(true)
     }
 
-    /// The ids of the pointers and sagas that wait until an earlier body of a step has ended. A pointer waits with its
-    /// next body, and a saga waits with its next compensation.
+    /// The ids of the pointers and sagas that wait until an earlier body of a step has ended. Such a pointer has to
+    /// begin its next body, and such a saga has to begin its next compensation.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -97,7 +96,7 @@ impl Run {
         self.bodies.linger(job, Lingering { path, named });
     }
 
-    /// Whether a body of the pointer's step lingers, or a body of the step that the pointer compensates.
+    /// Whether a body lingers that belongs to the pointer's step, or to the step that the pointer compensates.
     pub(super) fn waits_for_attempt(&mut self, at: &str) -> Result<bool> {
         if !self.bodies.has_lingering() {
             return Ok(false);
@@ -111,7 +110,7 @@ impl Run {
             || compensated.is_some_and(|step| self.lingers_within(step)))
     }
 
-    /// Whether a body of this pointer, or of a pointer inside it, lingers.
+    /// Whether a body lingers that belongs to this pointer, or to a pointer inside this pointer.
     pub(super) fn lingers_within(&self, pointer: &str) -> bool {
         if !self.bodies.has_lingering() {
             return false;

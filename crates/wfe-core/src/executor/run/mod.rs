@@ -58,17 +58,17 @@ use crate::{
 pub struct Env<'a> {
     /// The current time.
     pub now: DateTime<Utc>,
-    /// Returns a new random number in 0..1 at each call.
+    /// Each call returns a new random number in the range `0..1`.
     pub random: &'a mut dyn FnMut() -> f64,
-    /// Finds the definition with this id and version. The version `None` stands for the newest version. Returns `None`
-    /// if the definition is not registered here.
+    /// Finds the definition with this id and version. If the version is `None`, finds the newest version. Returns
+    /// `None` if the definition is not registered here.
     pub definition: &'a dyn Fn(&str, Option<u32>) -> Option<Definition>,
 }
 
 /// The live state of one instance, and the changes that are not stored yet. See the [module](super).
 ///
-/// A method fails if it finds a contradiction in the state. The `Run` is unusable after that. Drop the `Run`, and open
-/// the instance again as quarantined ([`Run::open_quarantined`]).
+/// A method fails if it finds a contradiction in the state. The `Run` is then unusable. Drop the `Run`, and open the
+/// instance again as quarantined ([`Run::open_quarantined`]).
 pub struct Run {
     id: Arc<str>,
     definition: Definition,
@@ -82,7 +82,7 @@ pub struct Run {
     fault: Option<StepFailure>,
     ending: Option<Ending>,
     cause: Option<StepFailure>,
-    /// Whether the failure that ended the instance is fatal. Known only in the commit that ends the instance.
+    /// Whether the failure that ended the instance is fatal. This is known only in the commit that ends the instance.
     is_fatal: bool,
 
     data: InstanceData,
@@ -193,7 +193,8 @@ impl Run {
         WfeError::Corrupt { table: "execution_pointers", column: "item_values", row, message, source }
     }
 
-    /// Runs `moving`, which changes the pointer `at`. If user code inside `moving` fails, the step fails.
+    /// Runs the closure `moving`, which changes the pointer `at`. If user code inside the closure fails, the step
+    /// fails.
     pub(super) fn guard(
         &mut self,
         at: &str,
@@ -215,7 +216,7 @@ impl Run {
         self.pointers.get(at)
     }
 
-    /// Returns the pointer for a change, which the next commit stores.
+    /// Returns the pointer, so that the caller can change it. The next commit stores the change.
     pub(super) fn edit(&mut self, at: &str) -> Result<&mut ExecutionPointer> {
         self.pointers.edit(at)
     }
@@ -256,7 +257,7 @@ impl Run {
         Ok(question(data, self.pointers.get(at)?.context_item.as_ref())?)
     }
 
-    /// Applies all outputs to the newest data, or none of them.
+    /// Applies the outputs to the newest data. If one output fails, none is applied.
     pub(super) fn apply(
         &mut self,
         outputs: impl IntoIterator<Item = Apply>,

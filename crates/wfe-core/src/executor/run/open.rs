@@ -26,9 +26,9 @@ impl Run {
     /// Opens a stored instance. Bodies that were running when the last owner crashed are run again.
     ///
     /// An instance that does not fit the definition is quarantined: it is suspended, with an error that gives the
-    /// reason. The instance does not fit if a live pointer names a step that is gone or of another kind, or if the data
-    /// no longer deserializes. A pending control request is not applied here. Pass the request to
-    /// [`control`](Self::control). Events are delivered only after the request has been applied.
+    /// reason. The instance does not fit if the step of a live pointer has been removed from the definition or has
+    /// changed its kind, or if the data no longer deserializes. A pending control request is not applied here. Pass the
+    /// request to [`control`](Self::control). Events are delivered only after the request has been applied.
     ///
     /// # Errors
     /// The stored state contradicts itself.
@@ -36,9 +36,9 @@ impl Run {
         Self::open_again(definition, loaded, RunningBodies::default(), env)
     }
 
-    /// Opens a stored instance as [`open`](Self::open) does, in place of a void `Run`. A `Run` is void if the store had
-    /// other subscriptions or events than the `Run` expected. The running bodies of the void `Run` continue, and are
-    /// not started again.
+    /// Opens a stored instance as [`open`](Self::open) does, to replace a void `Run`. A `Run` is void if the
+    /// subscriptions or events in the store were not those that the `Run` expected. The running bodies of the void
+    /// `Run` continue, and are not started again.
     ///
     /// # Errors
     /// The stored state contradicts itself.
@@ -104,8 +104,8 @@ impl Run {
         self.bodies.leave()
     }
 
-    /// Takes over the running bodies of an earlier `Run`. A body is cancelled if the stored instance has no active
-    /// pointer that waits for it.
+    /// Takes over the running bodies of an earlier `Run`. A body is cancelled if no active pointer of the stored
+    /// instance waits for this body.
     fn take_over(&mut self, at_work: RunningBodies) -> Result<()> {
         let running = self.bodies.take_over(at_work);
         let is_still = self.fault.is_some() || self.status.is_final();

@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// The maximum number of pointers that are entered before a commit. It is large enough to begin a thousand parallel
-/// branches at once. A loop that never runs a body is stored each time it has entered this number of pointers.
+/// branches at once. If a loop never runs a body, the instance is stored each time this number of pointers has been
+/// entered.
 const ENTRIES_PER_COMMIT: usize = 1024;
 
 /// The changes that a `Run` has not stored yet, except the changes of its pointers and its data.
@@ -22,7 +23,7 @@ pub(in crate::executor) struct Pending {
     entries: Entries,
     requests: Vec<ItemRequest>,
     events: Vec<LifecycleEvent>,
-    /// The due time that is stored now.
+    /// The due time that the store has now.
     stored_execution: Option<i64>,
     delta: Delta,
 }
@@ -35,7 +36,7 @@ enum Entries {
     Many,
     /// No pointer. After a refused commit, the finished work is stored first.
     None,
-    /// One pointer, so that another refused commit shows which step is at fault.
+    /// One pointer. If the next commit is refused too, this shows which step is at fault.
     One,
 }
 
@@ -53,11 +54,11 @@ pub(super) struct Delta {
     unsubscribed: Vec<String>,
     pub unanswerable: Vec<String>,
     pub consumed: Vec<Consumed>,
-    /// The streams of the consumed events, as a map from the name of an event to its keys.
+    /// The streams of the consumed events. The map leads from each event name to the keys of the events with this name.
     pub streams: HashMap<String, HashSet<String>>,
     pub created: Vec<WorkflowInstance>,
     pub requested: Vec<(String, Control)>,
-    /// Whether the store may have undelivered events for any of the open subscriptions.
+    /// Whether the store may have undelivered events for one or more of the open subscriptions.
     pub listen: bool,
     failures: Vec<StepFailure>,
     applied: Option<u64>,
@@ -66,7 +67,7 @@ pub(super) struct Delta {
 
 /// The queue of pointers to enter.
 impl Pending {
-    /// `stored_execution` is the due time that is stored now.
+    /// `stored_execution` is the due time that the store has now.
     pub fn new(stored_execution: Option<i64>) -> Self {
         Self { stored_execution, ..Self::default() }
     }
@@ -98,7 +99,7 @@ impl Pending {
         }
     }
 
-    /// Whether only one pointer was entered, because a commit was refused.
+    /// Whether only one pointer is entered before each commit, because an earlier commit was refused.
     pub fn enters_one(&self) -> bool {
         self.entries == Entries::One
     }
@@ -163,7 +164,8 @@ impl Pending {
         self.delta.finished.push(pointer);
     }
 
-    /// The pointer with this id that was moved to the history last.
+    /// Returns the pointer with this id from the pointers that the next commit moves to the history. If there are
+    /// several, returns the last one.
     pub fn finished(&self, pointer: &str) -> Option<&ExecutionPointer> {
         self.delta.finished.iter().rev().find(|finished| finished.id == pointer)
     }
@@ -186,7 +188,7 @@ impl Pending {
         self.delta.subscribed.iter().map(|wait| wait.execution_pointer_id.clone()).collect()
     }
 
-    /// Closes the subscription. A subscription that is not stored yet is never stored.
+    /// Closes the subscription. If the subscription is not stored yet, it is removed from the next commit.
     pub fn unsubscribe(&mut self, id: String) {
         let before = self.delta.subscribed.len();
         self.delta.subscribed.retain(|wait| wait.id != id);
@@ -223,7 +225,8 @@ impl Pending {
         self.delta.created.iter().any(|new| new.id == child)
     }
 
-    /// Requests the end of a child. A child that is not stored yet never starts.
+    /// Requests the end of a child. If the child is not stored yet, it is removed from the next commit, and never
+    /// starts.
     pub fn end_child(&mut self, child: String, control: Control) {
         if self.is_new_child(&child) {
             self.delta.created.retain(|new| new.id != child);
@@ -241,7 +244,7 @@ impl Pending {
         self.delta.applied = Some(request);
     }
 
-    /// Notes that the store may have undelivered events for any of the open subscriptions.
+    /// Notes that the store may have undelivered events for one or more of the open subscriptions.
     pub fn listen(&mut self) {
         self.delta.listen = true;
     }
@@ -338,8 +341,8 @@ impl Pending {
         delta
     }
 
-    /// Whether the loaded instance has these changes. The loaded instance does not show which subscriptions refuse
-    /// answers.
+    /// Whether the loaded instance contains these changes. A loaded instance does not show which subscriptions refuse
+    /// answers, so this is not compared.
     pub fn is_seen_in(&self, loaded: &Loaded, is_live: impl Fn(&str) -> bool) -> bool {
         let stored = &loaded.instance;
         let delta = &self.delta;
@@ -355,7 +358,8 @@ impl Pending {
             && !delta.finished.iter().any(|pointer| is_live(&pointer.id))
     }
 
-    /// Removes from the stored commit which subscriptions refuse answers, because this must be stored again.
+    /// Forgets which subscriptions the stored commit has made refuse answers. A later commit must store this
+    /// information again.
     pub fn forget_unanswerable(&mut self) {
         self.delta.unanswerable.clear();
     }

@@ -8,16 +8,17 @@ use crate::{
     models::{ExecutionPointer, PointerStatus, pointer_id},
 };
 
-/// The pointers of a live instance, in the order of their creation. It also records which of the pointers are not
-/// stored yet.
+/// The pointers of a live instance, in the order of their creation. The collection also records which pointers have
+/// changes that are not stored yet.
 #[derive(Debug, Default)]
 pub(super) struct Pointers {
     by_number: BTreeMap<u64, ExecutionPointer>,
     numbers: BTreeMap<String, u64>,
     made: u64,
     unsaved: BTreeSet<u64>,
-    /// For each container, the paths of the branches that have ended, but are still in its list of children. The ended
-    /// branches are removed together, because a search through the list for each branch would take quadratic time.
+    /// For each container, the paths of the branches that have ended, but that the container's `children` still lists.
+    /// The ended branches are removed from the list together. To search the list once for each branch would take
+    /// quadratic time.
     ended: HashMap<String, HashSet<String>>,
 }
 
@@ -48,14 +49,15 @@ impl Pointers {
         self.numbers.get(id).and_then(|at| self.by_number.get(at)).ok_or_else(|| missing(id))
     }
 
-    /// Returns the pointer for a change, which the next commit stores.
+    /// Returns the pointer, so that the caller can change it. The next commit stores the change.
     pub fn edit(&mut self, id: &str) -> Result<&mut ExecutionPointer> {
         let at = *self.numbers.get(id).ok_or_else(|| missing(id))?;
         self.unsaved.insert(at);
         self.by_number.get_mut(&at).ok_or_else(|| missing(id))
     }
 
-    /// Returns the pointer for a change that need not be stored before the pointer's next change.
+    /// Returns the pointer, so that the caller can change it. The change need not be stored until the pointer changes
+    /// again.
     pub fn edit_quietly(&mut self, id: &str) -> Result<&mut ExecutionPointer> {
         let at = self.numbers.get(id).ok_or_else(|| missing(id))?;
         self.by_number.get_mut(at).ok_or_else(|| missing(id))
@@ -65,7 +67,7 @@ impl Pointers {
         self.numbers.contains_key(id)
     }
 
-    /// Notes that a branch of this container has begun with this pointer.
+    /// Notes that a branch of this container has begun. The first pointer of the branch is `child`.
     pub fn branch_began(&mut self, container: &str, child: &str) -> Result<()> {
         let is_again =
             self.ended.get(container).is_some_and(|ended| ended.contains(branch_of(container, child)));
@@ -76,7 +78,7 @@ impl Pointers {
         Ok(())
     }
 
-    /// Notes that the branch of this container with this path (which ends with `/`) has ended.
+    /// Notes that a branch of this container has ended. `path` is the path of the branch, and ends with `/`.
     pub fn branch_ended(&mut self, container: &str, path: String) -> Result<()> {
         self.edit(container)?;
         self.ended.entry(container.to_owned()).or_default().insert(path);
@@ -89,7 +91,7 @@ impl Pointers {
         Ok(self.get(container)?.children.len().saturating_sub(ended))
     }
 
-    /// Removes all branches from this container.
+    /// Removes all branches from the container's list of children.
     pub fn no_branches(&mut self, container: &str) -> Result<()> {
         self.ended.remove(container);
         if !self.get(container)?.children.is_empty() {
@@ -98,7 +100,7 @@ impl Pointers {
         Ok(())
     }
 
-    /// Removes the branches that have ended from their containers.
+    /// Removes each ended branch from its container's list of children.
     pub fn tidy_all(&mut self) -> Result<()> {
         let containers: Vec<String> = self.ended.keys().cloned().collect();
         containers.iter().try_for_each(|container| self.tidy(container))
@@ -124,8 +126,9 @@ impl Pointers {
         self.by_number.values()
     }
 
-    /// The ids of the pointers below this path (which ends with `/`), in the order of their creation. The pointers
-    /// inside a container come before the container, because they would also have ended before it.
+    /// The ids of the pointers below `path`, which ends with `/`. The pointers inside a container come before the
+    /// container, because they would also have ended before it. Otherwise, the ids are in the order in which the
+    /// pointers were created.
     pub fn below(&self, path: &str) -> Vec<String> {
         let mut made: Vec<(u64, &String)> = self.range(path).map(|(id, at)| (*at, id)).collect();
         made.sort_unstable();
@@ -149,7 +152,7 @@ impl Pointers {
         found
     }
 
-    /// Whether a pointer below this path (which ends with `/`) is active.
+    /// Whether any pointer below `path` is active. The path ends with `/`.
     pub fn any_active_below(&self, path: &str) -> bool {
         self.range(path).any(|(_, at)| self.by_number.get(at).is_some_and(|p| p.active))
     }
@@ -160,7 +163,7 @@ impl Pointers {
             .take_while(move |(id, _)| id.starts_with(path))
     }
 
-    /// The ids of the execution pointers of a step. The first execution pointer of the step has the id `first`.
+    /// The ids of all live execution pointers of a step. `first` is the id of the step's first execution pointer.
     pub fn executions(&self, first: &str) -> Vec<String> {
         let later = pointer_id::later_executions(first);
         let mut found: Vec<String> =
@@ -181,7 +184,7 @@ impl Pointers {
         self.iter().filter(|p| statuses.contains(&p.status)).map(|p| p.id.clone()).collect()
     }
 
-    /// The pointers that are not stored yet, in order.
+    /// The pointers with changes that are not stored yet, in the order of their creation.
     pub fn unsaved(&self) -> impl Iterator<Item = &ExecutionPointer> {
         self.unsaved.iter().filter_map(|at| self.by_number.get(at))
     }
@@ -195,7 +198,7 @@ impl Pointers {
     }
 }
 
-/// The path of the branch that begins with the pointer `child` in this container. The path ends with `/`.
+/// The path of a branch of this container. The first pointer of the branch is `child`. The path ends with `/`.
 fn branch_of<'a>(container: &str, child: &'a str) -> &'a str {
     pointer_id::branch_path(container, child).unwrap_or(child)
 }

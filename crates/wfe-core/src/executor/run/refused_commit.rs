@@ -1,9 +1,9 @@
 //! Handles a commit that the store will never accept, although the executor found no error in the commit. The store has
 //! stricter limits than [`limits`](crate::limits), or does not support a feature that a step requires.
 //!
-//! The store does not report which value it refuses. So each subscription that the commit opens is reverted, and opened
-//! again in a commit of its own. If the store refuses such a commit too, its step is at fault. The finished work is
-//! stored before these commits.
+//! The store does not report which value it refuses. So the executor reverts each subscription that the commit opens,
+//! and opens it again in a commit of its own. If the store refuses such a commit too, the step that opens the
+//! subscription is at fault. The finished work is stored before these commits.
 
 use super::{Env, Run, bodies::RunningBodies, failure::step_failure};
 use crate::{
@@ -17,9 +17,9 @@ use crate::{
 
 impl Run {
     /// Reports that the store refused [`pending_commit`](Self::pending_commit) and will always refuse it. Returns
-    /// `true` if subscriptions were reverted or steps have failed: commit again. Returns `false` if there is no
-    /// subscription to revert. In this case, all changes since the last commit are void: open the instance again with
-    /// [`open_suspended`](Self::open_suspended).
+    /// `true` if subscriptions were reverted or steps have failed. In this case, commit again. Returns `false` if there
+    /// is no subscription to revert. Then all changes since the last commit are void, and you must open the instance
+    /// again with [`open_suspended`](Self::open_suspended).
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -48,9 +48,9 @@ impl Run {
     }
 
     /// Opens a stored instance like [`open`](Self::open), but suspends the instance for a reason that no step caused.
-    /// No step begins until an operator resumes the instance. Bodies that an earlier `Run` has begun keep running, and
-    /// their results are stored, as in any suspension. Bodies that ended without a stored result run again after a
-    /// resume.
+    /// No step begins until an operator resumes the instance. If a body that an earlier `Run` began is still running,
+    /// it keeps running. Its result is stored, as in any suspension. Bodies that ended without a stored result run
+    /// again after a resume.
     ///
     /// # Errors
     /// The stored state contradicts itself.

@@ -7,9 +7,9 @@ use crate::{
     models::{PointerChange, attributes, pointer_id},
 };
 
-/// The basic operations that the primitives use.
+/// The basic operations on pointers, from which the primitives are built.
 impl Run {
-    /// Lets the pointer's body begin once the pointer is stored.
+    /// Allows the pointer's body to begin as soon as the pointer is stored.
     pub(in crate::executor) fn make_ready(&mut self, at: &str) {
         self.bodies.make_ready(at.to_owned());
     }
@@ -44,13 +44,15 @@ impl Run {
         Ok(())
     }
 
-    /// Begins the step after the pointer at once. The pointer stays active alongside the following steps.
+    /// Begins the next step without waiting for the end of the pointer `at`. The pointer stays active while the
+    /// following steps run.
     pub(in crate::executor) fn fork(&mut self, at: &str) -> Result<()> {
         self.pointers.edit(at)?.set(attributes::FORKED, true);
         self.begin_next(at)
     }
 
-    /// Deactivates the pointer, which has ended. The next step of its sequence begins, or the sequence ends.
+    /// Deactivates the pointer, because it has ended. The next step of its sequence begins. If there is no next step,
+    /// the sequence ends.
     pub(super) fn proceed(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.deactivate(at, env)?;
         let is_forked = self.pointers.get(at)?.has(attributes::FORKED);
@@ -63,7 +65,7 @@ impl Run {
         Ok(())
     }
 
-    /// Deactivates the pointer: nothing more happens at it.
+    /// Deactivates the pointer: the engine has no more work to do for it.
     pub(in crate::executor) fn deactivate(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.data.stop_observing(at);
         let pointer = self.pointers.edit(at)?;
@@ -72,7 +74,7 @@ impl Run {
         Ok(())
     }
 
-    /// Begins the step that follows `at` in its sequence, if there is one.
+    /// Begins the step that follows the step of the pointer `at` in its sequence, if there is one.
     fn begin_next(&mut self, at: &str) -> Result<()> {
         if let Some(next) = self.node_of(at)?.next {
             return self.begin_step(next, at, at);
@@ -84,8 +86,9 @@ impl Run {
         Ok(())
     }
 
-    /// Begins the step of this node in the sequence of the pointer `beside`. The predecessor of the new pointer is
-    /// `before`. Finished execution pointers of the same step in this sequence are moved to the history.
+    /// Begins the step `node` in the same sequence as the pointer `beside`. The new pointer has `before` as its
+    /// predecessor. If earlier execution pointers of the same step in this sequence are finished, they are moved to the
+    /// history.
     pub(super) fn begin_step(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
         let definition = self.definition.clone();
         let node = definition.node(node);
@@ -120,8 +123,9 @@ impl Run {
         Ok(())
     }
 
-    /// Goes from `at` to another node of its sequence, or of an enclosing sequence. The sequences are compared, not the
-    /// containers, because the container of a compensation is the saga and not the compensated step.
+    /// Ends the pointer `at`, and continues with the step `target`, which is in the same sequence or in an enclosing
+    /// sequence. To find the enclosing sequence, sequences are compared and not containers. The reason is that the
+    /// container of a compensation is the saga, and not the compensated step.
     pub(in crate::executor) fn go_to(&mut self, at: &str, target: usize, env: &mut Env<'_>) -> Result<()> {
         let sequence = self.definition.node(target).sequence;
         let mut left = None;

@@ -1,5 +1,5 @@
-//! Subscriptions to events. The id of a subscription consists of instance, pointer and a count, so that a replay finds
-//! the same row.
+//! Subscriptions to events. The id of a subscription consists of the id of the instance, the id of the pointer, and a
+//! count. So a replay finds the same row.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -19,22 +19,22 @@ pub(in crate::executor) struct Expected {
     /// subscription.
     pub key: Option<String>,
     /// The effective date: events with an earlier timestamp do not match. If a store cannot hold this date, the nearest
-    /// date that can be stored is used, which excludes the same events. `None` stands for the creation of the instance,
-    /// whatever time the clock showed then.
+    /// date that can be stored is used instead. That date excludes the same events. `None` stands for the creation of
+    /// the instance, regardless of the time that the clock showed at that moment.
     pub as_of: Option<DateTime<Utc>>,
-    /// The input for the worker or user that answers.
+    /// The input for the worker or the user who is to answer.
     pub data: Option<Value>,
 }
 
 impl Expected {
-    /// An event that is published for this subscription alone. The event matches whatever its timestamp is.
+    /// An event that is published only for this subscription. The event matches with any timestamp.
     pub fn own(name: impl Into<String>, key: Option<String>, data: Option<Value>) -> Self {
         Self { name: name.into(), key, as_of: Some(DateTime::UNIX_EPOCH), data }
     }
 }
 
 impl Run {
-    /// Makes the pointer wait for an event from now on.
+    /// Makes the pointer begin to wait for an event.
     pub(in crate::executor) fn subscribe(&mut self, at: &str, expected: Expected) -> Result<()> {
         let kind = self.node_of(at)?.verb.kind();
         self.note_key(at)?;
@@ -90,7 +90,8 @@ impl Run {
         Ok(id.filter(|id| self.waits.is_open(id)))
     }
 
-    /// Reopens a waiting pointer from the store. If an operator has closed its subscription, the step subscribes again.
+    /// Continues the wait of a pointer that was read from the store. If an operator has closed the pointer's
+    /// subscription, the step subscribes again.
     pub(super) fn reopen_subscription(&mut self, at: &str) -> Result<()> {
         if self.subscription_of(at)?.is_some() {
             return Ok(());
@@ -103,8 +104,8 @@ impl Run {
         Ok(())
     }
 
-    /// Closes subscriptions without a waiting pointer. Such subscriptions can exist after an operator has repaired the
-    /// instance by hand.
+    /// Closes each subscription for which no pointer waits. Such subscriptions can exist after an operator has repaired
+    /// the instance by hand.
     pub(super) fn close_stray_subscriptions(&mut self) -> Result<()> {
         let mut stray = Vec::new();
         for (id, at) in self.waits.iter() {

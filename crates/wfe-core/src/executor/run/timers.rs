@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-/// The timers of an instance, the next one first.
+/// The timers of an instance, in the order of their times.
 #[derive(Default)]
 pub(super) struct Timers {
     /// The timers that are set: ends of delays and backoffs, time limits, and next ticks.
     set: BTreeSet<(DateTime<Utc>, String)>,
-    /// The pointers whose waits have reached their time limit. A wait times out only after the store was checked for an
-    /// event that came in time.
+    /// The pointers whose waits have reached their time limit. Before such a wait times out, the store is checked for
+    /// an event that came in time.
     overdue: BTreeSet<(DateTime<Utc>, String)>,
 }
 
@@ -30,12 +30,12 @@ impl Timers {
         self.set.first().map(|(at, _)| *at)
     }
 
-    /// Removes the next timer that is due, and returns its time and its pointer.
+    /// Removes the earliest timer that is due. Returns the timer's time and its pointer.
     pub fn take_due(&mut self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, String)> {
         self.next().filter(|at| *at <= now).and_then(|_| self.set.pop_first())
     }
 
-    /// Adds a pointer whose wait reached its limit at this time.
+    /// Adds a pointer whose wait reached its time limit at the time `at`.
     pub fn add_overdue(&mut self, pointer: String, at: DateTime<Utc>) {
         self.overdue.insert((at, pointer));
     }

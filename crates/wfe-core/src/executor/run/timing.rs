@@ -16,13 +16,13 @@ use crate::{
 };
 
 impl TimeLimit {
-    /// Starts the limit of a pointer that has begun to wait.
+    /// Starts the time limit of a pointer that has begun to wait.
     pub(in crate::executor) fn start(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved {
         let after = run.evaluate(at, &self.after)?;
         Ok(run.set_timer(at, later(env.now, after))?)
     }
 
-    /// Handles the end of the time limit: fails the step, or begins its timeout branch.
+    /// Handles a wait whose time limit has passed: the step fails, or its timeout branch begins.
     pub(in crate::executor) fn expire(&self, run: &mut Run, at: &str) -> Moved {
         run.wake(at)?;
         if !self.has_branch {
@@ -57,17 +57,17 @@ impl Run {
         (!self.is_closing()).then(|| later(self.created, limit))
     }
 
-    /// Whether a wait has reached its time limit. The next [`deliver`](Self::deliver) times out the wait if it has no
-    /// event for the wait. Before you read the instance for this delivery, assign positions to the events that have
-    /// become due ([`position_due_events`](crate::traits::StepStore::position_due_events)). Otherwise, an event that
-    /// came in time would be missed.
+    /// Whether a wait has reached its time limit. If the next call of [`deliver`](Self::deliver) brings no event for
+    /// the wait, the wait times out. Before you read the instance for this call, assign positions to the events that
+    /// have become due ([`position_due_events`](crate::traits::StepStore::position_due_events)). Otherwise, an event
+    /// that came in time would be missed.
     #[must_use]
     pub fn has_overdue(&self) -> bool {
         self.status == WorkflowStatus::Runnable && self.timers.has_overdue()
     }
 
-    /// Carries out everything that is due: time limits of bodies, the deadline, and timers. A wait that has reached its
-    /// time limit only becomes [overdue](Self::meet_limits).
+    /// Carries out everything that is due: time limits of bodies, the deadline, and timers. If a wait has reached its
+    /// time limit, it does not end here, but becomes [overdue](Self::meet_limits).
     pub(super) fn wake_due(&mut self, env: &mut Env<'_>) -> Result<()> {
         while !self.status.is_final()
             && let Some(id) = self.bodies.take_timed_out(env.now)
@@ -96,9 +96,9 @@ impl Run {
         Ok(())
     }
 
-    /// Times out the overdue waits that are still open after a delivery, because the store had no event for them in
-    /// time. A wait that a worker or user may answer first stops accepting answers. It stays overdue until the store
-    /// was checked once more for an answer. Returns whether anything has changed.
+    /// Called after a delivery. Times out the overdue waits that are still open: the store had no event for them in
+    /// time. If a worker or a user may still answer a wait, the wait does not time out yet. It stops accepting answers,
+    /// and stays overdue until the store was checked once more for an answer. Returns whether anything has changed.
     pub(super) fn meet_limits(&mut self, env: &mut Env<'_>) -> Result<bool> {
         let (mut changed, mut later) = (false, Vec::new());
         while self.status == WorkflowStatus::Runnable
@@ -120,8 +120,8 @@ impl Run {
         Ok(changed)
     }
 
-    /// Whether the wait may still be answered and its timeout would close it. If so, the next commit makes the store
-    /// refuse further answers for the wait.
+    /// Whether the wait can still be answered, and would be closed by its timeout. If both are true, the next commit
+    /// makes the store refuse further answers for the wait.
     fn may_be_answered(&mut self, id: &str, env: &Env<'_>) -> Result<bool> {
         let Some(wait) = self.subscription_of(id)?.filter(|wait| self.waits.is_answerable(wait)) else {
             return Ok(false);
@@ -133,7 +133,7 @@ impl Run {
         Ok(closes)
     }
 
-    /// Removes overdue pointers that no longer wait, or whose time limit has changed.
+    /// Removes a pointer from the overdue pointers if it no longer waits, or if its time limit has changed.
     pub(super) fn check_overdue(&mut self) {
         for (at, id) in self.timers.take_all_overdue() {
             if self.waits_until(&id) == Some(at) {
@@ -166,7 +166,7 @@ impl Run {
         self.sleep_until(at, later(env.now, delay))
     }
 
-    /// Makes the pointer sleep; it is entered again at `until`.
+    /// Makes the pointer sleep. At the time `until`, the engine processes the pointer again.
     pub(in crate::executor) fn sleep_until(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
         let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Sleep)?;
@@ -175,7 +175,7 @@ impl Run {
         Ok(())
     }
 
-    /// Sets the timer of a waiting or running pointer.
+    /// Sets the timer of a pointer that is waiting or running.
     pub(in crate::executor) fn set_timer(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
         self.clear_timer(at)?;
         self.pointers.edit(at)?.sleep_until = Some(until);

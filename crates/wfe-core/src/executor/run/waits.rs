@@ -2,16 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// The open subscriptions of an instance: the map leads from the id of a subscription to the pointer that waits.
+/// The open subscriptions of an instance. The map assigns to the id of each subscription the pointer that waits.
 #[derive(Default)]
 pub(in crate::executor) struct Waits {
     open: HashMap<String, String>,
-    /// The subscriptions for which the store no longer accepts an answer.
+    /// The subscriptions for which the store accepts no more answers.
     unanswerable: HashSet<String>,
 }
 
 impl Waits {
-    /// Creates the collection from the stored subscriptions, given as pairs of subscription id and pointer.
+    /// Creates the collection from the stored subscriptions. Each subscription is given by its id and the pointer that
+    /// waits.
     pub fn stored(open: impl Iterator<Item = (String, String)>) -> Self {
         Self { open: open.collect(), unanswerable: HashSet::new() }
     }
@@ -52,7 +53,7 @@ impl Waits {
         !self.unanswerable.contains(wait)
     }
 
-    /// Notes that the store no longer accepts answers for these subscriptions.
+    /// Notes that the store accepts no more answers for these subscriptions.
     pub fn take_no_answer(&mut self, waits: Vec<String>) {
         self.unanswerable.extend(waits);
     }

@@ -1,4 +1,4 @@
-//! The items of for-each steps that have been read ahead.
+//! The items that for-each steps have read ahead.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -29,7 +29,7 @@ impl Cursor {
     }
 }
 
-/// The items of one for-each that are in memory, from the cursor on.
+/// Those items of one for-each that are in memory. The first of them is at the position of the cursor.
 pub(in crate::executor) struct Window {
     cursor: Cursor,
     values: VecDeque<Value>,
@@ -45,15 +45,15 @@ impl Window {
         &self.cursor
     }
 
-    /// The next item in memory, and its position.
+    /// Removes the next item from memory, and returns it with its position.
     pub fn next(&mut self) -> Option<(u64, Value)> {
         let item = (self.cursor.next, self.values.pop_front()?);
         self.cursor.next += 1;
         Some(item)
     }
 
-    /// Returns the position from which items must be requested, so that `limit` items are in memory. Returns `None` if
-    /// no more items are needed, or if items are already requested.
+    /// If fewer than `limit` items are in memory, returns the position of the first item that must be requested.
+    /// Returns `None` if no more items are needed, or if a request is already in progress.
     pub fn request(&mut self, limit: usize) -> Option<u64> {
         let loaded = self.loaded();
         let is_needed = self.values.len() < limit && loaded < self.cursor.total && !self.is_requested;
@@ -61,8 +61,8 @@ impl Window {
         is_needed.then_some(loaded)
     }
 
-    /// Adds the items from position `from` on. Returns `false` if `values` is empty, or does not follow the items in
-    /// memory.
+    /// Adds `values`, which are the items from position `from` on. Returns `false` if there are no values, or if they
+    /// do not follow directly after the items in memory.
     pub fn add(&mut self, from: u64, values: Vec<Value>) -> bool {
         self.is_requested = false;
         let fits = from == self.loaded() && !values.is_empty();
@@ -94,7 +94,7 @@ impl Windows {
         self.0.clear();
     }
 
-    /// Whether requested items have not been read yet.
+    /// Whether some requested items are still unread.
     pub fn has_requests(&self) -> bool {
         self.0.values().any(|window| window.is_requested)
     }

@@ -1,4 +1,4 @@
-//! No body of a step begins before the one before it has ended.
+//! A body of a step begins only when the previous body of this step has ended.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A step that takes too long at its first `times` attempts.
+/// A step whose first `times` attempts exceed their time limit.
 fn slow<I: Item>(times: u32) -> Task<(), Line, I, Inline<(), Line, I>> {
     inline(move |ctx: Ctx, _: Arc<Line>| async move {
         if ctx.attempt() <= times {
@@ -32,7 +32,7 @@ fn again(pause: Duration) -> Retry {
     Retry::up_to(3).initial(pause).max(pause).jitter(0.0)
 }
 
-/// Takes this body, which goes on, from those that wait to be run.
+/// Takes the body of this pointer out of the list of waiting bodies. From then on, the body counts as running.
 fn take(world: &mut World, pointer: &str) -> Job {
     let at = world.jobs.iter().position(|job| job.pointer() == pointer).expect("it was handed out");
     world.jobs.remove(at)
@@ -165,7 +165,7 @@ fn cancel_terminate_and_a_deadline_wait_for_no_body() {
     }
 }
 
-/// A container that completes while a body inside of it goes on.
+/// A container that completes while a body inside it is still running.
 fn cut_short(body: Body) -> Body {
     body.parallel("all", |all| {
         all.branch(|b| {
@@ -343,7 +343,8 @@ fn each_round_of_a_while_waits_for_the_bodies_of_the_one_before() {
     assert!(line(&world).ends_with("last"));
 }
 
-/// A step that takes too long in the first round of a while loop, if it is not that of the second item; it goes on behind it.
+/// A step that exceeds its time limit in the first round of a while loop, except for the second item. The instance then
+/// continues after the step.
 fn slow_at_first<I: Item>() -> Task<(), Line, I, Inline<(), Line, I>> {
     inline(|ctx: Ctx, _: Arc<Line>| async move {
         let key = ctx.idempotency_key();
@@ -357,7 +358,7 @@ fn slow_at_first<I: Item>() -> Task<(), Line, I, Inline<(), Line, I>> {
     .on_failure(OnFailure::Continue)
 }
 
-/// Fails at the first round of a saga.
+/// A step that fails in the first round of its saga.
 fn broken_once<I: Item>() -> Task<(), Line, I, Inline<(), Line, I>> {
     inline(|ctx: Ctx, _: Arc<Line>| async move {
         if ctx.idempotency_key().contains("saga/1/") { Err(StepError::retryable("not yet")) } else { Ok(()) }

@@ -131,7 +131,7 @@ fn a_child_that_fails_is_a_failure_of_the_step_and_a_retry_begins_a_new_one() {
     assert_eq!(whole.worlds["it//p/0/sub//2"].ending, Some(Ending::Completed));
 }
 
-/// A parent that begins its child anew as often as it may.
+/// A parent that starts its child again as often as the retry policy allows.
 fn persistent(number: u32, retry: Retry) -> impl Fn() -> Instances {
     move || {
         let retry = retry.clone().initial(HOUR);

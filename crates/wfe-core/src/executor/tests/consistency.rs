@@ -1,5 +1,5 @@
-//! What the rows of an instance tell to be impossible. That nothing which the executor stores is taken for it, the world looks
-//! after, at every commit of every test.
+//! Contradictions between the rows of an instance are reported. `World` checks the opposite case: at every commit of
+//! every test, nothing that the executor stores is reported as a contradiction.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::{
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What is reported of the instance after this change: table, column and row.
+/// Makes this change to the stored instance, and returns the table, column and row of the contradiction that is then
+/// reported.
 fn told(world: &World, change: impl FnOnce(&mut Loaded)) -> Option<(&'static str, &'static str, String)> {
     let mut loaded = Loaded { owner: None, ..world.loaded() };
     assert!(contradiction(&loaded, Some(&world.definition)).is_none());
@@ -143,7 +144,7 @@ fn change(id: &str, change: impl FnOnce(&mut ExecutionPointer)) -> impl FnOnce(&
     move |loaded| change(loaded.instance.execution_pointers.iter_mut().find(|p| p.id == id).unwrap())
 }
 
-/// What is reported of the pointer `id` of the instance.
+/// The expected report of a contradiction in the pointer `id`.
 fn place(column: &'static str, id: &str) -> (&'static str, &'static str, String) {
     ("execution_pointers", column, format!("{id} of it"))
 }

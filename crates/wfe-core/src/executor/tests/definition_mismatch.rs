@@ -26,7 +26,7 @@ fn plain(builder: Builder, id: &str) -> Builder {
     builder.then(id, inline(|_, _| async { Ok(()) }))
 }
 
-/// An instance in the middle of its for-each.
+/// An instance whose for-each has begun but not ended.
 fn in_loop() -> World {
     let mut world = World::new(&with_loop(builder()).build().unwrap(), &vec![1_u32, 2]);
     world.open();
@@ -125,7 +125,8 @@ fn a_finished_step_may_go_from_the_definition() {
 
 type Build = Box<dyn Fn() -> Definition>;
 
-/// Each kind of step that an instance can be in the middle of, and one of another kind under the same id.
+/// Tests each kind of step that can be active in a stored instance. In the changed definition, a step of another kind
+/// has the same id.
 #[test]
 fn an_instance_in_the_middle_of_any_kind_of_step_is_parked_if_that_became_another_kind() {
     type Line = Vec<String>;

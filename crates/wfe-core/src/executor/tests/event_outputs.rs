@@ -1,4 +1,4 @@
-//! Events that came, and could not be written into the data.
+//! Events that arrived, but whose output closure failed, so that they were not written into the data.
 
 use super::scenario::{HOUR, Line, begin, everywhere, line, mark, world};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     traits::Control,
 };
 
-/// Its output panics as long as nothing was written.
+/// A wait whose output closure panics as long as no word was written.
 fn said() -> Await<Line, ()> {
     event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| {
         assert!(!line.is_empty(), "too early");
@@ -70,7 +70,7 @@ fn waits_that_share_it_have_it_whatever_the_first_of_them_does_with_it() {
     }
 }
 
-/// Its output panics as long as no other step has written the word.
+/// A wait whose output closure panics unless exactly two words were written.
 fn fails_once() -> Await<Line, ()> {
     event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| {
         assert!(line.len() == 2, "too early");

@@ -7,15 +7,16 @@ use crate::{
     traits::{Delivery, StepCommit},
 };
 
-/// When an event became due, and how many were stored before it: its position in its stream.
+/// The position of an event in its stream: the time at which the event became due, and the number of events that were
+/// stored before it.
 type Position = (DateTime<Utc>, usize);
 
-/// The events of a store, and how far each instance has come in each stream.
+/// The events of a store, and for each instance the position of the last event that it has consumed in each stream.
 #[derive(Default)]
 pub struct Stream {
     events: Vec<(Position, Event)>,
     consumed: HashMap<(String, String, String), Position>,
-    /// Ids of all waits that were ever opened: a store keeps the closed ones too.
+    /// The ids of all waits that were ever opened. A store also keeps the ids of closed waits.
     opened: HashSet<String>,
 }
 
@@ -48,7 +49,7 @@ impl Stream {
         waits.iter().filter_map(next).collect()
     }
 
-    /// When an event becomes due that one of these waits takes.
+    /// The next time after `now` at which an event for one of these waits becomes due.
     pub fn next_due(&self, waits: &[EventSubscription], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         waits
             .iter()
@@ -58,7 +59,7 @@ impl Stream {
             .min()
     }
 
-    /// What a commit does to events and waits; it panics where a store would refuse.
+    /// Applies the changes that a commit makes to events and waits. Panics if a real store would refuse the commit.
     pub fn store(
         &mut self,
         commit: &StepCommit,

@@ -337,7 +337,8 @@ fn an_instance_that_is_busy_elsewhere_takes_an_event_at_once() {
     assert_eq!(line(&world), "hello");
 }
 
-/// One branch is busy for as long as the test likes, the other one waits.
+/// An instance with two branches. The first branch stays busy until the test ends its body. The second branch waits for
+/// an event after its first step.
 fn busy() -> World {
     let mut world = world(begin().parallel("both", |all| {
         all.branch(|b| b.then("slow", mark("slow")))

@@ -17,7 +17,7 @@ use crate::{
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// A worker answers the wait that is open then.
+/// Plans the answer of a worker. The worker answers the subscription `wait` when the duration `after` has passed.
 fn plan_answer(world: &mut World, after: Duration, wait: &str, name: &str, answer: &WorkerAnswer) {
     world.plan(after, name, wait, answer);
 }

@@ -1,4 +1,5 @@
-//! Extreme numbers: each is refused when the definition is built, naming what it is about, or does what it says.
+//! Extreme numbers in settings. For each number, building the definition returns an error that names the setting, or
+//! the setting works as documented.
 
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ fn parts() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// A step that fails twice, sleeps, waits, and ends.
+/// A step that fails twice, then sleeps for the duration `pause`, and then completes.
 fn troubled(retry: Retry, timeout: Duration, pause: Duration) -> Builder {
     let body = inline(move |ctx: Ctx, _| async move {
         if ctx.attempt() < 3 {

@@ -9,17 +9,17 @@ use super::{
 };
 use crate::definition::{Data, Definition, Registry};
 
-/// Several instances on one store: a parent, and the children that it begins.
+/// Several instances in one store: a parent, and the child workflows that it starts.
 pub struct Instances {
     pub worlds: BTreeMap<String, World>,
-    /// How many commits of each world were looked at.
+    /// For each world, the number of commits that `look_around` has already handled.
     seen: HashMap<String, usize>,
-    /// The process dies right after this many commits of all.
+    /// The process dies right after this many commits, counted over all instances.
     pub dies_after: Option<usize>,
 }
 
 impl Instances {
-    /// The first definition is the parent's.
+    /// Creates the parent from the first definition. All definitions are registered.
     pub fn new<D: Data>(definitions: &[Definition], data: &D) -> Self {
         let mut registry = Registry::default();
         for definition in definitions {
@@ -38,7 +38,7 @@ impl Instances {
         self.worlds.values().map(|world| world.commits.len()).sum()
     }
 
-    /// Makes the children that were created, and passes requests on.
+    /// Creates the child workflows that new commits contain, and passes on control requests to them.
     pub fn look_around(&mut self) {
         let (mut made, mut asked) = (Vec::new(), Vec::new());
         for (id, world) in &self.worlds {
@@ -103,7 +103,7 @@ impl Instances {
     }
 }
 
-/// As [`everywhere`](super::scenario::everywhere), for several instances.
+/// Like [`everywhere`](super::scenario::everywhere), but for several instances.
 pub fn everywhere(make: impl Fn() -> Instances) -> Instances {
     let mut whole = make();
     whole.play();

@@ -15,7 +15,7 @@ use crate::{
 
 const SOON: Duration = Duration::from_secs(1);
 
-/// A step that fails until the data says that it is repaired.
+/// A step that fails until the data contains the word `mended`.
 fn fails<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I>> {
     inline(move |_, line: Arc<Line>| async move {
         if line.iter().any(|w| w == "mended") { Ok(()) } else { Err(StepError::fatal("broken")) }
@@ -28,7 +28,7 @@ fn does(body: Body, word: &'static str, undo: &'static str) -> Body {
     body.then(word, mark(word)).compensate_with(move |b| b.then(format!("un-{word}"), mark(undo)))
 }
 
-/// One after the other, a second between them.
+/// A world in which an operator makes these interventions, one every second.
 fn by_hand(builder: Builder, hands: &[Intervention]) -> World {
     let mut world = world(builder);
     for (at, hand) in (1..).zip(hands) {
@@ -45,7 +45,7 @@ fn stands_still(world: &World) -> bool {
     world.instance.status == WorkflowStatus::Suspended && world.ending.is_none() && world.run.is_none()
 }
 
-/// The last failure tells why nothing was done.
+/// Returns the message of the last failure, which says why the intervention was refused.
 fn refusal(world: &World) -> &str {
     let failure = world.failures.last().unwrap();
     assert_eq!((failure.code.as_str(), failure.step.as_str()), (StepError::INTERVENTION, ""));

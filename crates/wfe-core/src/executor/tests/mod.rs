@@ -1,4 +1,5 @@
-//! The executor without a host: a world that stores what it commits, and runs its bodies in any order.
+//! Tests of the executor without a host. A `World` stores the commits of the executor, and runs the bodies in any
+//! order.
 
 #![allow(
     clippy::ignored_unit_patterns,

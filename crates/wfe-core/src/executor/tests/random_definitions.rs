@@ -1,5 +1,6 @@
-//! Random definitions, nested at random: they end, however often the process dies, always in the same way; a saga is
-//! compensated in full or not at all; and a cancellation, whenever it comes, compensates what is open and nothing else.
+//! Random definitions with random nesting. Every instance ends, and always in the same way, however often the process
+//! dies. A saga is compensated in full or not at all. A cancellation compensates the open sagas and nothing else,
+//! whenever it comes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +28,7 @@ use crate::{
 #[derive(Debug, Clone)]
 enum Tree {
     Work,
-    /// Work with a slow compensation.
+    /// A step whose compensation begins with a delay.
     Slow,
     Broken,
     Flaky,
@@ -38,33 +39,36 @@ enum Tree {
     Parallel(Vec<Vec<Tree>>),
     ForEach(u8, usize, Vec<Tree>),
     Saga(u32, bool, Vec<Tree>),
-    /// A saga with a fallback.
+    /// A saga, and its fallback.
     Instead(Vec<Tree>, Vec<Tree>),
-    /// Cancelled as soon as so much was compensated.
+    /// A container that is cancelled as soon as this many steps were compensated.
     Until(usize, Vec<Tree>),
     Recur(usize, Vec<Tree>),
     Schedule(Vec<Tree>),
     Fallback(Vec<Tree>),
     Decide(u8, Vec<Tree>, Vec<Tree>),
-    /// Which of its two branches match.
+    /// A step with two branches. The two flags say whether the first and the second branch match.
     Branch(bool, bool, Vec<Tree>, Vec<Tree>),
-    /// A step that answers with so many branches.
+    /// A step that returns this many values. The branch runs once for each value.
     Split(u8, Vec<Tree>),
-    /// A wait for a tick that has a branch for when it takes too long.
+    /// A wait for the event `tick`. If the event does not come in time, the branch runs.
     Patient(Vec<Tree>),
     Activity(Worker),
-    /// A user task, and what runs beside it while it is unanswered.
+    /// A user task. The first branch runs after the answer. The second branch is the escalation, which runs while the
+    /// task is still open.
     Ask(When, Vec<Tree>, Vec<Tree>),
-    /// Done again from its first step on, so many times.
+    /// Steps that a go-to repeats this many times, from the first step on.
     Back(usize, Vec<Tree>),
-    /// Something with a step behind it to which steps inside go.
+    /// A container, and a step after it. The step is the target of go-tos inside the container.
     Over(Vec<Tree>),
-    /// Goes there, if anything is around it that has such a step.
+    /// A go-to inside an [`Over`](Self::Over). It is reached only if the flag is set. Outside of an `Over`, this is a
+    /// plain step.
     Leave(bool),
     End(bool),
-    /// Has a cancel condition that panics after every so many steps, retries, and a fallback.
+    /// A step with retries, and with a fallback that may be empty. Its cancel condition panics from time to time; see
+    /// [`panics`].
     Panics(Shape, usize, u32, Vec<Tree>, Vec<Tree>),
-    /// A recur whose condition panics after every so many steps, with a fallback.
+    /// A recur step with a fallback. Its condition panics from time to time; see [`panics`].
     Uncertain(usize, Vec<Tree>, Vec<Tree>),
 }
 
@@ -78,7 +82,7 @@ enum Worker {
 #[derive(Debug, Clone, Copy)]
 enum When {
     Soon,
-    /// Once nothing else is to come.
+    /// The answer comes when nothing else will happen any more.
     Late,
 }
 
@@ -91,7 +95,8 @@ enum Shape {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Log {
-    /// The pointers of the steps that have completed, and of those that were compensated, in order.
+    /// The keys of the completed steps, in the order of their completion. `undone` has the keys of the compensated
+    /// steps, in the order of their compensation.
     done: Vec<String>,
     undone: Vec<String>,
 }
@@ -162,7 +167,7 @@ fn broken() -> Task<(), Log, u8, Inline<(), Log, u8>> {
     inline(|_, _| async { Err(StepError::fatal("broken")) })
 }
 
-/// Inside of a saga, each step that writes what it has done has a compensation that writes that.
+/// If the step is inside a saga, adds a compensation to it. The compensation writes the key of the step into `undone`.
 fn undone(body: Body, id: &str, in_saga: bool, is_slow: bool) -> Body {
     if !in_saga {
         return body;
@@ -181,7 +186,7 @@ fn undone(body: Body, id: &str, in_saga: bool, is_slow: bool) -> Body {
     })
 }
 
-/// A step that counts by its name how often it has ended.
+/// A step that writes its name each time it ends, so that the number of its ends can be counted.
 fn counting(name: String) -> Task<(), Log, u8, Inline<(), Log, u8>> {
     inline(|_, _| async { Ok(()) }).output(move |(), log: &mut Log| log.done.push(name.clone()))
 }
@@ -190,15 +195,15 @@ fn counted_in(log: &Log, name: &str) -> usize {
     log.done.iter().filter(|word| *word == name).count()
 }
 
-/// What stands around the steps that are added.
+/// What encloses the steps that are added.
 #[derive(Clone, Copy)]
 struct Around<'a> {
     saga: bool,
-    /// Where steps inside may go.
+    /// The step to which go-tos inside may go.
     target: Option<&'a str>,
 }
 
-/// Panics whenever as many steps as a multiple of this have ended.
+/// Panics if the number of steps that have ended is a positive multiple of `every + 1`.
 fn panics(log: &Log, every: usize) {
     assert!(log.done.is_empty() || !log.done.len().is_multiple_of(every + 1), "no idea");
 }
@@ -410,7 +415,8 @@ fn world(definition: &Definition) -> World {
     world
 }
 
-/// What external workers and users answer, once nothing can happen any more before time passes: one wait each time.
+/// Answers one wait, as an external worker or a user would. Called when nothing else can happen before time passes.
+/// Returns `false` if there is no wait to answer.
 fn answer(world: &mut World, answered: &mut BTreeSet<String>) -> bool {
     let is_last = world.next_time().is_none();
     let answer_to = |wait: &EventSubscription| {
@@ -436,7 +442,7 @@ fn answer(world: &mut World, answered: &mut BTreeSet<String>) -> bool {
     true
 }
 
-/// Goes on until nothing can happen any more.
+/// Plays the world until nothing can happen any more.
 fn play(world: &mut World, mut choose: impl FnMut(usize) -> Step) {
     let mut answered = BTreeSet::new();
     loop {
@@ -450,7 +456,7 @@ fn play(world: &mut World, mut choose: impl FnMut(usize) -> Step) {
     }
 }
 
-/// What holds at the end of every story.
+/// Checks what must be true at the end of every play.
 fn check(world: &World) {
     let ended = world.ending.is_some();
     // A wait may be for a tick that never comes.
@@ -473,7 +479,8 @@ fn check(world: &World) {
     }
 }
 
-/// The paths of the sagas that a cancellation now has to compensate: they have begun, are not over, and are not in one that has.
+/// The paths of the sagas that a cancellation would have to compensate now. These sagas have begun but not ended. A
+/// saga inside another such saga is left out.
 fn open_sagas(world: &World) -> Vec<String> {
     let is_open = |p: &&ExecutionPointer| {
         p.active
@@ -487,14 +494,15 @@ fn open_sagas(world: &World) -> Vec<String> {
     open.iter().filter(|path| !is_inside(path)).cloned().collect()
 }
 
-/// The keys of the steps whose compensations are at work.
+/// The keys of the steps that are being compensated.
 fn begun_compensations(world: &World) -> BTreeSet<String> {
     let live = world.instance.execution_pointers.iter().filter(|p| p.active);
     let undone = live.filter_map(|p| p.attribute(attributes::COMPENSATES)?["pointer"].as_str());
     undone.map(|pointer| format!("it/{pointer}")).collect()
 }
 
-/// Cancels the story where it stands, and plays it to its end, dying before some of the bodies.
+/// Cancels the instance in its current state, and plays the world to its end. The process dies before some of the
+/// bodies.
 fn cancel(mut world: World, deaths: &[bool]) {
     let (before, open): (Log, _) = (world.data(), open_sagas(&world));
     let begun = begun_compensations(&world);

@@ -1,5 +1,6 @@
-//! Containers that begin anew after a failure: their branches have names that were never used before, so nothing inside
-//! meets what was there the last time. That no wait is opened twice, the world checks by itself.
+//! Containers that start again after a failure. The names of their new branches were never used before. So nothing
+//! inside a container is confused with anything from the container's earlier start. `World` checks that no wait is
+//! opened twice.
 
 use std::{collections::BTreeSet, rc::Rc};
 
@@ -17,7 +18,7 @@ use crate::{
     traits::{Control, Ending},
 };
 
-/// The event comes once the container has begun anew.
+/// Adds a wait for an event. The event comes only after the container has started again.
 fn waits<I: Item>(body: Body<I>) -> Body<I> {
     body.wait_for("w", event("e", |_: &Line, _| "k")).then("done", mark("done"))
 }
@@ -38,7 +39,7 @@ const CONTAINERS: [fn(Body) -> Body; 7] = [
     },
 ];
 
-/// A condition that panics as long as the last word is this one.
+/// A condition that panics as long as the last word written is `go`.
 fn panics(line: &Line) -> bool {
     assert!(line.last().is_none_or(|word| word != "go"), "not yet");
     false
@@ -150,7 +151,7 @@ fn a_user_task_whose_answer_could_not_be_taken_escalates_anew() {
     assert_eq!(whole.failures.len(), 1);
 }
 
-/// The step fails, and while its fallback waits, its cancel condition panics.
+/// The step fails and its fallback begins to wait. Meanwhile, the step's cancel condition panics.
 fn a_condition_panics_in_the_fallback(body: impl Fn(Body) -> Body) -> World {
     let mut world = world(begin().parallel("all", |all| {
         all.branch(|b| {

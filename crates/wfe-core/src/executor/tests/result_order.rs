@@ -19,8 +19,8 @@ struct Tally {
     total: u32,
 }
 
-/// Flaky steps, nested loops of several steps, failures that are passed over: whatever the order of results, the sums
-/// are the same.
+/// A definition with flaky steps, nested loops of several steps, and failures after which the instance continues. The
+/// sums must be the same for every order of the results.
 fn definition(outer: usize, inner: usize) -> Definition {
     WorkflowBuilder::<Tally>::new("w", 1)
         .then("before", inline(|_, _| async { Ok(7) }).output(|n: &u32, tally: &mut Tally| tally.total += n))

@@ -8,7 +8,7 @@ use crate::{
     traits::{Control, Ending},
 };
 
-/// Fails at its first `failures` attempts.
+/// A definition with a step that fails in its first `failures` attempts.
 fn failing(failures: u32, retries: u32, then: OnFailure) -> Definition {
     WorkflowBuilder::<u32>::new("w", 1)
         .then(

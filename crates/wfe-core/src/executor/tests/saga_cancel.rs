@@ -1,4 +1,4 @@
-//! Instances with open sagas that are ended before their end.
+//! Instances that are ended early while some of their sagas are open.
 
 use super::scenario::{HOUR, Line, begin, broken, does, everywhere, line, mark, saga, unmark, world};
 use crate::{

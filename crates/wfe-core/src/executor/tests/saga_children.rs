@@ -1,4 +1,4 @@
-//! Children that run in a saga when the saga is compensated.
+//! Child workflows that are still running in a saga when the saga is compensated.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use crate::{
 
 const CHILD: &str = "it//saga/1/p/0/sub//1";
 
-/// A child whose result is a word, with its compensation, beside a branch that does this after an hour.
+/// Adds two parallel branches. The first starts a child workflow, and has a compensation for it. The second runs
+/// `other` after an hour.
 fn beside(body: Body, other: impl FnOnce(Body) -> Body) -> Body {
     let sub = child("part", |_: &Line, _| Line::new())
         .output(|part: &Line, line: &mut Line| line.extend(part.iter().cloned()));
@@ -32,7 +33,8 @@ fn beside(body: Body, other: impl FnOnce(Body) -> Body) -> Body {
     })
 }
 
-/// The world, in which the child of this id ends so long after now.
+/// Plans the end of the child workflow with this id, and returns the world. The child ends when the duration `after`
+/// has passed.
 fn ends(mut world: World, after: Duration, child: &str, ending: Ending) -> World {
     let at = world.now + after;
     let data = json!(["sub"]);
@@ -50,7 +52,7 @@ fn registry() -> std::rc::Rc<crate::definition::Registry> {
     std::rc::Rc::new(registry)
 }
 
-/// What was asked of its children.
+/// The control requests that the instance has sent to its child workflows.
 fn asked(world: &World) -> Vec<(String, Control)> {
     world.commits.iter().flat_map(|commit| commit.requested.clone()).collect()
 }

@@ -1,4 +1,4 @@
-//! An instance that is to end, and first compensates what is open.
+//! Instances that are to end, and that compensate their open sagas first.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn cancelled(builder: Builder) -> World {
     world
 }
 
-/// A saga that has done `a` and then `b`, and then waits for long.
+/// A saga that runs `a` and then `b`, and then sleeps for nine hours.
 fn waits(body: Body) -> Body {
     body.saga("s", |b| does(does(b, "a"), "b").delay("long", |_, _| 9 * HOUR))
 }
@@ -143,7 +143,7 @@ fn a_user_task_around_a_saga_that_is_undone_for_a_cancel_takes_no_answer_any_mor
     assert!(whole.waits.is_empty());
 }
 
-/// A saga whose one step is being compensated for two hours, from the beginning on.
+/// A saga that completes `a`, and then fails at once. The compensation of `a` takes two hours.
 fn half_compensated(body: Body) -> Body {
     body.saga("s", |b| {
         b.then("a", mark("a"))

@@ -1,4 +1,5 @@
-//! Moves inside of a compensation: its first level stands in the saga, not in the step that it compensates.
+//! Go-tos and interventions inside a compensation. The container of a compensation's outermost steps is the saga, not
+//! the step that is compensated.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +16,8 @@ use crate::{
 
 const SOON: Duration = Duration::from_secs(1);
 
-/// A saga with one step that is compensated like this, before another one is.
+/// A saga with two steps that can be compensated. `undo` compensates the second step, which is compensated before the
+/// first.
 fn undone(undo: impl FnOnce(Body) -> Body) -> Builder {
     let saga = saga(|b| {
         b.then("first", mark("first"))
@@ -31,7 +33,8 @@ fn few(line: &Line) -> bool {
     line.iter().filter(|word| *word == "u").count() < 3
 }
 
-/// Goes back to the compensation's first step until that was run three times.
+/// Adds a go-to back to the first step of the compensation. The go-to is taken until the first step has run three
+/// times.
 fn back<I: Item>(body: Sequence<Line, I>) -> Sequence<Line, I> {
     body.if_("few", |line: &Line, _| few(line), |b| b.go_to("back", "u"))
 }
@@ -42,7 +45,7 @@ fn on(body: Body) -> Body {
 
 type Rest = fn(Body) -> Body;
 
-/// What is left by a go-to back, by name.
+/// The containers that a go-to leaves on its way back, each with its name.
 const CONTAINERS: [(&str, Rest); 8] = [
     ("if", back),
     ("while", |undo| undo.while_("in", |line, _| few(line), |b| b.go_to("back", "u"))),
@@ -103,7 +106,7 @@ fn a_step_of_a_compensation_that_is_visited_again_still_knows_what_it_undoes() {
     assert_eq!(line(&whole), "first x x? u x? u x? u -first after");
 }
 
-/// A step that fails until the data says that it is repaired.
+/// A step that fails until the data contains the word `mended`.
 fn fails(word: &'static str) -> Task<(), Line, (), Inline<(), Line, ()>> {
     inline(move |_, line: Arc<Line>| async move {
         if line.iter().any(|word| word == "mended") { Ok(()) } else { Err(StepError::fatal("broken")) }

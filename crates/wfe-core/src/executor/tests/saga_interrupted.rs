@@ -1,4 +1,4 @@
-//! Compensations that have begun when something around their saga ends it.
+//! Sagas that are already being compensated when something that encloses them is ended.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
     traits::{Control, Ending},
 };
 
-/// A saga that has done `a`, and takes two hours in the midst of compensating it.
+/// A saga that completes `a`, and then compensates it. In the middle of the compensation is a delay of two hours.
 fn slow(body: Body) -> Body {
     body.saga("inner", |b| {
         b.then("a", mark("a"))
@@ -24,7 +24,7 @@ fn slow(body: Body) -> Body {
     })
 }
 
-/// The same beside a branch that does this after an hour.
+/// Adds two parallel branches. The first runs the saga of [`slow`]. The second runs `other` after an hour.
 fn beside(body: Body, other: impl FnOnce(Body) -> Body) -> Body {
     body.parallel("p", |all| all.branch(slow).branch(|b| other(b.delay("hour", |_, _| HOUR))))
 }
@@ -93,7 +93,7 @@ fn of_several_sagas_around_it_each_waits() {
     assert_eq!(whole.ending, Some(Ending::Cancelled));
 }
 
-/// As [`slow`], with other names.
+/// Like [`slow`], but with other names and a delay of three hours.
 fn slow_too(body: Body) -> Body {
     body.saga("inner-too", |b| {
         b.then("b", mark("b"))

@@ -11,7 +11,7 @@ use crate::{
     traits::Ending,
 };
 
-/// Fails as long as its word was not compensated twice.
+/// Adds a step that fails until the word `undone` was written twice.
 fn fails_twice(body: Body, id: &'static str, undone: &'static str) -> Body {
     body.then(
         id,

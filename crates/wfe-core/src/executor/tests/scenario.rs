@@ -1,5 +1,5 @@
-//! Whole scenarios, played once undisturbed and once more for each place in which the process can die: they must end in
-//! the same way.
+//! Scenarios that are played several times: once undisturbed, and once for each point at which the process can die.
+//! They must always end in the same way.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,7 +16,8 @@ use crate::{
 
 pub const HOUR: Duration = Duration::from_hours(1);
 
-/// What the steps of these tests write: their names, in the order in which they ended.
+/// The words that the steps of these tests write, in the order in which the steps ended. Most steps write their own
+/// name.
 pub type Line = Vec<String>;
 
 pub type Builder = WorkflowBuilder<Line>;
@@ -32,7 +33,7 @@ pub fn mark<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I
     inline(|_, _| async { Ok(()) }).output(move |(), line: &mut Line| line.push(word.to_owned()))
 }
 
-/// A step that writes its word, and a compensation that writes that it has run.
+/// Adds a step that writes `word`, with a compensation that writes `-word`.
 pub fn does<I: Item>(body: Body<I>, word: &'static str) -> Body<I> {
     body.then(word, mark(word)).compensate_with(move |undo| undo.then(format!("un-{word}"), unmark(word)))
 }
@@ -54,7 +55,7 @@ pub fn world(builder: Builder) -> World {
     World::new(&builder.build().unwrap(), &Line::new())
 }
 
-/// How a scenario ended, as far as an observer can see.
+/// The part of a scenario's end that an observer can see.
 #[derive(Debug, PartialEq)]
 pub struct End {
     ending: Option<Ending>,
@@ -87,7 +88,8 @@ impl End {
     }
 }
 
-/// Plays the scenario to its end; and again, dying after each commit, and before each body; all must end alike.
+/// Plays the scenario to its end several times: undisturbed, with a crash after each commit, and with a crash before
+/// each body. All these plays must end alike.
 pub fn everywhere(make: impl Fn() -> World) -> World {
     let mut whole = make();
     whole.play();
@@ -111,7 +113,7 @@ pub fn everywhere(make: impl Fn() -> World) -> World {
     whole
 }
 
-/// The words written, with spaces between them.
+/// The words that were written, separated by spaces.
 pub fn line(world: &World) -> String {
     world.data::<Line>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! Values that no store takes: each is the failure of the step that made it, and of nothing else.
+//! Values that no store accepts. Such a value makes the step fail that produced it, and nothing else.
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ use crate::{
     traits::{Control, Ending, Intervention},
 };
 
-/// One level deeper than any store takes.
+/// A value that is nested one level deeper than any store accepts.
 fn deep() -> Value {
     nested(limits::DEEPEST_JSON + 1)
 }
@@ -35,7 +35,7 @@ fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |value, _| json!([value]))
 }
 
-/// Each way in which a step can make such a value, as the step `x`.
+/// All ways in which a step can produce a value that no store accepts. In each workflow, this step is `x`.
 fn ways() -> Vec<(&'static str, Builder)> {
     let before = || begin().then("a", mark("a"));
     let kept = |_: Ctx, _: Arc<Line>| async { Ok(Next::Keep { state: deep(), then: Box::new(Next::Done) }) };
@@ -153,7 +153,8 @@ fn ticks_and_delays_out_of_range_are_the_latest_that_can_be_stored() {
     assert_eq!(by_body.pointer("x").sleep_until, DateTime::from_timestamp(2_000_000_040, 0));
 }
 
-/// Forty items at once, of which each has two steps; the second one of item 17 asks for what no store takes.
+/// A for-each with forty concurrent iterations of two steps. In the iteration of item 17, the input of the second step
+/// is a value that no store accepts.
 fn forty(runs: &Arc<AtomicUsize>, behaviour: OnFailure) -> Builder {
     let runs = runs.clone();
     let all = each(|_: &Line| (0..40_u32).collect::<Vec<_>>()).parallel(40);
@@ -243,12 +244,12 @@ fn what_is_just_not_too_deep_can_be_undone_and_reaches_the_parent() {
     );
 }
 
-/// Of the waits in the commit, one is for what this store does not take.
+/// Whether the commit opens a wait with the key `bad`, which the store of the test does not accept.
 fn has_bad_wait(commit: &crate::traits::StepCommit) -> bool {
     commit.subscribed.iter().any(|wait| wait.event_key == "bad")
 }
 
-/// Of the steps that ended, one has an outcome that this store does not take.
+/// Whether the commit contains a pointer with the outcome `bad`, which the store of the test does not accept.
 fn has_bad_outcome(commit: &crate::traits::StepCommit) -> bool {
     commit.upserted.iter().chain(&commit.finished).any(|p| p.outcome == Some(json!("bad")))
 }

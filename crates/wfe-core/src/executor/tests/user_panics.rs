@@ -1,4 +1,4 @@
-//! Types of the user's whose own code panics: that stays with the step.
+//! Types of the program whose own code panics. Such a panic affects only the step.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -44,7 +44,7 @@ fn an_error_that_cannot_be_displayed_fails_its_step_as_a_panic_does() {
     }
 }
 
-/// A value that cannot be dropped without a panic.
+/// A value whose destructor panics, unless the thread is already panicking.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Bomb {
     left: u32,

@@ -1,4 +1,4 @@
-//! What stored pointers show to a host.
+//! What a host can read from stored pointers.
 
 use std::time::Duration;
 

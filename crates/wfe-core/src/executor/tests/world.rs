@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// All that a store would have of one instance, and the bodies that wait to be run.
+/// Everything that a store would keep of one instance, and the bodies that wait to be run.
 pub struct World {
     pub definition: Definition,
     pub now: DateTime<Utc>,
@@ -31,36 +31,39 @@ pub struct World {
     pub items: HashMap<String, Vec<Value>>,
     pub waits: Vec<EventSubscription>,
     pub stream: Rc<RefCell<Stream>>,
-    /// What external systems publish, at which time.
+    /// The events that external systems will publish, each with its time.
     pub planned: Vec<(DateTime<Utc>, Event)>,
-    /// Which control requests callers make, at which time.
+    /// The control requests that callers will make, each with its time.
     pub asks: Vec<(DateTime<Utc>, Control)>,
-    /// How it is to go on, at which time.
+    /// The interventions that an operator will make, each with its time.
     pub interventions: Vec<(DateTime<Utc>, Intervention)>,
     pub failures: Vec<StepFailure>,
     pub commits: Vec<StepCommit>,
     pub events: Vec<Lifecycle>,
     pub run: Option<Run>,
     pub jobs: Vec<Job>,
-    /// Bodies that never end by themselves, by the numbers of their jobs: each is dropped once its token has fired.
+    /// The bodies that never end by themselves. Each is given by the number of its job and its token. When the token is
+    /// cancelled, the body is dropped.
     pub endless: Vec<(u64, CancellationToken)>,
     pub random: Box<dyn FnMut() -> f64>,
     /// The process dies right after this many commits.
     pub dies_after: Option<usize>,
     pub registry: Rc<Registry>,
-    /// Which other instances were woken.
+    /// The ids of the other instances that were woken.
     pub woken: Vec<String>,
-    /// The pointers for whose waits events were looked for after commits; empty: for all.
+    /// The pointers for whose waits the store was searched for events after a commit. An empty string stands for all
+    /// pointers.
     pub looked_for: Vec<String>,
-    /// How often items were read.
+    /// How often items were read from the store.
     pub reads: usize,
-    /// Bodies end in the order of their names, not in that in which they were handed out.
+    /// Whether the bodies end in the order of their names. Otherwise, they end in the order in which the executor
+    /// returned them.
     pub sorted: bool,
-    /// What was read stays under way until it is let in ([`read`](Self::read)).
+    /// Whether items that were read are held back until the test calls [`read`](Self::read).
     pub reads_slowly: bool,
-    /// What was read and is under way: container, position, values.
+    /// The items that were read and are held back: their container, their position, and their values.
     pub reading: Vec<(String, u64, Vec<Value>)>,
-    /// Commits that the store will never take, though nothing is wrong with their values.
+    /// Tells which commits the store will never accept, although their values are within the limits.
     pub refuses: fn(&StepCommit) -> bool,
     asked: u64,
 }
@@ -124,7 +127,7 @@ impl World {
         }
     }
 
-    /// Claims and opens the instance, as a host would, and stores what follows at once.
+    /// Claims and opens the instance as a host would. Then stores the changes that follow immediately.
     pub fn open(&mut self) {
         let loaded = self.loaded();
         let control = loaded.control.clone();
@@ -145,7 +148,7 @@ impl World {
         f(&mut Env { now: self.now, random: &mut self.random, definition: &definition })
     }
 
-    /// Calls a run, with the environment that it needs.
+    /// Calls `f` with the open run, and with the environment that the run needs.
     pub fn with_run<T>(&mut self, f: impl FnOnce(&mut Run, &mut Env<'_>) -> T) -> T {
         let mut run = self.run.take().expect("it is open");
         let result = self.with_env(|env| f(&mut run, env));
@@ -153,7 +156,7 @@ impl World {
         result
     }
 
-    /// The process dies: only what was stored is left.
+    /// The process dies: only the stored state is left.
     pub fn crash(&mut self) {
         self.run = None;
         self.jobs.clear();
@@ -161,7 +164,7 @@ impl World {
         self.reading.clear();
     }
 
-    /// Stores what there is to store, and takes up what follows.
+    /// Stores all changes that are not stored yet, and carries out the effects of each commit.
     pub fn settle(&mut self) {
         self.try_settle().unwrap();
     }
@@ -244,7 +247,7 @@ impl World {
         }
     }
 
-    /// What was read is here.
+    /// Gives the run the items that were read and held back.
     pub fn read(&mut self) {
         self.let_in().unwrap();
         self.settle();
@@ -257,7 +260,7 @@ impl World {
         Ok(())
     }
 
-    /// What a host does about a commit that the store will never take.
+    /// Does what a host does if the store will never accept a commit.
     fn refuse(&mut self) -> crate::Result<()> {
         let reason = StepError::fatal("refused").with_code(StepError::UNSTORABLE);
         if self.with_run(|run, env| run.refused(&reason, env))? {
@@ -270,7 +273,7 @@ impl World {
         Ok(())
     }
 
-    /// What a host does when the store has other waits than the run knew of.
+    /// Does what a host does if the waits in the store differ from the waits that the run knows.
     pub fn open_again(&mut self) {
         let at_work = self.with_run(|run, _| run.leave_bodies());
         let (loaded, definition) = (self.loaded(), self.definition.clone());
@@ -293,7 +296,7 @@ impl World {
         self.settle();
     }
 
-    /// As [`finish`](Self::finish), where the state may turn out to contradict itself.
+    /// Like [`finish`](Self::finish), but returns an error if the state contradicts itself.
     pub fn try_finish(&mut self, jobs: Vec<Job>) -> crate::Result<()> {
         for job in jobs {
             let pointer = job.pointer().to_owned();
@@ -303,17 +306,18 @@ impl World {
         self.try_settle()
     }
 
-    /// The names of the bodies that wait to be run.
+    /// The pointers of the bodies that wait to be run.
     pub fn waiting(&self) -> Vec<&str> {
         self.jobs.iter().map(Job::pointer).collect()
     }
 
-    /// Goes on, one body after the other, until nothing can happen any more; delays and backoffs are skipped by the clock.
+    /// Runs one body after the other until nothing can happen any more. If all that remains is to wait, the clock is
+    /// set to the next time at which something happens.
     pub fn play(&mut self) {
         self.play_with(|_| Step::Finish(1));
     }
 
-    /// As [`play`](Self::play); `choose` gets the number of waiting bodies.
+    /// Like [`play`](Self::play), but `choose` determines what happens next. It gets the number of waiting bodies.
     pub fn play_with(&mut self, mut choose: impl FnMut(usize) -> Step) {
         loop {
             if self.act(&mut choose) {
@@ -326,7 +330,7 @@ impl World {
         }
     }
 
-    /// Does something that can be done now; `false`: there is nothing.
+    /// Does something that can be done now. Returns `false` if nothing can be done.
     pub fn act(&mut self, choose: &mut impl FnMut(usize) -> Step) -> bool {
         if let Some(at) = self.planned.iter().position(|(at, _)| *at <= self.now) {
             let (_, event) = self.planned.remove(at);
@@ -375,7 +379,7 @@ impl World {
         true
     }
 
-    /// When something happens that cannot happen now.
+    /// The next time at which something happens that cannot happen now.
     pub fn next_time(&self) -> Option<DateTime<Utc>> {
         let own = match &self.run {
             Some(run) => run.next_wake(),
@@ -391,12 +395,12 @@ impl World {
         own.into_iter().chain(outside).min()
     }
 
-    /// As a host's caller does it.
+    /// Makes a control request, as a caller of a host would.
     pub fn ask(&mut self, control: Control) {
         self.request(control, None);
     }
 
-    /// As a host's caller does it.
+    /// Makes an intervention, as a caller of a host would.
     pub fn intervene(&mut self, intervention: Intervention) {
         self.request(Control::Resume, Some(intervention));
     }
@@ -415,13 +419,13 @@ impl World {
         self.settle();
     }
 
-    /// As a host's caller does it; a busy instance is notified.
+    /// Publishes an event, as a caller of a host would. A busy instance is notified.
     pub fn publish(&mut self, event: Event) {
         self.stream.borrow_mut().publish(event, self.now);
         self.hear();
     }
 
-    /// A busy instance takes what is there.
+    /// If the instance is busy, gives it the events that are due for it.
     pub fn hear(&mut self) {
         if self.run.is_some() {
             let deliveries = self.stream.borrow().deliveries(&self.waits, self.now);
@@ -431,7 +435,7 @@ impl World {
         }
     }
 
-    /// Will be published so long after now.
+    /// Plans an event that is published when the duration `after` has passed.
     pub fn plan(&mut self, after: Duration, name: &str, key: &str, data: impl Serialize) {
         let at = self.now + after;
         let data = serde_json::to_value(data).unwrap();
@@ -439,12 +443,12 @@ impl World {
         self.planned.push((at, event));
     }
 
-    /// Will be asked so long after now.
+    /// Plans a control request that is made when the duration `after` has passed.
     pub fn plan_ask(&mut self, after: Duration, control: Control) {
         self.asks.push((self.now + after, control));
     }
 
-    /// Will be asked so long after now.
+    /// Plans an intervention that is made when the duration `after` has passed.
     pub fn plan_intervention(&mut self, after: Duration, intervention: Intervention) {
         self.interventions.push((self.now + after, intervention));
     }
@@ -457,7 +461,7 @@ impl World {
         self.instance.execution_pointers.iter().find(|p| p.id == id).expect("a live pointer")
     }
 
-    /// Ids of the pointers that have ended and left, in order.
+    /// The ids of the pointers in the history, in the order in which they were moved there.
     pub fn history_ids(&self) -> Vec<&str> {
         self.history.iter().map(|row| row.pointer.id.as_str()).collect()
     }
@@ -512,7 +516,7 @@ impl World {
     }
 }
 
-/// What any store would say to the values of a commit.
+/// Returns an error if the commit contains a value that a store may refuse.
 fn refuses_nothing_of(commit: &StepCommit) -> crate::Result<()> {
     let pointers = commit.upserted.iter().chain(&commit.finished);
     let created = commit.created.iter();
@@ -542,16 +546,16 @@ fn refuses_nothing_of(commit: &StepCommit) -> crate::Result<()> {
     Ok(())
 }
 
-/// What happens next in a play.
+/// What happens next while a world is played.
 pub enum Step {
-    /// This many of the waiting bodies end, in one commit.
+    /// This many of the waiting bodies end. Their results are stored in one commit.
     Finish(usize),
-    /// The first waiting body and this one change places.
+    /// The first waiting body and the body at this position change places.
     Swap(usize),
     Crash,
 }
 
-/// What is to be stored once the instance has moved.
+/// Advances the instance, and returns the changes that must then be stored.
 pub(super) fn advanced(run: &mut Run, env: &mut Env<'_>) -> crate::Result<Option<StepCommit>> {
     run.advance(env)?;
     Ok(run.pending_commit())

@@ -63,7 +63,7 @@ impl Thread {
         }
     }
 
-    /// Drops a connection that may not be used again. The connection is not closed, because its thread might
+    /// Drops a connection that must not be used again. The connection is not closed, because its thread might
     /// not respond. The connection of a database in memory is kept while its thread lives, since no other
     /// process can change the schema.
     async fn let_go(&mut self, error: &sqlx::Error) {

@@ -3,7 +3,8 @@ use sqlx::Executor;
 use super::*;
 use crate::{file::open, request::Sql};
 
-/// What ends the thread of the connection that is asked for it: sqlx panics where a name is no UTF-8.
+/// This query ends the thread of the connection that executes it, because sqlx panics when a column's name is
+/// not UTF-8.
 const ENDS: Sql<0> = Sql::new("SELECT * FROM v");
 
 async fn spoiled() -> SqliteConnection {

@@ -1,4 +1,4 @@
-//! Files that are cut short in place, and files that SQLite itself makes shorter.
+//! Tests with files that are cut short in place, and with files that SQLite itself makes shorter.
 
 use std::{
     fs::{self, File},
@@ -131,7 +131,7 @@ async fn a_wal_index_that_was_cut_short_is_found() {
     }
 }
 
-/// Everything that makes a file shorter or longer.
+/// The ordinary statements by which SQLite makes its files shorter or longer.
 const ORDINARY: [&str; 12] = [
     "INSERT INTO heap SELECT randomblob(4000) FROM generate LIMIT 300",
     "PRAGMA wal_checkpoint(PASSIVE)",

@@ -1,5 +1,5 @@
-//! A database that is copied, removed, renamed, replaced, cut short or overwritten while a process has it open: with locks
-//! of open file descriptions, and without them.
+//! Tests with a database that is copied, removed, renamed, replaced, cut short or overwritten while a process has it
+//! open. They cover systems that have open file description (OFD) locks, and systems that have none.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +26,8 @@ use crate::SqlitePersistenceProvider;
 
 const BOTH: [Locks; 2] = [Locks::Description, Locks::Posix];
 
-/// Every kind of call returns the loss: the file, and what happened to it. No connection is opened beside it.
+/// Asserts that every kind of call fails with an error that names the lost file and what happened to it. Asserts that
+/// the process cannot open the database once more.
 fn is_lost(process: &mut Process, file: &Path, event: &str) {
     for call in ["create late", "read before", "read late", "beat", "verify", "listen"] {
         let answer = process.ask(call);
@@ -37,7 +38,8 @@ fn is_lost(process: &mut Process, file: &Path, event: &str) {
     assert!(again.starts_with("unusable "), "{again}");
 }
 
-/// Runs `act` on the files of a process that has stored `before`. Nothing is acknowledged afterwards.
+/// Starts a process that stores the instance `before`, and then lets `act` change the files of the process. Asserts
+/// that the process acknowledges nothing afterwards.
 fn lose(place: &Place, act: impl FnOnce(), file: &str, event: &str) -> Process {
     let mut one = place.process();
     assert_eq!(one.ask("create before"), "ok");
@@ -49,7 +51,7 @@ fn lose(place: &Place, act: impl FnOnce(), file: &str, event: &str) -> Process {
     one
 }
 
-/// Opens and closes the database, which removes the log if the closing connection takes itself for the last one.
+/// Opens and closes the database. A closing connection that takes itself for the last one removes the log.
 async fn open_and_close(place: &Place) {
     // Once with SQLite alone, and once with the store.
     place.connect().await.close().await.unwrap();
@@ -95,7 +97,7 @@ async fn without_locks_of_descriptions_a_copy_loses_no_acknowledged_commit_eithe
     assert_eq!(place.stored().await, ["a", "b", "c", "e"]);
 }
 
-/// At any moment the locks may be lost, and another process may open the database.
+/// In this test, the locks may be lost and another connection may open the database at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_acknowledged_while_the_file_is_copied_and_others_open_and_close_it_is_stored() {
     const ROUNDS: usize = 30;
@@ -156,10 +158,7 @@ async fn nothing_is_stored_in_a_database_that_was_removed_and_none_is_created_in
         let place = Place::new(locks);
         let one = lose(&place, || fs::remove_file(&place.database).unwrap(), "", "removed or renamed");
         let (_, opened) = Process::start(&place.database, locks);
-        assert!(
-            opened.starts_with("unusable") && opened.contains("removed while another process"),
-            "{opened}"
-        );
+        assert!(opened.starts_with("unusable") && opened.contains("removed while a process"), "{opened}");
         assert!(!place.database.exists());
         one.end();
         let (mut other, opened) = Process::start(&place.database, locks);

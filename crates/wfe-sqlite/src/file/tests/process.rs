@@ -1,4 +1,4 @@
-//! A process that works on a store: this test binary, started again, which reads commands from its standard input.
+//! A process that works on a store. It runs this test binary once more, and reads commands from its standard input.
 
 use std::{
     env, fs,
@@ -24,13 +24,14 @@ use crate::{
     file::{locks, sidecar_names::sidecar_path},
 };
 
-/// The variable that names the database to a child process.
+/// The environment variable that tells a child process which database to open.
 const DATABASE: &str = "WFE_LOST_DATABASE";
 
-/// The variable that makes a child process act as on a system without locks of open file descriptions.
+/// The environment variable that makes a child process behave as it would on a system that has no open file description
+/// (OFD) locks.
 const POSIX: &str = "WFE_LOST_POSIX";
 
-/// Which locks a process has.
+/// The kind of locks that a process uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Locks {
     Description,
@@ -53,7 +54,8 @@ pub(super) async fn create(store: &SqlitePersistenceProvider, name: &str) -> Res
     store.create_new_workflow(&instance).await
 }
 
-/// The child's side. Without the variable this is no separate test.
+/// The child's side. If the variable [`DATABASE`] is not set, this is an ordinary run of the tests, and the function
+/// does nothing.
 #[tokio::test]
 async fn serve() {
     let Some(database) = env::var_os(DATABASE).map(PathBuf::from) else { return };
@@ -113,7 +115,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts a process; also returns the result of opening the database.
+    /// Starts a process. Returns the process, and the result of its attempt to open the database.
     pub(super) fn start(database: &Path, locks: Locks) -> (Self, String) {
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", "file::tests::process::serve", "--nocapture", "--test-threads=1"]);
@@ -143,7 +145,7 @@ impl Process {
         self.answer()
     }
 
-    /// Closes the store and ends.
+    /// Makes the process close its store, and waits until the process has ended.
     pub(super) fn end(mut self) {
         self.ask("close");
         drop(self.input.take());
@@ -182,7 +184,7 @@ impl Place {
         process
     }
 
-    /// The names of the stored instances, read with SQLite alone.
+    /// The names of the stored instances. They are read through SQLite, without WFE.
     pub(super) async fn stored(&self) -> Vec<String> {
         let mut connection = self.connect().await;
         let names = sqlx::query_scalar("SELECT name FROM workflows ORDER BY name").fetch_all(&mut connection);
@@ -197,7 +199,7 @@ impl Place {
         connection
     }
 
-    /// How SQLite alone opens the database.
+    /// The options for opening the database through SQLite, without WFE.
     pub(super) fn options(&self) -> SqliteConnectOptions {
         SqliteConnectOptions::new().filename(&self.database).busy_timeout(Duration::from_mins(1))
     }

@@ -22,7 +22,7 @@ impl Folder {
     }
 }
 
-/// How long it takes to get the lock.
+/// Acquires the lock, and returns how long this took.
 fn acquire(fair_lock: &mut FairLock) -> Duration {
     let start = Instant::now();
     fair_lock.acquire(start + LATER);

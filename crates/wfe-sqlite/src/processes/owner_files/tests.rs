@@ -2,7 +2,7 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(16);
 
-/// A folder with a database, and the lock files of its owners.
+/// Creates a folder with a database. Returns the folder, and the lock files of the database's owners.
 fn folder_with_database() -> (tempfile::TempDir, OwnerFiles) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.db"), "").unwrap();

@@ -1,4 +1,4 @@
-//! Acquiring: a caller claims one instance by its id, if the instance has something to do.
+//! Acquiring: a caller claims one instance, chosen by its id, if this instance has something to do.
 
 use wfe_core::traits::{Control, Deaths};
 

@@ -1,4 +1,5 @@
-//! Bounds of queries: they saturate, and nothing is ever due early.
+//! Bounds of queries: a bound beyond the range of stored times acts as the end of this range, and nothing is
+//! due too early.
 
 use std::sync::Mutex;
 
@@ -23,12 +24,12 @@ cases! { "bounds":
 const NANOSECOND: TimeDelta = TimeDelta::nanoseconds(1);
 const NONE: [&str; 0] = [];
 
-/// Bounds before every stored time, from far to near.
+/// Bounds that are earlier than every stored time, the most distant first.
 fn before() -> [DateTime<Utc>; 3] {
     [DateTime::<Utc>::MIN_UTC, DateTime::from_timestamp_nanos(i64::MIN) - NANOSECOND, second(-1)]
 }
 
-/// Bounds after every stored time, from far to near.
+/// Bounds that are later than every stored time, the most distant first.
 fn after() -> [DateTime<Utc>; 3] {
     [DateTime::<Utc>::MAX_UTC, DateTime::from_timestamp_nanos(i64::MAX) + NANOSECOND, second(1)]
 }

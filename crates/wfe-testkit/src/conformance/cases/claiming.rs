@@ -28,7 +28,7 @@ cases! { "claiming":
     upcoming_is_what_becomes_due_after_the_bound,
 }
 
-/// Claims everything that can be claimed now, and returns the ids in alphabetical order.
+/// Claims all instances that can be claimed now, and returns their ids in alphabetical order.
 pub(super) async fn claim(bench: &Bench, store: &Store, owner: &Owner) -> Checked<Vec<String>> {
     let claimed = steps(store)?.claim(owner, &definitions(), bench.now(), 100).await?;
     let mut ids: Vec<_> = claimed.into_iter().map(|one| one.id).collect();
@@ -47,7 +47,7 @@ pub(super) fn due(id: &str, ms: i64) -> WorkflowInstance {
     WorkflowInstance { next_execution: Some(ms), ..instance(id) }
 }
 
-/// Asserts that one instance was claimed, and returns it.
+/// Asserts that exactly one instance was claimed, and returns it.
 pub(super) fn only(mut claimed: Vec<Claimed>) -> Claimed {
     match claimed.pop() {
         Some(one) if claimed.is_empty() => one,
@@ -162,7 +162,8 @@ async fn a_pending_request_makes_an_instance_claimable(bench: Bench) -> Checked<
     Ok(())
 }
 
-/// Unscheduled instances that have waited for name and key since the start.
+/// Starts instances that are not scheduled. Each has waited since the start for an event with the name `name`
+/// and the key `key`.
 pub(super) async fn waiting(store: &Store, ids: &[&str]) -> Checked<()> {
     for id in ids {
         started(store, &[parked(id)]).await?;

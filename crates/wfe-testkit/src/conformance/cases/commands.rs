@@ -1,4 +1,4 @@
-//! Scheduled commands: wake-ups that are never delayed and never lost.
+//! Scheduled commands: wake-ups, none of which may be delayed or lost.
 
 use std::sync::Mutex;
 
@@ -39,7 +39,7 @@ async fn command_store(bench: &Bench) -> Checked<Store> {
     Ok(store)
 }
 
-/// A `ProcessWorkflow` command, due this many seconds after the start.
+/// A `ProcessWorkflow` command that is due this many seconds after the start.
 fn command(data: &str, at: i64) -> ScheduledCommand {
     ScheduledCommand::process_workflow(data, second_ms(at))
 }
@@ -48,7 +48,8 @@ fn ready(result: wfe_core::Result<()>) -> CommandFuture {
     Box::pin(std::future::ready(result))
 }
 
-/// Runs the commands that are due, with success, and returns them in the order in which they ran.
+/// Runs the commands that are due, with a handler that always succeeds, and returns them in the order in which they
+/// ran.
 async fn run_due(store: &Store, as_of: DateTime<Utc>) -> Checked<Vec<ScheduledCommand>> {
     let ran: Arc<Mutex<Vec<ScheduledCommand>>> = Arc::default();
     let handler = {
@@ -317,8 +318,8 @@ struct Gate {
     open: Notify,
 }
 
-/// Spawns a caller whose handler waits at a gate. Returns once the handler waits, or once the call has ended without a
-/// handler.
+/// Spawns a task that runs the due commands with a handler that waits at a gate. Returns once the handler waits, or
+/// once the task has ended without a call of the handler.
 async fn caller(store: &Store, gate: &Arc<Gate>) -> tokio::task::JoinHandle<wfe_core::Result<()>> {
     let task = tokio::spawn({
         let (store, gate) = (Arc::clone(store), Arc::clone(gate));

@@ -1,4 +1,4 @@
-//! The whole effect of a step is stored in one transaction.
+//! Commits: all changes of a step are stored in one transaction.
 
 use std::sync::Mutex;
 
@@ -254,7 +254,7 @@ async fn a_status_replaces_the_stored_cause_and_no_status_keeps_it(bench: Bench)
     Ok(())
 }
 
-/// A commit with every kind of change.
+/// A commit that contains every kind of change.
 fn everything() -> StepCommit {
     StepCommit {
         status: Some(WorkflowStatus::Suspended),

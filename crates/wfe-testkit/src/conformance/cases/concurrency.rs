@@ -1,4 +1,4 @@
-//! Many concurrent callers: no reader ever sees half of a commit, and nothing is lost.
+//! Many concurrent callers: no reader ever sees only a part of a commit, and no write is lost.
 
 use std::{
     collections::HashSet,
@@ -104,8 +104,8 @@ async fn a_refused_call_spoils_no_other(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// An instance in which every part contains the number of its write. The number of pointers differs from write to
-/// write.
+/// The instance as the write with this number stores it: every part contains the number. The number of pointers differs
+/// from write to write.
 fn generation(id: &str, number: u32) -> WorkflowInstance {
     let pointers = (0..=number % 5).map(|n| ExecutionPointer {
         outcome: Some(json!(number)),
@@ -115,14 +115,14 @@ fn generation(id: &str, number: u32) -> WorkflowInstance {
     WorkflowInstance { data: json!(number), execution_pointers: pointers.collect(), ..instance(id) }
 }
 
-/// Asserts that all parts come from the same write, and returns its number.
+/// Asserts that all parts of the instance come from the same write, and returns the number of this write.
 fn whole(got: &WorkflowInstance) -> u32 {
     let number = got.data.as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or(u32::MAX);
     assert_eq!(*got, generation(&got.id, number), "two writes are mixed");
     number
 }
 
-/// Sets the flag when it is dropped, even by a panic.
+/// Sets its flag when it is dropped, even if a panic drops it.
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {
@@ -217,7 +217,8 @@ async fn a_command_scheduled_by_many_keeps_the_earliest_time(bench: Bench) -> Ch
     Ok(())
 }
 
-/// Polls a future this many times, yielding in between, and drops it. Returns whether it completed.
+/// Polls a future at most this many times, yields after each poll, and then drops the future. Returns whether it
+/// completed.
 async fn polled_and_dropped(polls: usize, future: impl Future) -> bool {
     let mut future = pin!(future);
     for _ in 0..polls {

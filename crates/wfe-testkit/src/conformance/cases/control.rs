@@ -1,4 +1,4 @@
-//! Control requests: what a caller requests of an instance, whether or not the instance is running.
+//! Control requests: a caller can suspend, resume or end an instance, whether or not the instance is running.
 
 use wfe_core::traits::{Control, ControlRequest, Intervention};
 
@@ -33,7 +33,7 @@ async fn waiting(store: &Store) -> Checked<Option<ControlRequest>> {
     Ok(steps(store)?.load("i").await?.control)
 }
 
-/// The pending request. Fails if there is none.
+/// Makes a request, and returns the pending request. The case fails if no request is pending.
 async fn requested(store: &Store, control: Control) -> Checked<ControlRequest> {
     steps(store)?.request("i", control).await?;
     match waiting(store).await? {
@@ -228,7 +228,7 @@ async fn a_request_is_for_one_instance_only(bench: Bench) -> Checked<()> {
     done(&store, fence, commit("j")).await
 }
 
-/// A commit with requests for other instances.
+/// A commit that contains control requests for other instances.
 fn asking(asked: &[(&str, Control)]) -> StepCommit {
     let requested = asked.iter().map(|&(id, control)| (id.to_owned(), control)).collect();
     StepCommit { requested, ..commit("i") }

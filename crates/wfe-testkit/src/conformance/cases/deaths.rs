@@ -1,4 +1,4 @@
-//! Deaths of processes: which deaths count against the instances that were running, and which deaths do not.
+//! Deaths of processes: which deaths are counted for the instances that were running, and which are not.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ cases! { "deaths":
     a_death_is_counted_once_however_many_owners_see_it,
 }
 
-/// Simulates a crash of the owner's process. Returns the next owner and the instance that it claims.
+/// Simulates a crash of the owner's process. Returns a new owner and the instance that this owner claims.
 async fn after_death(bench: &Bench, store: &Store, owner: Owner) -> Checked<(Owner, Claimed)> {
     bench.kill(owner).await?;
     let heir = steps(store)?.register().await?;
@@ -43,7 +43,7 @@ async fn suspect(bench: &Bench, store: &Store) -> Checked<(Owner, Claimed)> {
     Ok((heir, claimed))
 }
 
-/// Simulates that the owner's process crashes while it runs the instance with this isolation.
+/// Simulates a crash of the owner's process while the instance runs there with this isolation.
 async fn death(
     bench: &Bench,
     store: &Store,
@@ -87,8 +87,8 @@ async fn a_death_counts_for_all_instances_of_the_owner(bench: Bench) -> Checked<
     Ok(())
 }
 
-/// Lets the lease of the instance's owner pass while the observer watches. Returns the instance that the observer takes
-/// over.
+/// Lets the lease of the instance's owner expire while the observer claims regularly. Returns the instance that the
+/// observer takes over.
 async fn taken_over(bench: &Bench, store: &dyn StepStore, observer: &Owner) -> Checked<Claimed> {
     let lease = observer.lease().ok_or(Stop::Skipped("owners of this store have no lease"))?;
     let mut taken = Vec::new();

@@ -1,4 +1,4 @@
-//! Everything that a call has stored can be read by the next provider.
+//! Durability: everything that a call has stored can be read by a provider that is opened later.
 
 use wfe_core::models::{Event, EventSubscription, ScheduledCommand};
 

@@ -1,4 +1,4 @@
-//! An event that is stored before a wait is opened is delivered to this wait.
+//! Early events: a wait also receives an event that was stored before the wait was opened.
 
 use wfe_core::models::EventSubscription;
 
@@ -16,7 +16,7 @@ cases! { "early events":
     a_wait_that_is_refused_meets_no_event,
 }
 
-/// Processed events `e1`, `e2`, … of one name and key, at seconds 1, 2, …
+/// Stores processed events `e1`, `e2`, … of one name and key, with timestamps at seconds 1, 2, …
 async fn processed_events(store: &Store, count: i64) -> Checked<()> {
     for at in 1..=count {
         let id = format!("e{at}");

@@ -1,4 +1,4 @@
-//! Values are read as they were written, or are refused when they are written.
+//! Exactness: a value is read exactly as it was written, or is refused when it is written.
 
 use std::fmt::Debug;
 
@@ -24,7 +24,7 @@ cases! { "exactness":
     json_that_nests_128_deep_is_refused_and_nothing_is_stored,
 }
 
-/// An instance with the value in every field that can hold it.
+/// An instance that has the value in every field that can hold the value.
 fn carrying(id: &str, value: &Value) -> WorkflowInstance {
     let some = Some(value.clone());
     let pointer = ExecutionPointer {
@@ -37,7 +37,8 @@ fn carrying(id: &str, value: &Value) -> WorkflowInstance {
     WorkflowInstance { data: value.clone(), execution_pointers: vec![pointer], ..instance(id) }
 }
 
-/// Stores the value in every kind of row, new and changed, and asserts that it is read back unchanged.
+/// Stores the value in every kind of row, both when a row is inserted and when it is changed. Asserts that the value is
+/// read back unchanged.
 async fn comes_back(store: &Store, id: &str, value: &Value) -> Checked<()> {
     let mut carrier = carrying(id, value);
     carrier.execution_pointers[0].extension_attributes = [("a".to_owned(), value.clone())].into();
@@ -59,8 +60,8 @@ async fn comes_back(store: &Store, id: &str, value: &Value) -> Checked<()> {
     same_json(&store.get_subscription(id).await?, &wait)
 }
 
-/// Asserts that the values are equal even in details that `==` ignores: the bits of a double, and the difference
-/// between `1` and `1.0`.
+/// Asserts that the values are equal, also in two details that `==` ignores: the exact bits of a floating-point number,
+/// and the difference between `1` and `1.0`.
 fn same_json<T: PartialEq + Debug + serde::Serialize>(got: &T, wanted: &T) -> Checked<()> {
     assert_eq!(got, wanted);
     assert_eq!(serde_json::to_string(got)?, serde_json::to_string(wanted)?);
@@ -128,7 +129,7 @@ async fn null_is_not_the_same_as_nothing(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// An instance with this string in every field that can hold it.
+/// An instance that has this string in every field that can hold the string.
 fn written(id: &str, text: &str) -> WorkflowInstance {
     let some = Some(text.to_owned());
     let pointer = ExecutionPointer {
@@ -231,8 +232,9 @@ async fn ten_megabytes_come_back(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// Stores an instance, an event and a wait with this time in each of their time fields, and asserts that they are read
-/// back unchanged. If the store refuses one of them, asserts that it is not stored, and returns the first error.
+/// Stores an instance, an event and a wait that have this time in each of their time fields, and asserts that they are
+/// read back unchanged. If the store refuses one of the three, asserts that this one is not stored. Returns the first
+/// error.
 async fn time_comes_back(store: &Store, id: &str, time: DateTime<Utc>) -> Checked<Option<WfeError>> {
     let some = Some(time);
     let pointer = ExecutionPointer { sleep_until: some, start_time: some, end_time: some, ..pointer("p") };
@@ -336,7 +338,7 @@ async fn a_position_of_a_step_is_stored_exactly_or_refused(bench: Bench) -> Chec
     Ok(())
 }
 
-/// A value of alternating arrays and objects, nested this many levels deep.
+/// A JSON value in which arrays and objects alternate, nested this many levels deep.
 fn nested(levels: usize) -> Value {
     (0..levels)
         .fold(json!(1), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({ "a": inner }) })

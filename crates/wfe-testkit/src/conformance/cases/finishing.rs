@@ -1,4 +1,4 @@
-//! An event is finished only while no subscription needs it.
+//! Finishing: an event is marked as processed only if no open subscription needs it.
 
 use wfe_core::traits::Swept;
 
@@ -173,7 +173,7 @@ async fn a_plain_wait_that_comes_in_between_still_gets_the_event(bench: Bench) -
     Ok(())
 }
 
-/// Skips the case if the store can only finish events one by one.
+/// Skips the case if the store can mark only one event at a time as processed.
 async fn must_sweep(store: &Store) -> Checked<()> {
     offered(steps(store)?.finish_events(None, 1).await).map(drop)
 }

@@ -148,7 +148,7 @@ async fn store_items(
     done(store, fence, StepCommit { items, ..commit(id) }).await
 }
 
-/// All items from a position on, page by page.
+/// Reads all items from this index on, page by page.
 async fn all_items(store: &Store, from: u64, limit: usize) -> Checked<Vec<Value>> {
     let mut read = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! Instances: stored, read and replaced as a whole.
+//! Instances: each instance is stored, read and replaced as a whole.
 
 use std::collections::HashSet;
 
@@ -268,7 +268,7 @@ async fn instances_come_in_the_requested_order_and_missing_ids_are_skipped(bench
 }
 
 async fn thousands_of_instances_can_be_read_at_once(bench: Bench) -> Checked<()> {
-    /// More ids than any database accepts as parameters of one statement.
+    /// A number of ids that is too high for any database to accept each id as a parameter of one statement.
     const ASKED: usize = 70_000;
     let store = bench.open().await?;
     let mut asked: Vec<_> = (0..ASKED).map(|n| format!("missing {n}")).collect();

@@ -1,4 +1,4 @@
-//! Unresponsive owners: when other owners take over their instances, and when they do not.
+//! Unresponsive owners: when another owner takes over the instances of an owner, and when it does not.
 
 use std::time::Duration;
 
@@ -20,16 +20,17 @@ cases! { "liveness":
     a_load_returns_the_owner,
 }
 
-/// How often the observer claims during one lease. No observer needs more claims to detect an unresponsive
-/// owner in time.
+/// The number of times that the observer claims during one lease. This is often enough to detect an
+/// unresponsive owner in time.
 const LOOKS: u32 = 16;
 
-/// The lease of an owner. Skips the case if owners have none.
+/// The lease of an owner. Skips the case if the owners of this store have no lease.
 fn lease(owner: &Owner) -> Checked<Duration> {
     owner.lease().ok_or(Stop::Skipped("owners of this store have no lease"))
 }
 
-/// Lets a part of the lease pass, and then lets the observer claim. Returns the instances that it claims.
+/// Lets one part of the lease pass, and then lets the observer claim. Returns the ids of the instances that
+/// the observer claims.
 async fn look(bench: &Bench, store: &Store, observer: &Owner) -> Checked<Vec<String>> {
     bench.clock.advance(lease(observer)? / LOOKS);
     claim(bench, store, observer).await
@@ -59,7 +60,8 @@ enum Sign {
     Heartbeat,
 }
 
-/// Lets three leases pass while an owner sends a heartbeat every half lease.
+/// Lets three leases pass. During this time, an owner shows every half lease, by a commit or a heartbeat,
+/// that it is alive.
 async fn keeps_with(bench: Bench, sign: Sign) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
@@ -84,8 +86,8 @@ async fn a_heartbeat_within_the_lease_keeps_the_instances_of_an_owner(bench: Ben
     keeps_with(bench, Sign::Heartbeat).await
 }
 
-/// At each claim of the observer, the owner has one instance, which looks like the instance at the previous
-/// claim.
+/// At each claim of the observer, the owner has exactly one instance. It is always a new instance, but
+/// differs from the previous one only in its id.
 async fn an_owner_that_runs_one_short_instance_after_the_other_keeps_them(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;

@@ -1,4 +1,4 @@
-//! The cases, by subject. The name of each case is the sentence that it proves.
+//! The cases, by subject. The name of each case is a sentence: the rule that the case checks.
 
 mod acquiring;
 mod bounds;

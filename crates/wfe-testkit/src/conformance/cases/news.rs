@@ -1,4 +1,4 @@
-//! How a host is notified of changes that other hosts have made.
+//! Notifications: how a host learns of changes that other hosts have made.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ cases! { "news":
     the_next_future_event_is_reported,
 }
 
-/// How long a notification may take, even on a busy machine. A store that never notifies fails the case after this
+/// How long a notification may take, even on a busy machine. The case fails if no notification arrives within this
 /// time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,8 +29,8 @@ async fn next(news: &mut BoxStream<'static, ()>, of: &str) {
     assert_eq!(came.ok().flatten(), Some(()), "no news of {of}");
 }
 
-/// Returns whether no other notification is pending. Stores an event and waits for its notification, because all
-/// earlier notifications have arrived by then.
+/// Returns whether no notification is pending. The function stores an event and waits for the notification of this
+/// event, because all earlier notifications have arrived by then.
 async fn is_silent(store: &Store, news: &mut BoxStream<'static, ()>) -> Checked<bool> {
     let silent = news.next().now_or_never().is_none();
     store.create_event(&event("", "mark", "", second(0))).await?;

@@ -1,4 +1,4 @@
-//! Ownership: which owner may write an instance, and when another owner takes it over.
+//! Ownership: which owner may write to an instance, and when another owner takes over the instance.
 
 use std::collections::HashSet;
 
@@ -50,8 +50,8 @@ async fn every_claim_gives_a_greater_fence(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// Many owners claim concurrently, in small portions, until nothing is left. Each owner commits the instances
-/// that it has claimed.
+/// Several owners claim concurrently, a few instances at a time, until no instance is left. Each owner
+/// commits the instances that it has claimed.
 async fn claim_all(bench: &Bench, stores: &[Store]) -> Checked<()> {
     let instances: Vec<_> = (0..60).map(|n| instance(&format!("i{n:02}"))).collect();
     started(&stores[0], &instances).await?;

@@ -1,4 +1,4 @@
-//! The execution pointers of an instance: a list, replaced as a whole.
+//! The execution pointers of an instance: a list that is always replaced as a whole.
 
 use wfe_core::{
     Kind,
@@ -22,7 +22,8 @@ cases! { "pointers":
     thousands_of_pointers_come_and_go,
 }
 
-/// Persists each list of pointers in turn, and asserts that it is read back unchanged.
+/// Stores one list of pointers after the other in the same instance, and asserts that each list is read back
+/// unchanged.
 async fn replace(store: &Store, lists: &[Vec<ExecutionPointer>]) -> Checked<()> {
     for (at, list) in lists.iter().enumerate() {
         let wanted = WorkflowInstance { execution_pointers: list.clone(), ..instance("i") };

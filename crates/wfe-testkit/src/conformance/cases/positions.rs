@@ -1,4 +1,5 @@
-//! An event that has become due gets its position from a write. From then on, all instances can receive it.
+//! Positions: an event that has become due gets its position during a write. From then on, all instances can
+//! receive the event.
 
 use futures_util::future::try_join;
 

@@ -1,4 +1,5 @@
-//! Long random histories, compared with a simple model. The seeds are fixed, so that a failure can be repeated.
+//! Long random sequences of writes, whose results are compared with a simple model. The seeds are fixed, so
+//! that a failure can be reproduced.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ cases! { "random histories":
     random_events_are_read_in_the_order_in_which_they_became_due,
 }
 
-/// Some of ten pointers, in any order, each in one of three states.
+/// A random selection of ten pointers, in random order, each in one of three states.
 fn pointers(random: &mut Rng) -> Vec<ExecutionPointer> {
     let mut ids: Vec<_> = (0..10).collect();
     random.shuffle(&mut ids);
@@ -39,7 +40,8 @@ async fn plain_writes_of_random_pointers_leave_exactly_those(bench: Bench) -> Ch
     Ok(())
 }
 
-/// Writes one instance in every way, through any of the providers, and reads it through any of them.
+/// Writes one instance again and again, by commits and through the base traits, and reads it back after each
+/// write. Each write and each read uses a random provider.
 async fn write_in_turn(stores: &[Store]) -> Checked<()> {
     let mut random = Rng::with_seed(2);
     let (_owner, fence) = owned(&stores[0], &instance("i")).await?;
@@ -101,7 +103,8 @@ async fn commits_and_plain_writes_at_two_providers_leave_what_was_written(bench:
     write_in_turn(&[one, bench.open_another().await?]).await
 }
 
-/// An event of the model: its due time, and its number, which makes each event unique.
+/// An event of the model: its due time, and a number that distinguishes it from other events of the same due
+/// time.
 type Due = (DateTime<Utc>, u32);
 
 async fn random_events_are_read_in_the_order_in_which_they_became_due(bench: Bench) -> Checked<()> {

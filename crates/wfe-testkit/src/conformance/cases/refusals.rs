@@ -1,4 +1,4 @@
-//! Commits that are refused: they write nothing and say why.
+//! Refused commits: such a commit stores nothing, and its error gives the reason.
 
 use wfe_core::{
     Kind,
@@ -23,7 +23,7 @@ cases! { "refused commits":
     a_dropped_commit_leaves_all_of_its_effect_or_none,
 }
 
-/// A commit with a change of every kind that is stored at once. After a refusal, none of these changes may be visible.
+/// A commit that contains many kinds of changes. After a refusal, none of these changes may be visible.
 fn effect() -> StepCommit {
     StepCommit {
         status: Some(WorkflowStatus::Suspended),
@@ -42,7 +42,8 @@ fn effect() -> StepCommit {
     }
 }
 
-/// An owned instance with the wait `old`, which `effect()` would change.
+/// An instance with an owner and with the wait `old`. The commit `effect()` would change the instance and close the
+/// wait.
 async fn untouched(store: &Store) -> Checked<(Owner, Fence)> {
     let (owner, fence) = owned(store, &instance_with("i", &["box", "a"])).await?;
     let subscribed = vec![wait("old", "i", "name", "old", second(0))];
@@ -197,7 +198,8 @@ async fn a_value_that_cannot_be_stored_exactly_is_refused_and_nothing_is_written
     done(&store, fence, effect()).await
 }
 
-/// Commits `effect()` with these consumed events, and returns the error with which the store refuses the commit.
+/// Tries to commit `effect()` with these consumed events, and returns the error with which the store refuses the
+/// commit.
 async fn refused(store: &Store, fence: Fence, consumed: Vec<Consumed>) -> Checked<WfeError> {
     let commit = StepCommit { consumed, ..effect() };
     match steps(store)?.commit_step(fence, &commit).await {

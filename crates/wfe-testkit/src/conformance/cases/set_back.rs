@@ -1,5 +1,5 @@
-//! Timestamps from before and after the clock was set back cannot be compared. The order in which events became
-//! due can be compared.
+//! A clock that is set back: timestamps from before and after this moment cannot be compared with each other.
+//! The order in which events became due is still reliable.
 
 use super::{
     claiming::{NONE, claim, started},

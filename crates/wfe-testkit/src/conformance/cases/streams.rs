@@ -1,4 +1,5 @@
-//! The events of one name and key are one stream; an instance reads it in order, each event at most once.
+//! Streams: the events of one name and key form a stream. An instance receives the events of a stream in
+//! order, each event at most once.
 
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ cases! { "streams":
     what_is_pending_equals_a_load,
 }
 
-/// Returns which wait of the instance takes which event next.
+/// Returns pairs of a wait of the instance and the event that this wait takes next.
 pub(super) async fn deliveries(store: &Store, id: &str) -> Checked<Vec<(String, String)>> {
     let loaded = steps(store)?.load(id).await?;
     // The owner of the instance reads less, and gets the same result.
@@ -46,13 +47,14 @@ pub(super) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|&(wait, event)| (wait.to_owned(), event.to_owned())).collect()
 }
 
-/// Opens waits of instance `i` for name and key.
+/// Opens waits of the instance `i` for events with the name `name` and the key `key`.
 pub(super) async fn open(store: &Store, fence: Fence, waits: &[&str]) -> Checked<()> {
     let subscribed = waits.iter().map(|id| wait(id, "i", "name", "key", second(0))).collect();
     done(store, fence, StepCommit { subscribed, ..commit("i") }).await
 }
 
-/// Publishes an event of name and key, with a timestamp this many seconds after the start.
+/// Publishes an event with the name `name` and the key `key`. Its timestamp is this many seconds after the
+/// start.
 pub(super) async fn publish(store: &Store, id: &str, at: i64) -> Checked<()> {
     store.create_event(&event(id, "name", "key", second(at))).await?;
     Ok(())
@@ -63,7 +65,7 @@ pub(super) async fn consume(store: &Store, fence: Fence, waits: &[(&str, &str)])
     done(store, fence, StepCommit { consumed, ..commit("i") }).await
 }
 
-/// Reads the stream to its end, one wait after the other.
+/// Reads the stream to its end: opens one wait after another, and each consumes one event.
 pub(super) async fn read_on(store: &Store, fence: Fence, name: &str) -> Checked<Vec<String>> {
     let mut read = Vec::new();
     loop {

@@ -1,5 +1,5 @@
-//! An event without a timestamp comes before or after the start of an instance, in the order in which the store
-//! received the event and the start.
+//! Events without a timestamp: whether such an event comes before or after the start of an instance depends
+//! only on which of the two the store received first.
 
 use super::{
     claiming::{NONE, claim, started},
@@ -26,7 +26,7 @@ async fn tell(store: &Store, id: &str) -> Checked<()> {
     Ok(())
 }
 
-/// Instances that begin now in every possible way. Each waits from its creation on.
+/// Creates instances now, one in each possible way. Each instance waits for events from its creation on.
 async fn begun(bench: &Bench, store: &Store) -> Checked<[&'static str; 3]> {
     let at = |id: &str| WorkflowInstance { create_time: bench.now(), ..parked(id) };
     let (_owner, fence) = owned(store, &at("parent")).await?;

@@ -1,4 +1,5 @@
-//! External tasks: waits that are listed and claimed by name, and answered by one event.
+//! External tasks. An external task is a wait that is listed and claimed by its name, and is answered by one
+//! event.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use wfe_core::{
@@ -36,7 +37,7 @@ cases! { "work":
 }
 
 const NAME: &str = "wfe.activity:pack";
-/// A name of which `NAME` is a prefix. The store must not confuse the two.
+/// A name that begins with `NAME`. The store must not confuse the two names.
 const OTHER: &str = "wfe.activity:pack it";
 
 /// The wait of an activity: its key is its own id.

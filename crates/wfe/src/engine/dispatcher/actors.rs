@@ -36,14 +36,14 @@ struct Entry {
     mail: MailSender,
 }
 
-/// The message that an actor has ended.
+/// The message that reports the end of an actor.
 pub(super) struct Gone {
     pub id: String,
     pub number: u64,
     pub parting: Parting,
 }
 
-/// Reports on drop that an actor has ended, even if the actor panicked.
+/// When this value is dropped, it reports that the actor has ended, even if the actor panicked.
 struct Farewell {
     gone: mpsc::UnboundedSender<Gone>,
     id: String,
@@ -114,7 +114,7 @@ impl Actors {
         self.lock().entries.get(id).is_some_and(|entry| entry.mail.send(Mail::Look))
     }
 
-    /// Forgets an actor that has ended. Returns `false` if another actor works on the instance by now.
+    /// Forgets an actor that has ended. Returns `false` if another actor already works on the instance.
     pub fn forget(&self, gone: &Gone) -> bool {
         let mut known = self.lock();
         let is_last = known.entries.get(&gone.id).is_some_and(|entry| entry.number == gone.number);

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The initial and the maximum backoff before a failed call to the store is repeated. If the store is busy, the failed
-/// call has already waited for it, so the call is repeated soon, but not without a pause. A store that is down is
-/// called twelve times a minute.
+/// The initial and the maximum backoff before a failed call to the store is repeated. If the store was busy, the failed
+/// call has already waited for the store, so a short pause is enough before the call is repeated. A store that is down
+/// is called twelve times a minute.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(25);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// The time at which a failed call is repeated. It is in real time, because a store is no faster under a virtual clock.
+/// The time at which a failed call is repeated. The time is real time, because a virtual clock does not make the store
+/// faster.
 #[derive(Debug)]
 pub(super) struct Retry {
     at: Instant,
@@ -22,7 +23,7 @@ impl Retry {
         Self { at: Instant::now() + INITIAL_BACKOFF, backoff: INITIAL_BACKOFF }
     }
 
-    /// Schedules the next call after a backoff that is longer than the previous backoff.
+    /// Schedules the next call. Its backoff is twice the previous backoff, up to the maximum.
     pub fn after(before: Option<Self>) -> Self {
         let backoff = before.map_or(INITIAL_BACKOFF, |before| (before.backoff * 2).min(MAX_BACKOFF));
         Self { at: Instant::now() + backoff, backoff }

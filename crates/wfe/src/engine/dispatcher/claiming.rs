@@ -19,17 +19,17 @@ use crate::{
     store::loss::warn_unless_lost,
 };
 
-/// How many instances are claimed at once. Their loads overlap, and the claim does not occupy the store's writer for
-/// long.
+/// How many instances are claimed at once. The claimed instances are loaded concurrently. The number is small enough
+/// that a claim does not occupy the store's writer for long.
 const CLAIMS_AT_ONCE: usize = 128;
 
-/// An instance as it was loaded, and its slot if its definition limits the number of instances. `None` means that the
-/// instance is left to other hosts.
+/// The acquired instance as it was loaded, and its slot if the number of instances of its definition is limited. `None`
+/// means that the instance is left to other hosts.
 type Acquired = Result<Option<(Claimed, State, Option<OwnedSemaphorePermit>)>>;
 
 impl Dispatcher {
-    /// Handles requests for these instances. An instance that has an actor here is notified; otherwise the host
-    /// acquires it. The calls to the store overlap.
+    /// Handles requests for these instances. If an instance has an actor on this host, the actor is notified. Otherwise
+    /// the host acquires the instance. The calls to the store run concurrently.
     pub(super) async fn wake_all(&mut self, mut ids: Vec<String>) {
         ids.retain(|id| !self.actors.look(id));
         for ids in ids.chunks(CLAIMS_AT_ONCE) {
@@ -66,8 +66,8 @@ impl Dispatcher {
         lost
     }
 
-    /// Like [`wake_all`](Self::wake_all), but only if the preceding claim could not take all due instances for lack of
-    /// slots.
+    /// Calls [`wake_all`](Self::wake_all) if the preceding claim may have left out due instances for lack of capacity
+    /// or slots. Otherwise does nothing.
     pub(super) async fn wake_left(&mut self, ids: Vec<String>) {
         if self.backlog || !self.full.is_empty() {
             self.wake_all(ids).await;
@@ -85,7 +85,7 @@ impl Dispatcher {
         async move { (id, acquire(&shared, &owner, &definitions, id).await) }
     }
 
-    /// Claims due instances, as many as there are slots for.
+    /// Claims as many due instances as there are slots for.
     pub(super) async fn look(&mut self) {
         let mut claimed = self.claim().await;
         if let Err(error @ WfeError::OwnerLost { .. }) = &claimed {
@@ -133,8 +133,9 @@ impl Dispatcher {
     }
 
     /// Claims instances of these definitions. `slots` are the slots that the definitions share, or `None` if the number
-    /// of instances is not limited. Returns the time up to which all instances were claimed ahead. Returns `None` if
-    /// some of them were not claimed, or if only due instances were claimed.
+    /// of their instances is not limited. Returns a future time if all instances that become due up to this time were
+    /// claimed. Returns `None` if some of these instances were not claimed, or if no instances were claimed ahead of
+    /// their due times.
     async fn claim_some(
         &mut self,
         definitions: &[(String, u32)],
@@ -207,8 +208,8 @@ async fn acquire(shared: &Shared, owner: &Arc<Owner>, definitions: &[(String, u3
     }))
 }
 
-/// Whether this host needs a new owner. The store may have assigned an instance to the current owner of which this host
-/// is not aware, or it may no longer accept the current owner.
+/// Whether this error means that this host needs a new owner. Either the store may have assigned an instance to the
+/// current owner without this host being aware of it, or the store no longer accepts the current owner.
 fn is_doubtful(error: &WfeError) -> bool {
     matches!(error, WfeError::CommitUnknown { .. } | WfeError::OwnerLost { .. })
 }

@@ -1,4 +1,4 @@
-//! Marks events that no instance needs as processed, so that the search for deliverable events stays cheap.
+//! Marks an event as processed when no instance needs the event, so that the search for deliverable events stays cheap.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::engine::state::{shared::Shared, unprocessed::Unprocessed};
 
 /// How many events are marked at once. The store combines these writes into a few transactions.
 const AT_ONCE: usize = 256;
-/// The pause between two scans of all unprocessed events. It is needed because subscriptions may be closed without
-/// their events at a high rate. The pause is in real time, because the load that a store can bear does not depend on a
-/// virtual clock.
+/// The pause between two scans of all unprocessed events. The pause limits the cost of the scans: a scan is requested
+/// whenever a subscription is closed without an event, which may happen at a high rate. The pause is in real time,
+/// because the load that a store can bear does not depend on a virtual clock.
 const REST: Duration = Duration::from_millis(500);
 
-/// Sweeps events for ever. Waits while there are no changes to events.
+/// Sweeps events for ever. While no events change, this task waits.
 pub(in crate::engine) async fn run(shared: &Shared) {
     loop {
         let Unprocessed { ids, all } = shared.sweep_list.take().await;
@@ -53,8 +53,8 @@ async fn sweep(shared: &Shared) -> bool {
     }
 }
 
-/// Returns whether the store has decided for each event whether a subscription needs it. An event that is needed is
-/// checked again when the subscription has received the event or is closed.
+/// Marks each of these events as processed if no subscription needs it. Returns `false` if a call to the store failed.
+/// An event that a subscription needs is checked again when the subscription has received the event or is closed.
 async fn finish(shared: &Shared, ids: &[String]) -> bool {
     let mut is_well = true;
     for ids in ids.chunks(AT_ONCE) {

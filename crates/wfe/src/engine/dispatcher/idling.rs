@@ -1,11 +1,11 @@
-//! Detects that the host is idle: that nothing can happen automatically before some time has passed.
+//! Detects when the host is idle. A host is idle when nothing can happen automatically until some time has passed.
 
 use super::Dispatcher;
 use crate::engine::state::outcome::Idle;
 
 impl Dispatcher {
-    /// Replies to the callers that wait until the host is idle, if it is. The store is read first, so that neither a
-    /// notification that is still on its way nor a change of the clock is missed.
+    /// If the host is idle, replies to the callers that wait for this. The store is read first, so that notifications
+    /// that have not arrived yet and changes of the clock are taken into account.
     pub(super) async fn answer_if_idle(&mut self) {
         self.idlers.retain(|idler| !idler.is_closed());
         if self.idlers.is_empty() || self.is_at_work() {

@@ -17,7 +17,8 @@ use crate::engine::{
 pub(super) struct Inbox {
     shared: Arc<Shared>,
     receiver: Receiver,
-    /// The messages that arrived while the main loop waited for the store, and that need the store themselves.
+    /// Messages that arrived while the main loop waited for the store. The main loop must handle them, because they
+    /// need the store themselves.
     pending: Pending,
     stop: Option<oneshot::Sender<()>>,
     /// The host was dropped.
@@ -30,8 +31,8 @@ pub(super) struct Inbox {
 #[derive(Default)]
 pub(super) struct Pending {
     pub notifications: Notifications,
-    /// Callers that wait until the host is idle. Whatever these callers notified the engine of before is among the
-    /// notifications.
+    /// Callers that wait until the host is idle. If such a caller sent notifications before it began to wait, these are
+    /// included in `notifications`.
     pub idlers: Vec<oneshot::Sender<Idle>>,
 }
 
@@ -43,7 +44,7 @@ impl Pending {
 
 pub(super) enum Next {
     Work(Pending),
-    /// The host stops. Holds the last messages, and the sender of the reply that the host has stopped.
+    /// The host stops. Holds the last messages, and the sender that replies to the caller that stops the host.
     Stop(Pending, oneshot::Sender<()>),
     /// The host was dropped.
     Over,
@@ -132,8 +133,8 @@ impl Inbox {
         }
     }
 
-    /// Starts the grace time. It is in real time, because the deadlines that it has to meet, such as the shutdown of
-    /// the operating system, do not follow a virtual clock.
+    /// Starts the grace time. The grace time is measured in real time, because it has to meet deadlines that do not
+    /// follow a virtual clock, such as the shutdown of the operating system.
     fn grace_begins(&self) {
         let (grace, actors, phase) = (self.shared.options.grace, self.actors.clone(), self.phase.clone());
         tokio::spawn(async move {

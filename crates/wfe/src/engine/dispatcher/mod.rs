@@ -38,12 +38,13 @@ use super::{
 };
 use crate::store::{Guarantees, loss::warn_unless_lost};
 
-/// How long the host waits after it has read what other processes stored, before it reads again. The pause bounds the
-/// cost of a process that writes without pause. It is short enough for the writes of other processes to be seen in well
-/// under 100 ms. The same pause follows a claim while there is little capacity. It is in real time, because other
-/// processes do not follow the virtual clock.
+/// How long the host waits between two reads of what other processes have stored. The pause bounds the cost of a
+/// process that writes without pause. The pause is short enough that this host notices the writes of other processes in
+/// well under 100 ms. The host pauses for the same time between two claims while little capacity is available. The
+/// pause is in real time, because other processes do not follow the virtual clock.
 const REST: Duration = Duration::from_millis(25);
-/// How many instances are looked up at once when callers wait here for the end of instances that run on other hosts.
+/// How many instances one call to the store checks for their end. Callers on this host wait for the end of these
+/// instances, which other hosts may run.
 const ENDS_AT_ONCE: usize = 1024;
 
 /// Decides which instances this host works on, and when the store is read for more instances.
@@ -54,21 +55,21 @@ struct Dispatcher {
     timers: Timers,
     /// The due times of events that were published for a later time.
     dates: Timers,
-    /// When the assignment of positions to due events is repeated, if the store failed to assign them.
+    /// When to repeat the call that assigns positions to due events. `None` means that the last call has not failed.
     unpositioned: Option<Retry>,
-    /// Instances are or may be due that were not claimed for lack of capacity.
+    /// The last claim failed, or it may have left out due instances for lack of capacity.
     backlog: bool,
-    /// When to claim again, if a little capacity for the backlog has become available.
+    /// When to claim the backlog although only a little capacity has become available.
     partial_look: Option<Instant>,
     /// When the last claim ended.
     looked: Instant,
-    /// The slots of definitions that may have due instances, but whose slots were all taken.
+    /// The slots of each definition that had no free slot at the last claim. Such a definition may have due instances.
     full: Vec<Arc<Semaphore>>,
     /// The due times in the store could not be read.
     unread: bool,
-    /// The store may have assigned an instance to this owner of which this host is not aware.
+    /// The store may have assigned an instance to this owner without this host being aware of it.
     in_doubt: bool,
-    /// The former owners of this host, as long as some of their work is in progress.
+    /// The former owners of this host that may still have work in progress.
     former: Vec<Weak<Owner>>,
     /// Callers that wait until the host is idle.
     idlers: Vec<oneshot::Sender<Idle>>,
@@ -76,7 +77,7 @@ struct Dispatcher {
     pace: Pace,
 }
 
-/// Ends the wait of all callers when the engine has ended for any reason.
+/// Ends the wait of all callers when the engine ends, for whatever reason.
 struct Farewell(Arc<Shared>);
 
 impl Drop for Farewell {
@@ -87,8 +88,7 @@ impl Drop for Farewell {
     }
 }
 
-/// Runs the engine's main loop. If a caller has stopped the engine, returns the sender of the reply that the engine has
-/// ended.
+/// Runs the engine's main loop. If a caller has stopped the engine, returns the sender that replies to this caller.
 pub(super) async fn run(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
@@ -218,8 +218,8 @@ fn in_calendar(millis: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(millis).or((millis < 0).then_some(DateTime::<Utc>::MIN_UTC))
 }
 
-/// Notifies the main loop when other processes have stored something. Runs in a separate task, which costs the main
-/// loop nothing while other processes store nothing.
+/// Notifies the main loop when other processes have stored something. This runs in a separate task, so it costs the
+/// main loop nothing while other processes store nothing.
 fn watch(mut news: BoxStream<'static, ()>) -> Arc<Notify> {
     let arrived = Arc::new(Notify::new());
     let notify = arrived.clone();
@@ -256,8 +256,8 @@ impl Dispatcher {
         self.idlers.extend(idlers); // the main loop replies to them
     }
 
-    /// Delivers what was stored for other instances. The instances in `requested` have requests, and this host does not
-    /// work on them.
+    /// Notifies or claims the instances for which something was stored. The instances in `requested` have requests, and
+    /// this host does not work on them.
     async fn deliver(&mut self, mut requested: Vec<String>) {
         requested.extend(self.mail_requested().await);
         // This claims all instances that no host works on in one batch, as far as there are slots for them.
@@ -265,8 +265,8 @@ impl Dispatcher {
         self.wake_left(requested).await;
     }
 
-    /// Notifies the instances at work here that have a request. Returns the instances whose work here has ended
-    /// meanwhile.
+    /// Notifies the instances at work here that have a request. Returns those instances that have a request but are no
+    /// longer at work here.
     async fn mail_requested(&mut self) -> Vec<String> {
         let mut left = Vec::new();
         if self.actors.is_empty() {
@@ -303,7 +303,8 @@ impl Dispatcher {
         self.ask_for_ends(self.shared.completions.elsewhere()).await;
     }
 
-    /// Checks whether these instances have ended. If one has, the callers that wait for it read its end from the store.
+    /// Checks whether these instances have ended. If an instance has ended, the callers that wait for its end read the
+    /// end from the store.
     async fn ask_for_ends(&self, waited_for: Vec<String>) {
         for ids in waited_for.chunks(ENDS_AT_ONCE) {
             match self.shared.store.ended(ids).await {
@@ -315,10 +316,11 @@ impl Dispatcher {
         }
     }
 
-    /// Registers a new owner for this host. This is needed after a commit of unknown outcome, which may have assigned
-    /// an instance to the current owner that this host does not work on. Once the current owner is replaced, it counts
-    /// as dead, and its instances become available as soon as its work in progress is done. This work is not disturbed.
-    /// A new owner is also needed if other hosts may consider the current owner dead.
+    /// Registers a new owner for this host. This is needed after a commit of unknown outcome. The store may then have
+    /// assigned an instance to the current owner without this host working on the instance. Once the current owner is
+    /// replaced, it counts as dead, and its instances become available as soon as its work in progress is done. The
+    /// work in progress is not disturbed. A new owner is also needed if other hosts may consider the current owner
+    /// dead.
     async fn become_another(&mut self) {
         match self.shared.store.register().await {
             Ok(owner) => {
@@ -333,8 +335,8 @@ impl Dispatcher {
         }
     }
 
-    /// Handles the end of this actor, and of all actors that have ended since. In a burst, more actors end than the
-    /// main loop could handle one by one.
+    /// Handles the end of the actor in `gone`, and the ends of all other actors that have also ended by now. In a
+    /// burst, more actors end than the main loop could handle one by one.
     async fn actors_ended(&mut self, gone: Gone, ended: &mut mpsc::UnboundedReceiver<Gone>) {
         let (mut requested, mut next) = (Vec::new(), Some(gone));
         while let Some(gone) = next {
@@ -366,8 +368,8 @@ impl Dispatcher {
         }
     }
 
-    /// Waits for the running bodies until the grace time, which has already started, is over. No new body starts in
-    /// this phase.
+    /// Waits until the running bodies have ended or the grace time is over. The grace time has already started. No new
+    /// body starts in this phase.
     async fn stop(mut self, mut ended: mpsc::UnboundedReceiver<Gone>, news: &Notify) {
         let actors = self.actors.clone();
         while !actors.is_empty() {

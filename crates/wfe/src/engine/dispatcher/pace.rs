@@ -7,13 +7,15 @@ use tokio::task::JoinHandle;
 /// The pause after a scan, as a multiple of the scan's duration. A scan lists all due instances, including those that
 /// other hosts work on. With this pause, scans use at most a thousandth of a core, however many instances are due.
 const PAUSE_FOR_LOOK: u32 = 1000;
-/// The pause between scans while no write is reported. It is finite because a crash can lose the report of a write.
+/// The pause between scans while no write is reported. The pause is finite, because a crash can lose the report of a
+/// write.
 const WITHOUT_NEWS: Duration = Duration::from_mins(1);
 
-/// When to scan for such instances again. The pace is in real time, because it bounds the cost of a scan.
+/// When to scan again for instances whose definitions are not registered here. The pace is in real time, because it
+/// bounds the cost of a scan.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When the last scan ended, and how long it took. `None` means that there was no scan yet.
+    /// When the last scan ended, and how long it took. `None` means that no scan has ended yet.
     pub(super) last: Option<(Instant, Duration)>,
     /// Whether something was stored since the last scan began.
     pub(super) news: bool,

@@ -2,36 +2,37 @@ use std::collections::BTreeSet;
 
 use wfe_core::logging;
 
-/// A queue of due times, in milliseconds since the Unix epoch. It has one entry for each time and not for each
-/// instance, because all due instances are claimed together.
+/// A queue of due times, in milliseconds since the Unix epoch. The queue has one entry for each due time, not one for
+/// each instance, because all due instances are claimed together.
 #[derive(Debug)]
 pub(crate) struct Timers {
     due: BTreeSet<i64>,
-    /// Times after this one are only in the store. `None` means that all times are in memory.
+    /// Due times after this time are in the store, but not in this queue. `None` means that the queue holds all due
+    /// times.
     horizon: Option<i64>,
-    /// How long before their due time instances are claimed. A time is announced half as long before it is due, so that
-    /// instances with similar due times are claimed together.
+    /// Instances are claimed this long before they are due. A due time is announced when half of this duration is left,
+    /// so that instances with similar due times are claimed together.
     ahead: i64,
-    /// All times up to this time were announced.
+    /// All due times up to this time were announced.
     announced: i64,
-    /// All instances that are due up to this time were claimed ahead, so nothing has to be done when the time comes.
+    /// All instances that are due up to this time were claimed ahead, so nothing has to be done when they become due.
     claimed: i64,
 }
 
 /// The actions that are due now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// A time is due soon that was not announced yet.
+    /// The queue has a time that is due soon and that was not announced yet.
     pub soon: bool,
-    /// A timer has fired, and some of the instances that are due now were not claimed ahead of time.
+    /// A time is due now, and some of the instances that are due at this time were not claimed ahead.
     pub now: bool,
     /// More times must be read from the store.
     pub refill: bool,
 }
 
 impl Timers {
-    /// Creates a queue for instances that are claimed this many milliseconds ahead. Zero means that they are claimed
-    /// when they are due.
+    /// Creates a queue for instances that are claimed `ahead` milliseconds before they are due. Zero means that
+    /// instances are claimed when they are due.
     pub fn new(ahead: i64) -> Self {
         Self { due: BTreeSet::new(), horizon: None, ahead, announced: i64::MIN, claimed: i64::MIN }
     }
@@ -44,8 +45,8 @@ impl Timers {
         }
     }
 
-    /// Adds a due time that the claim ahead has left out for lack of capacity. It is not announced again before it is
-    /// due.
+    /// Adds a due time whose instances the claim ahead may have left out for lack of capacity. If the time was
+    /// announced before, it is not announced again before it is due.
     pub fn add_left(&mut self, at: i64) {
         if self.horizon.is_none_or(|horizon| at <= horizon) {
             self.insert(at);
@@ -62,8 +63,8 @@ impl Timers {
         self.claimed = self.claimed.max(until);
     }
 
-    /// Adds the next due times from the store, earliest first, after the instances that are due soon were claimed.
-    /// `more` says that the store may have later times.
+    /// Adds the next due times from the store, earliest first. This is called after the instances that are due soon
+    /// were claimed. If `more` is set, the store may have further, later times.
     pub fn refill(&mut self, times: impl IntoIterator<Item = i64>, more: bool) {
         let before = self.due.len();
         let mut horizon = None;

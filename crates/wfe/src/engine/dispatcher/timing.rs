@@ -6,8 +6,8 @@ use wfe_core::{WfeError, logging};
 use super::{Dispatcher, backoff::Retry};
 use crate::{engine::state::notifications::millis_rounded_up, store::loss::warn_unless_lost};
 
-/// How many due times are read from the store at once: enough for minutes of a busy store, and few enough to hold in
-/// memory.
+/// How many due times are read from the store at once. The number covers several minutes of a busy store, and is small
+/// enough to hold in memory.
 const TIMERS_AT_ONCE: usize = 1024;
 
 impl Dispatcher {
@@ -66,7 +66,8 @@ impl Dispatcher {
         }
     }
 
-    /// Reads the due time of the next event after `after`. Later due times are read when this time has come.
+    /// Reads the due time of the first event that becomes due after `after`. Later due times are read when this time
+    /// has come.
     pub(super) async fn peek_at_events(&mut self, after: DateTime<Utc>) {
         match self.shared.store.upcoming_event(after).await {
             Ok(date) => date.into_iter().for_each(|date| self.dates.add(millis_rounded_up(date))),
@@ -77,17 +78,18 @@ impl Dispatcher {
         }
     }
 
-    /// Claims due instances, and reads the due times after the time at which the claim began. If the due times were
-    /// read only from the end of the claim on, an instance that becomes due during the claim would be missed.
+    /// Claims due instances, and then reads all due times that are later than the start of the claim. If only due times
+    /// after the end of the claim were read, an instance that becomes due during the claim would be missed.
     pub(super) async fn look_and_refill(&mut self) {
         let before = self.shared.now();
         self.look().await;
         self.refill_timers(before).await;
     }
 
-    /// Reads the next due time after `after`, which another process may have stored. Later due times are read when this
-    /// time has come, so the store's next due time is always known here. `after` must be a time before the last claim.
-    /// Otherwise an instance that became due during the claim would be neither claimed nor read here.
+    /// Reads the first due time that is later than `after`. Another process may have stored it. Later due times are
+    /// read when this time has come, so the store's next due time is always known here. `after` must not be later than
+    /// the start of the last claim. Otherwise an instance that became due during the claim would be missed: neither the
+    /// claim nor this read would find it.
     pub(super) async fn peek_at_timers(&mut self, after: DateTime<Utc>) {
         let definitions = self.shared.definitions();
         if definitions.is_empty() {

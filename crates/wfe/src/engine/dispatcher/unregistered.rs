@@ -8,14 +8,14 @@ use super::Dispatcher;
 use crate::{engine::state::shared::Shared, store::loss::warn_unless_lost};
 
 /// How many instances each scan reads for their definitions. If more instances are due, the next scan continues after
-/// them.
+/// those that this scan has read.
 const INSTANCES_AT_MOST: usize = 256;
-/// How many of these instances are in memory at once: each may be large.
+/// How many of these instances are in memory at the same time. The number is small, because each instance may be large.
 const INSTANCES_AT_ONCE: usize = 16;
 impl Dispatcher {
-    /// Reports which definitions due instances need that are not registered here, if it is time for a scan. The scan
-    /// runs in a separate task, because it may have to wait for a reader of the store, and nothing must wait for the
-    /// scan.
+    /// If it is time for a scan, reports the definitions that due instances need but that are not registered here. The
+    /// scan runs in a separate task: it may have to wait for a reader of the store, and nothing else must wait
+    /// meanwhile.
     pub(super) fn look_for_missing(&mut self) {
         let began = Instant::now();
         if self.pace.is_time(began) {
@@ -27,8 +27,8 @@ impl Dispatcher {
     }
 }
 
-/// Scans the next due instances, except the busy ones, after the `read` instances of earlier scans. Returns how many
-/// instances have been read by then.
+/// Scans the next due instances, except the busy ones. The scan begins after the `read` instances that earlier scans
+/// have read. Returns how many instances this scan and the earlier scans have read.
 async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usize {
     let mut due =
         match shared.store.loss.seen(shared.store.provider.get_runnable_instances(shared.now()).await) {
@@ -67,7 +67,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
 }
 
 /// Reads these instances, and leaves out those that do not decode. A store may fail for the whole batch if one instance
-/// does not decode. The instances are then read one by one, and each instance that does not decode is logged.
+/// does not decode. In this case, the instances are read one by one, and each instance that does not decode is logged.
 async fn read_all(shared: &Shared, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
     let provider = &shared.store.provider;
     match shared.store.loss.seen(provider.get_workflow_instances(ids).await) {

@@ -1,4 +1,4 @@
-//! No circle of waiting: the program waits for the engine, and the engine never for the program.
+//! Tests that no deadlock is possible: the program waits for the engine, but the engine never waits for the program.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use wfe_sqlite::SqlitePersistenceProvider;
 use super::*;
 use crate::engine::{Rest, StepDone, StepMiddleware, WorkflowMiddleware};
 
-/// An engine that whatever runs in it starts instances with.
+/// The engine on which bodies, middlewares and a subscriber start instances.
 #[derive(Clone, Default)]
 struct Starts {
     engine: Arc<OnceLock<Handle>>,
@@ -27,7 +27,7 @@ struct Starts {
 }
 
 impl Starts {
-    /// An instance with so many generations below it.
+    /// Starts an instance with this number of generations of instances below it.
     async fn start(&self, generations: u32) -> Result<String> {
         let engine = self.engine.get().unwrap();
         let definition = engine.find_definition("grows", None).unwrap();
@@ -35,7 +35,7 @@ impl Starts {
         engine.start(definition.instance(&generations, engine.now())?).await
     }
 
-    /// A request of an instance, as the host makes it.
+    /// Stores a request for an instance in the same way as the host does.
     async fn request(&self, id: &str, control: Control) -> Result<()> {
         let engine = self.engine.get().unwrap();
         let permit = engine.permit().await;
@@ -66,8 +66,8 @@ impl WorkflowMiddleware for Starts {
     }
 }
 
-/// With one permit, one slot and room for one instance, everything that starts instances and makes requests does so at
-/// once: bodies, middleware, a subscriber, and the program.
+/// The engine has one permit, one slot, and capacity for one instance. Bodies, middlewares, a subscriber and the
+/// program all start instances and make requests at the same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_engine_is_full_whatever_starts_instances_and_makes_requests_comes_to_its_end() {
     let starts = Starts::default();

@@ -17,8 +17,9 @@ use crate::engine::{
     steps::runner::Bodies,
 };
 
-/// Works on one instance from its claim until nothing is left to run at the moment. It makes one pass after the other,
-/// and at most one commit is in progress. Results that arrive during a commit are stored together in the next commit.
+/// Works on one instance from its claim until nothing is left to run at the moment. The actor makes one pass after the
+/// other, and at most one commit is in progress. Results that arrive during a commit are stored together in the next
+/// commit.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combinations occur")]
 pub(in crate::engine) struct Actor {
     pub(in crate::engine) shared: Arc<Shared>,
@@ -27,13 +28,13 @@ pub(in crate::engine) struct Actor {
     pub(in crate::engine) work: AtWork,
     pub(in crate::engine) mail: MailSender,
     pub(in crate::engine) mailbox: MailReceiver,
-    /// The bodies that run or wait for a slot, by the numbers of their jobs. Cancelled bodies are included until they
-    /// have ended.
+    /// The bodies that run or wait for a slot. The keys are the numbers of their jobs. Cancelled bodies are included
+    /// until they have ended.
     pub(in crate::engine) spawned: HashMap<u64, Spawned>,
-    /// The bodies of the instance that another actor of this process has started and that have not ended. The keys are
-    /// the job numbers that this actor has assigned to them.
+    /// The bodies that another actor of this process has started for this instance and that have not ended yet. The
+    /// keys are the job numbers that this actor has assigned to them.
     pub(in crate::engine) others: HashMap<u64, StepExecution>,
-    /// Whether it is recorded that pointers wait for the end of an earlier body.
+    /// Whether this actor has recorded that some pointers wait until an earlier body has ended.
     pub(in crate::engine) has_held: bool,
     /// The highest job number so far, over all `Run`s of this actor.
     pub(in crate::engine) last_job: u64,
@@ -41,13 +42,14 @@ pub(in crate::engine) struct Actor {
     pub(in crate::engine) opened: u64,
     /// The actor has to read the store again, but only after the results of bodies are stored.
     pub(in crate::engine) put_off: bool,
-    /// How often in a row the subscriptions in the store differed from those of this host.
+    /// How many times in a row the subscriptions in the store differed from those in this host's memory.
     pub(in crate::engine) stale: u32,
     /// Whether something was stored since the instance was last opened.
     pub(in crate::engine) has_stored: bool,
-    /// When this host's ownership of the instance was last confirmed, by the monotonic clock.
+    /// The reading of the monotonic clock when this host's ownership of the instance was last confirmed.
     pub(in crate::engine) seen: Duration,
-    /// The instance may crash its process. Until its next commit, it runs only during its [`trial`](Self::trial).
+    /// The instance may crash its process. Until its next commit, the instance runs only during its
+    /// [`trial`](Self::trial).
     pub(in crate::engine) is_suspect: bool,
     /// The ticket is requested as soon as the instance is claimed, so that suspects run in the order in which they are
     /// due.
@@ -65,8 +67,8 @@ pub(in crate::engine) struct Spawned {
 pub(in crate::engine) enum State {
     /// In memory, because the instance was just stored.
     Here(Box<Loaded>),
-    /// In memory, as it was loaded with the claim. The duration is the time at which the claim began, by the monotonic
-    /// clock.
+    /// In memory, because the claim has loaded it. The `Duration` is the reading of the monotonic clock when the claim
+    /// began.
     Claimed(Box<Result<Loaded>>, Duration),
 }
 
@@ -122,7 +124,7 @@ impl Actor {
         self.spawned.values().for_each(|body| body.token.cancel());
     }
 
-    /// Whether a body is still running that was not cancelled.
+    /// Whether any body that was not cancelled is still waiting or running.
     pub(in crate::engine) fn has_wanted_bodies(&self) -> bool {
         self.spawned.values().any(|body| !body.token.is_cancelled())
     }

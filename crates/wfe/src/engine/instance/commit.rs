@@ -43,8 +43,9 @@ pub(in crate::engine) enum Stored {
     Corrupt(WfeError),
 }
 
-/// Stores the changes of a pass. After a failure, the commit is kept and stored again, until its outcome is known. A
-/// shutdown does not interrupt this. Only the end of the grace time does, if the store still fails.
+/// Stores the changes of a pass. If the store fails, the commit is kept, and the call is repeated until its outcome is
+/// known. A shutdown does not interrupt the repetition. Only the end of the grace time interrupts it, if the store
+/// still fails.
 pub(in crate::engine) async fn store(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -133,9 +134,9 @@ fn notify(shared: &Shared, commit: &StepCommit) {
 }
 
 /// Releases the ownership of the instance without any other change. If the store does not respond before the host
-/// closes, the instance becomes available when the host has ended. Returns `false` if a request waits, so that the
-/// instance remains owned. With `due`, the instance is due at once, whatever the wall clock says: it is released while
-/// it runs.
+/// closes, the instance becomes available when the host has ended. Returns `false` if a request for the instance waits;
+/// the instance then remains owned. `due` is set if the instance is released in the middle of its work: it is then due
+/// at once, whatever the wall clock shows.
 pub(in crate::engine) async fn release(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -172,8 +173,8 @@ pub(in crate::engine) async fn load(shared: &Shared, phase: &PhaseWatch, id: &st
     }
 }
 
-/// Like [`load`], but for the task that starts to work on the instance. An error is always
-/// [`Corrupt`](WfeError::Corrupt).
+/// Reads the instance as [`load`] does, and also checks that its state is consistent. The caller is about to start work
+/// on the instance. The only possible error is [`Corrupt`](WfeError::Corrupt).
 pub(in crate::engine) async fn read_or_corrupt(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -227,8 +228,9 @@ pub(in crate::engine) async fn position_events(shared: &Shared, phase: &PhaseWat
     }
 }
 
-/// Like [`read_or_corrupt`], but for the task that already works on the instance. Reads what others have stored for it.
-/// Only deliveries to the subscriptions in `waits` are read, or all deliveries if `waits` is `None`.
+/// Reads what others have stored for an instance that the caller already works on. If the store fails, the read is
+/// repeated as in [`read_or_corrupt`]. Only the deliveries to the subscriptions in `waits` are read. If `waits` is
+/// `None`, all deliveries are read.
 pub(in crate::engine) async fn pending(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -238,9 +240,10 @@ pub(in crate::engine) async fn pending(
     again_and_again(&shared.store.loss, phase, id, || shared.store.pending(id, waits)).await
 }
 
-/// Suspends an instance that cannot be read or stored, so that hosts do not retry it endlessly. If a caller requests
-/// it, the instance is ended instead. Pointers, subscriptions and data of the instance remain unchanged. If even this
-/// commit cannot be stored, the instance stays owned, and other hosts may try it when this host has ended.
+/// Suspends an instance that cannot be read or stored, so that hosts do not retry it endlessly. If a caller has
+/// requested to cancel or terminate the instance, the instance is ended instead. Pointers, subscriptions and data of
+/// the instance remain unchanged. If even this commit cannot be stored, the instance stays owned, and other hosts may
+/// try to run it when this host has ended.
 pub(in crate::engine) async fn suspend_corrupt(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -299,8 +302,8 @@ pub(in crate::engine) async fn suspend_corrupt(
     }
 }
 
-/// Publishes the lifecycle events of a corrupt instance. Its definition is unknown, because it is part of the data that
-/// cannot be read.
+/// Publishes the lifecycle events of a corrupt instance. The definition of the instance is unknown, because it is
+/// stored with the data that cannot be read.
 fn publish_corrupt(shared: &Shared, commit: &StepCommit, failure: &StepFailure) {
     let end = match commit.ending {
         Some(ending) => Lifecycle::Terminated { ending },
@@ -357,8 +360,8 @@ pub(in crate::engine) fn report(loss: &Loss, instance: &str, error: &WfeError) {
     }
 }
 
-/// Growing pauses between calls to a store that fails. They are in real time, because a store is no faster under a
-/// virtual clock.
+/// Growing pauses between calls to a store that fails. The pauses are in real time, because a virtual clock does not
+/// make the store faster.
 pub(in crate::engine) struct Pause {
     next: Duration,
     phase: PhaseWatch,
@@ -369,7 +372,7 @@ impl Pause {
         Self { next: INITIAL_BACKOFF, phase }
     }
 
-    /// Waits for the next pause. Returns `false` if the host closes, so that the call must not be repeated.
+    /// Pauses before the next call. Returns `false` if the host closes; the call must then not be repeated.
     pub async fn rest(&mut self) -> bool {
         let pause = self.next;
         self.next = (pause * 2).min(MAX_BACKOFF);

@@ -30,14 +30,15 @@ use crate::engine::{
     },
 };
 
-/// Callers rarely close subscriptions of a running instance. If this happens this often in a row, something else is
-/// wrong.
+/// Callers rarely close subscriptions of a running instance. If stored subscriptions have changed this many times in a
+/// row, the cause must be a different one.
 const STALE_AT_MOST: u32 = 5;
 
 /// Whether the actor's work is over.
 enum Worked {
     Over(Option<i64>),
-    /// The state in memory is out of date, and must be read from the store again. These bodies continue to run.
+    /// The state in memory is out of date, and must be read from the store again. Holds the bodies that continue to
+    /// run.
     Again(RunningBodies),
     /// A row of the instance accepts no write.
     Corrupt(WfeError),
@@ -195,7 +196,7 @@ impl Actor {
         }
     }
 
-    /// Records which pointers wait for the end of earlier bodies, for the status.
+    /// Records which pointers wait until earlier bodies have ended, so that the status of the instance shows them.
     fn note_held(&mut self, run: &mut Run) -> Result<()> {
         let held = run.held()?;
         if self.has_held || !held.is_empty() {
@@ -284,7 +285,8 @@ impl Actor {
         }
     }
 
-    /// Records that a commit was stored, which began at `began`. The instance is no longer a suspect.
+    /// Records that a commit was stored. `began` is the time at which the commit began. The instance is no longer a
+    /// suspect.
     fn stored(&mut self, began: Duration) {
         (self.has_stored, self.seen) = (true, began);
         (self.is_suspect, self.trial) = (false, None);
@@ -330,8 +332,8 @@ impl Actor {
         }
     }
 
-    /// Calls the middleware for the end of the instance. It is called once, and not again for a commit that only
-    /// releases the instance.
+    /// Calls the middleware for the end of the instance. The middleware is called only once: a later commit that only
+    /// releases the instance does not call it again.
     fn report_end(&self, run: &Run, end: &End) {
         if self.work.end.is_some() || self.shared.options.workflow_middleware.is_empty() {
             return;

@@ -17,18 +17,18 @@ use wfe_core::{Result, definition::BodyEnd, sync::lock};
 
 /// A message to an actor.
 pub(in crate::engine) enum Mail {
-    /// The body of the pointer with this id has started as the job of this number, at this time. It is sent only if the
-    /// time of the body is limited.
+    /// A body has started. Holds the id of its pointer, the number of its job, and the time at which the body started.
+    /// This message is sent only if the body has a time limit.
     Begun(String, u64, DateTime<Utc>),
     /// The body of this pointer has ended. If `goes_on` is set, only the attempt has ended: the body still blocks a
     /// thread, because the enclosing middleware did not wait for the body.
     Ended { pointer: String, end: BodyEnd, goes_on: bool },
     /// The body of the job with this number has ended without a result. Either the body never started, or it was
-    /// dropped, or it ran on after its attempt and has now ended. A body is dropped with the program's runtime, or if
-    /// it runs for too long after its cancellation.
+    /// dropped, or it ran on after its attempt and has now ended. A body is dropped when the program's runtime is
+    /// dropped, or when the body runs for too long after its cancellation.
     NotRun(u64),
-    /// The items that the `Run` with the number `asker` requested, from the position `from` on. Holds an error if they
-    /// cannot be read.
+    /// The items that the `Run` with the number `asker` has requested, from the position `from` on. `read` is an error
+    /// if the items cannot be read.
     Items { asker: u64, container: String, from: u64, read: Result<Vec<serde_json::Value>> },
     /// Requests the actor to read the store, where the instance may have a request or an event. This message is
     /// delivered after all other messages in the mailbox.
@@ -58,7 +58,7 @@ impl Mailbox {
 #[derive(Clone)]
 pub(in crate::engine) struct MailSender(Arc<Mailbox>);
 
-/// The receiving end of a mailbox, which the actor holds. Dropping it closes the mailbox.
+/// The receiving end of a mailbox. The actor holds this end; the mailbox closes when the end is dropped.
 pub(in crate::engine) struct MailReceiver(Arc<Mailbox>);
 
 pub(in crate::engine) fn mailbox() -> (MailSender, MailReceiver) {

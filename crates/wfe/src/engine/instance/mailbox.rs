@@ -9,7 +9,7 @@ use super::{
 };
 use crate::engine::{message::Phase, state::shared::Shared};
 
-/// The subscriptions for which events may be stored.
+/// The subscriptions for which events may already be stored.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) enum Listen {
     #[default]
@@ -20,8 +20,8 @@ pub(in crate::engine) enum Listen {
 }
 
 impl Actor {
-    /// Reads what is stored for the instance: a request, and events for the subscriptions in `waits`, or for all its
-    /// subscriptions if `waits` is `None`. Returns whether anything has changed.
+    /// Reads what is stored for the instance: a request, and events for the subscriptions in `waits`. If `waits` is
+    /// `None`, the events for all subscriptions of the instance are read. Returns whether anything has changed.
     pub(in crate::engine) async fn look(&mut self, run: &mut Run, waits: Option<&[String]>) -> Result<bool> {
         // An event that became due in time counts even for a subscription whose time limit has passed. The event may
         // not have its position yet, so positions are assigned first.
@@ -55,13 +55,15 @@ impl Actor {
         Ok(delivered || is_requested)
     }
 
-    /// Waits until something happens, and passes all of it to the executor. If `again` is set, there is more to do at
-    /// once, so this does not wait. With `listen`, events may be stored for these subscriptions.
+    /// Waits until something happens to the instance, and passes everything that has happened to the executor. If
+    /// `again` is set, this does not wait, because more work can be done at once. `listen` says for which subscriptions
+    /// events may already be stored.
     ///
-    /// The store is read after all other mail, so that the read sees everything that was stored before the mail was
-    /// sent. Results of bodies are stored before that read, in a separate commit. If a subscription was closed by
-    /// another caller, only the effects of the event are then discarded, and no finished step. A read that was
-    /// postponed for this reason is done before newer mail is handled, so that neither delays the other.
+    /// The store is read after all other mail has been handled, so that the read sees everything that was stored before
+    /// the mail was sent. Results of bodies are stored before the store is read, in a separate commit. If another
+    /// caller has closed a subscription, only the effects of the event are then discarded; the results of bodies are
+    /// kept. A read that was postponed for this reason is done before newer mail is handled, so that mail cannot delay
+    /// the read again.
     pub(in crate::engine) async fn wait(
         &mut self,
         run: &mut Run,
@@ -116,7 +118,7 @@ impl Actor {
         }
     }
 
-    /// Handles a message. Returns whether it has changed anything.
+    /// Handles a message. Returns whether the message has changed anything.
     fn read(&mut self, run: &mut Run, mail: Mail) -> Result<bool> {
         match mail {
             Mail::Begun(pointer, job, time) => {

@@ -7,8 +7,8 @@ use wfe_core::traits::Fence;
 use super::commit;
 use crate::engine::{message::PhaseWatch, state::shared::Shared};
 
-/// The ownership of an instance by this host: its fencing token, and when the ownership was last confirmed, by the
-/// monotonic clock. If the instance runs as a suspect, `suspect` is the number of its ticket.
+/// The ownership of an instance by this host: the fencing token, and the reading of the monotonic clock when the
+/// ownership was last confirmed. If the instance runs as a suspect, `suspect` is the number of its ticket.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct Ownership {
     pub(super) fence: Fence,
@@ -17,11 +17,11 @@ pub(in crate::engine) struct Ownership {
 }
 
 impl Ownership {
-    /// Whether the ownership may be lost. A process that was unresponsive for its lease has lost its instances. It may
-    /// not notice this before the next body starts, because no commit may be due before then. The limit is half of the
-    /// lease, because the lease runs from a sign of life that is older than the last confirmation. If the last
-    /// confirmation is older only because the store is slow, the heartbeats show whether the host was unresponsive
-    /// meanwhile.
+    /// Whether the ownership may be lost. A process that was unresponsive for the duration of its lease has lost its
+    /// instances. The process could start the next body without noticing this, because there may be nothing to commit
+    /// before the body starts. The limit is half of the lease, because the lease runs from a sign of life that is older
+    /// than the last confirmation. The last confirmation may be older than this limit only because the store is slow.
+    /// In this case, the heartbeats show whether the host was unresponsive meanwhile.
     pub fn may_be_lost(&self, shared: &Shared) -> bool {
         let now = shared.options.clock.monotonic();
         shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| {

@@ -1,4 +1,4 @@
-//! Waits that precede the work of an actor, and the check that precedes each body.
+//! What an actor waits for before it begins to work, and what is checked before each body starts.
 
 use chrono::{DateTime, Utc};
 use wfe_core::{models::PointerStatus, traits::Loaded};
@@ -9,7 +9,8 @@ use crate::engine::message::Phase;
 /// The result of waiting for the due time of an instance that was claimed ahead.
 pub(in crate::engine) enum Due {
     Now,
-    /// The instance may have a request, or another host may have taken it over. It must be read from the store again.
+    /// The instance may have a request, or another host may have taken the instance over. The instance must be read
+    /// from the store again.
     Look,
     /// The host stops.
     Never,
@@ -17,7 +18,7 @@ pub(in crate::engine) enum Due {
 
 impl Actor {
     /// Waits until the start of a new instance was published. Returns at once if the instance has run before, because
-    /// its start was then published.
+    /// no instance runs before its start is published.
     pub(in crate::engine) async fn await_start(&self, loaded: &Loaded) {
         let pointers = &loaded.instance.execution_pointers;
         if pointers.iter().any(|pointer| pointer.status != PointerStatus::Pending) {
@@ -31,8 +32,8 @@ impl Actor {
         }
     }
 
-    /// Waits for the due time of an instance that was claimed ahead. The instance is then run as it was read, because
-    /// no other host may change it meanwhile, and a request for it arrives as mail.
+    /// Waits for the due time of an instance that was claimed ahead. The instance then runs in the state that was read.
+    /// During the wait, no other host may change the instance, and a request for the instance arrives as mail.
     pub(in crate::engine) async fn await_due(&mut self, loaded: &Loaded) -> Due {
         let clock = self.shared.options.clock.clone();
         let now = clock.now();

@@ -9,8 +9,8 @@ use wfe_core::{
 /// Why the engine suspends an instance, and how.
 pub(in crate::engine) struct Quarantine {
     reason: StepError,
-    /// The bodies that continue to run, if only the store has refused a commit and the instance itself is consistent.
-    /// `None` means that no user code of the instance runs any more.
+    /// The bodies that continue to run. They do so if the instance itself is consistent, and it is quarantined only
+    /// because the store has refused a commit. `None` means that no user code of the instance runs any more.
     at_work: Option<RunningBodies>,
 }
 

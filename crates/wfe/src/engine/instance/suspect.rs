@@ -16,11 +16,13 @@ use crate::engine::{
     state::shared::Shared,
 };
 
-/// An instance is suspended after this many crashes while it ran alone. The number is large, so that occasional power
-/// failures, or deployments that kill the process, hardly ever hit the same instance that often in a row.
+/// An instance is suspended after its process has crashed this many times while the instance ran alone. The number is
+/// large, so that occasional power failures, or deployments that kill the process, hardly ever hit the same instance
+/// that often in a row.
 const POISONED_AFTER: u32 = 10;
 
-/// The quarantine of an instance that has crashed its process too often. Returns `None` if the limit is not reached.
+/// Returns the quarantine of an instance that has crashed its process too often. Returns `None` if the limit is not
+/// reached.
 pub(in crate::engine) fn poisoned(id: &str, deaths: Deaths) -> Option<Quarantine> {
     if deaths.alone < POISONED_AFTER {
         return None;
@@ -35,8 +37,8 @@ pub(in crate::engine) fn poisoned(id: &str, deaths: Deaths) -> Option<Quarantine
 }
 
 impl Actor {
-    /// Waits until this suspect may run, if possible alone, and records this in the store. Returns `None` if the host
-    /// stops, or if another host owns the instance.
+    /// Waits until this suspect may run, alone if possible, and records in the store whether it runs alone. Returns
+    /// `None` if the host stops, or if another host owns the instance.
     pub(in crate::engine) async fn await_trial(&mut self, is_requested: bool) -> Option<Trial> {
         let (shared, id, fence) = (self.shared.clone(), self.work.id.clone(), self.claimed.fence);
         let deaths = self.claimed.deaths;

@@ -4,7 +4,7 @@ use tokio::task::JoinHandle;
 
 use crate::engine::isolation::Ticket;
 
-/// The trial of an instance, which exists for as long as the instance is a suspect.
+/// The trial of an instance. This value exists for as long as the instance is a suspect.
 pub(in crate::engine) struct Trial {
     pub(super) ticket: Ticket,
     /// The task that ends the trial if the trial lasts for too long.
@@ -12,7 +12,7 @@ pub(in crate::engine) struct Trial {
 }
 
 impl Trial {
-    /// The number of the ticket, which the bodies of the instance pass when they start.
+    /// The number of the ticket. The bodies of the instance pass this number when they start.
     pub fn number(&self) -> u64 {
         self.ticket.number()
     }

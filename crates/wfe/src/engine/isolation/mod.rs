@@ -1,23 +1,26 @@
-//! Isolation of suspects: an instance that may crash its process runs alone in the process, and only one such instance
+//! Isolation of suspects. An instance that may crash its process runs alone in the process. Only one such instance runs
 //! at a time.
 //!
 //! All bodies of the process go through [`PROCESS`], whichever host and store they belong to. The reason is that a
-//! crash incriminates an instance only if no other body ran. Each body enters before it starts. A suspect requests a
-//! *trial*. During a trial no other body starts, and the running bodies end. The suspect then has the process to itself
-//! until its next commit, which shows that it is not a suspect.
+//! crash incriminates an instance only if no body of another instance was running. Each body calls
+//! [`enter`](Isolation::enter) before it starts. A suspect requests a *trial*. During a trial, no other body starts,
+//! and the bodies that already run come to their end. The suspect then has the process to itself until its next commit.
+//! This commit shows that it is not a suspect any more.
 //!
 //! No body and no suspect waits for ever:
 //!
 //! * Trials run one after the other. Short trials may follow one another for [`Pace::stretch`] at most before waiting
 //!   bodies start. These bodies then have the process for as long as it was closed to them, and for
 //!   [`Pace::longest_rest`] at most.
-//! * While long bodies keep running, the process is closed to other bodies for a while and then open for as long. Each
-//!   closure is twice as long as the previous closure, up to [`Pace::longest_rest`], until no body runs.
+//! * While long bodies keep running, the process is closed to other bodies for some time, and then open to them for the
+//!   same time. Each closure is twice as long as the previous closure, up to [`Pace::longest_rest`], until no body
+//!   runs.
 //! * A long trial ends when others wait ([`allowance`]), but its suspect continues to run. The next suspect waits for
-//!   the running suspect for the same time, and then has its trial alongside it. Likewise, a trial runs alongside other
-//!   bodies that run for longer than this time and than the longest closure. A crash then says nothing about a single
-//!   instance. However, the instance on trial runs first in the next process, and waits there for twice as long before
-//!   it starts alongside others.
+//!   the same time until no body of the running suspect is left. If some are still left after this time, the trial of
+//!   the next suspect takes place alongside them. Likewise, a trial takes place alongside ordinary bodies that outlast
+//!   both this time and the longest closure. A crash during such a trial does not show which instance has caused it.
+//!   However, the instance on trial is the first to run in the next process, and waits there for twice as long before
+//!   its trial takes place alongside others.
 
 mod wait;
 
@@ -42,11 +45,11 @@ pub(in crate::engine) static PROCESS: Isolation = Isolation::new(Pace {
     first_closure: Duration::from_secs(1),
 });
 
-/// How long a trial lasts while others wait, and how long a suspect waits at least before it has its trial alongside
-/// others. The initial time is long enough for nearly any body to end. It is short enough that many suspects with long
-/// bodies all run again within minutes. Each crash alongside others doubles the time, so an instance that crashes its
-/// process only after hours eventually runs alone when it does. The time is real time, because it concerns a process
-/// and not workflows.
+/// How long a trial lasts while others wait. A suspect also waits for at least this time before it has its trial
+/// alongside others. The initial time is long enough for nearly any body to end. The initial time is also short enough
+/// that many suspects with long bodies all run again within minutes. Each crash during a trial alongside others doubles
+/// the time. An instance that crashes its process only after hours therefore eventually runs alone when the crash
+/// happens. The time is real time, because it concerns a process and not workflows.
 pub(in crate::engine) fn allowance(deaths: Deaths) -> Duration {
     Duration::from_secs(10).saturating_mul(1_u32.checked_shl(deaths.beside).unwrap_or(u32::MAX))
 }
@@ -56,10 +59,10 @@ pub(in crate::engine) fn allowance(deaths: Deaths) -> Duration {
 struct Pace {
     /// The total time for which trials may follow one another while bodies wait.
     stretch: Duration,
-    /// The longest time that waiting bodies get before the next trial. It is also the longest time of one closure, in
-    /// which the trial waits for the running bodies to end.
+    /// The longest time that waiting bodies get before the next trial. This is also the maximum length of one closure,
+    /// during which a trial waits for the running bodies to end.
     longest_rest: Duration,
-    /// The length of the first closure, in which a trial waits for the running bodies to end.
+    /// The length of the first closure, during which a trial waits for the running bodies to end.
     first_closure: Duration,
 }
 
@@ -68,7 +71,8 @@ pub(in crate::engine) struct Isolation {
     state: Mutex<State>,
     /// Notified when bodies may start again.
     opened: Notify,
-    /// Notified when a body has ended that the suspect on trial may wait for, or when a waiting body has started.
+    /// Notified when a body has ended and the suspect on trial may have waited for this, or when a waiting body has
+    /// started.
     emptied: Notify,
     /// Notified when a body or a suspect begins to wait.
     requested: Notify,
@@ -85,7 +89,7 @@ struct State {
     /// Since when the process is closed to all bodies except those of the suspect on trial. A short opening between two
     /// closures resets this time.
     closed: Option<Instant>,
-    /// Until when the next trial waits, so that bodies that have waited can run.
+    /// The next trial waits until this time at most, so that bodies that have waited can run first.
     rest: Option<Instant>,
     /// The suspect on trial.
     trial: Option<u64>,
@@ -107,7 +111,8 @@ enum SuspectState {
     Trial,
     /// The trial is over, but the instance is still a suspect.
     Lasting,
-    /// The instance is not a suspect any more, or this process no longer works on it. Its bodies may still run.
+    /// The instance is not a suspect any more, or this process no longer works on it. The bodies of the instance may
+    /// still run.
     Cleared,
 }
 
@@ -205,8 +210,8 @@ impl Isolation {
         }
     }
 
-    /// Ends the current trial, and starts the next trial if a suspect waits. If bodies have waited for long, they start
-    /// before the suspect does.
+    /// Ends the current trial, and starts the next trial if a suspect waits. If bodies have waited for a long time,
+    /// they start before the next suspect does.
     fn next_trial(&self, state: &mut State) {
         state.trial = None;
         while let Some((number, call)) = state.queue.pop_front() {
@@ -337,14 +342,14 @@ pub(in crate::engine) struct Ticket {
 }
 
 impl Ticket {
-    /// The number with which the suspect's bodies [enter](Isolation::enter).
+    /// The number that the suspect's bodies pass to [`enter`](Isolation::enter).
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Waits for the trial to begin. From then on, no other body starts. Returns whether no other body runs. Bodies
-    /// that run for longer than `patience` continue alongside the trial. For bodies of ordinary instances, the trial
-    /// also waits at least for the longest closure.
+    /// Waits for the trial to begin. From then on, no other body starts. Returns `true` if no other body runs either.
+    /// Bodies that run for longer than `patience` continue alongside the trial. For the bodies of ordinary instances,
+    /// the trial waits at least as long as the longest closure lasts.
     pub async fn begin(&mut self, patience: Duration) -> bool {
         let isolation = self.isolation;
         if let Some(called) = &mut self.called {

@@ -9,7 +9,7 @@ use super::*;
 
 const LONG: Duration = Duration::from_mins(10);
 
-/// One of its own, in which nothing takes its trial by time alone.
+/// Creates an isolation for one test, which shares nothing with other tests.
 fn isolation(stretch: Duration, longest_rest: Duration, first_closure: Duration) -> &'static Isolation {
     Box::leak(Box::new(Isolation::new(Pace { stretch, longest_rest, first_closure })))
 }
@@ -18,7 +18,7 @@ fn patient() -> &'static Isolation {
     isolation(LONG, LONG, LONG)
 }
 
-/// What it has come to by now.
+/// Polls the future once, and returns its result if the future is ready.
 fn now<T>(work: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
     match work.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => Some(answer),
@@ -26,14 +26,14 @@ fn now<T>(work: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
     }
 }
 
-/// A trial that comes at once.
+/// Requests a trial that begins at once, and checks that it is alone.
 async fn alone(isolation: &'static Isolation) -> Ticket {
     let (trial, is_alone) = coming(isolation.request(), LONG).await;
     assert!(is_alone);
     trial
 }
 
-/// The trial when it has come, and whether it is alone then.
+/// Waits until the trial has begun, and returns its ticket and whether the trial is alone.
 fn coming(mut trial: Ticket, patience: Duration) -> Pin<Box<dyn Future<Output = (Ticket, bool)> + Send>> {
     Box::pin(async move {
         let is_alone = trial.begin(patience).await;
@@ -173,7 +173,7 @@ async fn a_suspect_that_takes_long_lets_others_begin_and_the_next_one_comes_besi
     assert!(next.await.1);
 }
 
-/// The body of an hour: for how long the process is closed and open meanwhile, one after the other, in seconds.
+/// Observes the process until `until` is set. Returns for how many seconds the process was closed and open, in turn.
 async fn closed_and_open(isolation: &'static Isolation, until: &AtomicBool) -> Vec<u64> {
     let (mut times, mut was_closed, mut since) = (Vec::new(), true, Instant::now());
     while !until.load(SeqCst) {
@@ -249,7 +249,7 @@ fn each_death_beside_others_doubles_what_a_suspect_may_keep_others_waiting() {
     assert!(of(31) < of(32) && of(32) == of(u32::MAX));
 }
 
-/// Whatever comes when: bodies end, suspects are dropped in the midst, and at the end nothing is left.
+/// Bodies end and suspects are dropped at arbitrary moments. A suspect is always alone, and at the end nothing is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_suspect_is_alone_whatever_goes_on_beside_it() {
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -4,7 +4,8 @@ use std::{future::Future, pin::pin};
 
 use tokio::{sync::Notify, time::Instant};
 
-/// Waits until `is_so` returns a value. `is_so` is called at once, and then each time that `notify` is notified.
+/// Waits until `is_so` returns a value, and returns this value. `is_so` is called at once, and then each time that
+/// `notify` is notified.
 pub(super) async fn until<T>(notify: &Notify, mut is_so: impl FnMut() -> Option<T>) -> T {
     let mut notified = pin!(notify.notified());
     loop {

@@ -1,8 +1,9 @@
 //! The engine's own workflow behind a schedule.
 //!
-//! The only step that does work sleeps until the next tick, starts an instance for the tick, and sleeps again. The
-//! state of the step is the last tick, so that a schedule leaves no history however long it runs. A second branch waits
-//! in parallel for an activity that no worker does. Its open subscription is used to list schedules.
+//! One step does all the work: it sleeps until the next tick, starts an instance for the tick, and sleeps again. The
+//! step keeps the last tick as its state, so that a schedule leaves no history, however long it runs. In a parallel
+//! branch, the workflow waits for an activity that no worker ever completes. The open subscription of this activity is
+//! used to list schedules.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +27,8 @@ pub(crate) trait Starter: Send + Sync {
     /// Returns the current time, or `None` if the host has ended.
     fn now(&self) -> Option<DateTime<Utc>>;
 
-    /// Starts an instance for the tick with this reference, or finds the instance that was already started for it.
+    /// Starts an instance for the tick with this reference, or finds the instance that was already started for this
+    /// tick.
     fn start<'a>(
         &'a self,
         spec: &'a Spec,
@@ -38,11 +40,12 @@ pub(crate) trait Starter: Send + Sync {
 /// definition whose instances are started. A schedule therefore runs only on hosts with which that definition is
 /// registered.
 const ANY_VERSION: &str = "wfe.schedule:";
-/// The prefix for schedules that name a version. The engine's own definition has the same version, so a schedule runs
-/// only on hosts with which that version is registered. Earlier programs stored such schedules with the prefix
-/// `wfe.schedule:`; these schedules keep that prefix.
+/// The prefix for schedules that name a version. The engine's own definition has the version that the schedule names,
+/// so the schedule runs only on hosts with which that version is registered. Earlier programs stored such schedules
+/// with the prefix `wfe.schedule:`; these schedules keep that prefix.
 const ONE_VERSION: &str = "wfe.schedule.pinned:";
-/// The activity that lists all schedules.
+/// The activity for which every schedule waits. The open subscriptions for this activity are used to list all
+/// schedules.
 pub(crate) const LISTED: &str = "wfe.schedule";
 /// The step that sleeps until the next tick.
 pub(crate) const TICK: &str = "tick";
@@ -59,7 +62,7 @@ pub(crate) struct Spec {
     pub created: DateTime<Utc>,
 }
 
-/// The state of the step: the last tick.
+/// The state of the step [`TICK`]: the time of the last tick.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ticked {
     pub last: DateTime<Utc>,
@@ -74,8 +77,8 @@ pub(crate) fn own_definition(id: &str, version: Option<u32>) -> (String, u32) {
     }
 }
 
-/// The engine's own workflows for schedules of this definition. One is for the schedules that start its newest version,
-/// and the other is for the schedules that name its version.
+/// The engine's own workflows for schedules of this definition. The first is for schedules that start the newest
+/// version of the definition. The second is for schedules that name the version of `of`.
 pub(crate) fn definitions_for(of: &Definition, starter: &Arc<dyn Starter>) -> Result<[Definition; 2]> {
     Ok([
         build(own_definition(of.id(), None), starter)?,

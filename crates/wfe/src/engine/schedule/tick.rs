@@ -6,8 +6,8 @@ use wfe_core::steps::Ctx;
 
 /// The tick of a schedule for which an instance was started.
 ///
-/// A step whose work concerns a certain day or hour should take it from the tick and not from the clock. Missed ticks
-/// are caught up late, and an attempt after a failure or a crash may also run late.
+/// A step whose work concerns a certain day or hour should take the day or hour from the tick, not from the clock. The
+/// instance for a missed tick starts late, and an attempt after a failure or a crash may also run late.
 ///
 /// ```
 /// use wfe::{Tick, definition::{Definition, WorkflowBuilder, inline}, steps::{Ctx, StepError}};
@@ -28,7 +28,7 @@ pub struct Tick {
     /// When the tick was due according to the schedule's timetable. The time is the same for all steps and attempts of
     /// the instance.
     pub time: DateTime<Utc>,
-    /// The id of the engine's own instance that runs the schedule, as in
+    /// The id of the engine's own instance that runs the schedule. It equals
     /// [`ScheduleStatus::instance_id`](crate::ScheduleStatus::instance_id).
     pub schedule_instance_id: String,
 }

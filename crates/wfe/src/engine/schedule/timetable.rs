@@ -54,7 +54,8 @@ impl Timetable {
     }
 
     /// Sets the time zone of a cron expression by its IANA name, such as `Europe/Berlin`.
-    /// [`Schedules::create`](crate::Schedules::create) refuses an unknown name, and a time zone for an interval.
+    /// [`Schedules::create`](crate::Schedules::create) refuses an unknown name. It also refuses an interval that has a
+    /// time zone.
     #[must_use]
     pub fn in_zone(self, name: impl Into<String>) -> Self {
         match self {
@@ -125,13 +126,13 @@ pub(crate) struct Due<'e> {
     pub newest: Option<DateTime<Utc>>,
 }
 
-/// Iterates over ticks without storing them: any number of ticks takes the same memory.
+/// Iterates over ticks without storing them, so the memory that it takes does not depend on the number of ticks.
 pub(crate) struct Ticks<'e> {
     every: &'e Every,
     last: DateTime<Utc>,
-    /// The ticks are later than this time.
+    /// The remaining ticks are later than this time.
     at: DateTime<Utc>,
-    /// The ticks are not later than this time.
+    /// No tick is later than this time.
     now: DateTime<Utc>,
 }
 
@@ -149,9 +150,10 @@ pub(crate) fn next_tick(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>) 
     every.next(last, now).filter(|next| next.timestamp_nanos_opt().is_some())
 }
 
-/// Returns at most `most` of the newest ticks after `last` and up to `now`, and the newest tick. Searches back from
-/// `now`, twice as far each time, so that the cost grows with the number of ticks returned and not with the elapsed
-/// time. The first search covers no more than a few of the shortest intervals.
+/// Returns the newest ticks that are later than `last` and not later than `now`: `most` ticks at most. Also returns the
+/// last of these ticks. Searches backwards from `now`, and each search goes back twice as far as the search before, so
+/// that the cost grows with the number of returned ticks and not with the elapsed time. The first search covers no more
+/// than a few of the shortest intervals.
 fn newest(
     every: &Every,
     last: DateTime<Utc>,

@@ -14,8 +14,8 @@ pub(in crate::engine) struct Completions(Mutex<HashMap<String, Entry>>);
 
 #[derive(Default)]
 struct Entry {
-    /// How many actors of this host work on the instance. There may be more than one if another host took the instance
-    /// over and this host then got it back.
+    /// How many actors of this host work on the instance. There may be several actors if another host took over the
+    /// instance and this host then took it back.
     at_work: usize,
     waiting: Vec<oneshot::Sender<Arc<End>>>,
 }
@@ -49,8 +49,8 @@ impl Completions {
     }
 
     /// Registers a caller that waits for the end of an instance. The returned flag is `true` if this host works on the
-    /// instance, so that the end arrives automatically. If it is `false`, the caller must also read the store. If the
-    /// receiver returns an error, the caller must read the store and wait again.
+    /// instance, so that the end arrives automatically. If the flag is `false`, the caller must also read the store. If
+    /// the receiver returns an error, the caller must read the store and wait again.
     pub fn wait(&self, id: &str) -> (oneshot::Receiver<Arc<End>>, bool) {
         let (sender, receiver) = oneshot::channel();
         let mut map = self.lock();
@@ -60,7 +60,8 @@ impl Completions {
         (receiver, entry.at_work > 0)
     }
 
-    /// Returns a guard that removes the entry of a caller that no longer waits when the guard is dropped.
+    /// Returns a guard for a caller that waits for the end of the instance. When the guard is dropped, it removes the
+    /// entry of this caller.
     pub fn tidy<'a>(&'a self, id: &'a str) -> Tidy<'a> {
         Tidy { completions: self, id }
     }
@@ -70,7 +71,7 @@ impl Completions {
         self.waited_for(|_| true)
     }
 
-    /// The ids of the instances that callers wait for but that this host does not work on.
+    /// The ids of those instances that callers wait for and that this host does not work on.
     pub fn elsewhere(&self) -> Vec<String> {
         self.waited_for(|entry| entry.at_work == 0)
     }
@@ -93,7 +94,7 @@ impl Completions {
         }
     }
 
-    /// Ends all waits, because the host has stopped and reports no more ends.
+    /// Ends all waits, because the host has stopped and will not report the end of any further instance.
     pub fn close(&self) {
         self.lock().clear();
     }

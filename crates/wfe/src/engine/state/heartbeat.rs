@@ -13,14 +13,14 @@ use wfe_core::{clock::Clock, sync::lock, traits::Owner};
 
 use crate::store::{StoreAccess, loss::warn_unless_lost};
 
-/// The number of ticks in a lease. Work that has not committed for two ticks, a third of the lease, needs a heartbeat.
+/// The number of ticks in a lease. Work that has not committed for two ticks (a third of the lease) needs a heartbeat.
 /// The first heartbeat is sent after half of the lease at the latest, which leaves the other half for delays on a busy
 /// machine.
 const TICKS: u32 = 6;
 /// The number of ticks without a commit after which a heartbeat is due.
 const STILL: u64 = 2;
-/// The shortest tick. Timers are not more precise than this, and the limit keeps heartbeats from occupying a whole
-/// core, however short the lease of a store is.
+/// The shortest tick. A shorter tick would have no effect, because timers are not more precise. The limit also keeps
+/// heartbeats from occupying a whole core if the lease of a store is very short.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
 /// The work in progress on this host. For other processes, a commit is a sign of life of the owner. If work does not
@@ -30,12 +30,13 @@ const SHORTEST_TICK: Duration = Duration::from_millis(1);
 pub(in crate::engine) struct Heartbeats {
     works: Mutex<Works>,
     steady: Mutex<Option<Steady>>,
-    /// Notified when work is in progress again after there was none.
+    /// Notified when work begins while no other work is in progress.
     some: Notify,
 }
 
-/// Since when the ticks have been on time, and when the last tick was, by the monotonic clock. If ticks are less than
-/// two tick lengths apart, three ticks take less than the lease. After three ticks there is always a sign of life.
+/// The time since when the ticks have been on time, and the time of the last tick. Both are readings of the monotonic
+/// clock. If successive ticks are less than two tick lengths apart, three ticks take less time than the lease. After
+/// three ticks there is always a sign of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Steady {
     since: Duration,
@@ -64,7 +65,7 @@ struct Counters {
     owner: Arc<Owner>,
     commits: AtomicU64,
     /// The number of commits at the last tick, and the number of ticks without a commit since then. Only the ticker
-    /// accesses both counters.
+    /// accesses these two counters.
     counted: AtomicU64,
     still: AtomicU64,
 }
@@ -96,9 +97,9 @@ impl Heartbeats {
         OngoingWork { heartbeats: self.clone(), number, counters }
     }
 
-    /// Runs `work`, which may assign instances to this owner and then reads them. If `work` takes longer than a tick,
-    /// it counts as work in progress of the owner. Otherwise the owner could be considered unresponsive, and the
-    /// instances that it has by then could be taken over.
+    /// Runs `work`. It may assign instances to this owner, and it then reads these instances. If `work` takes longer
+    /// than a tick, it counts as work in progress of the owner. Otherwise the owner could be considered unresponsive,
+    /// and other hosts could take over the instances that were assigned to it by then.
     pub async fn during<T>(
         self: &Arc<Self>,
         owner: &Arc<Owner>,
@@ -142,8 +143,8 @@ impl Heartbeats {
         }
     }
 
-    /// Whether this host has shown without interruption from `seen` until `now` that it is alive. `lease` is the lease
-    /// of its owners. `false` means that the host was unresponsive, or that this is not known.
+    /// Whether this host has shown that it is alive, without interruption from `seen` until `now`. `lease` is the lease
+    /// of the host's owners. `false` means that the host was unresponsive, or that it is unknown whether it was.
     pub fn is_steady(&self, seen: Duration, now: Duration, lease: Duration) -> bool {
         lock(&self.steady).is_some_and(|steady| {
             steady.is_in_time(now, lease) && steady.since.saturating_sub(seen) < lease / TICKS * 2

@@ -1,7 +1,8 @@
 //! Notifications for the engine, which merge.
 //!
-//! Each notification says that something *is stored*. It is sent after the write, and the engine reads the store after
-//! it has received the notification. A single read therefore covers all notifications that were sent before it.
+//! Each notification says that something *is stored*. A notification is sent after the write, and the engine reads the
+//! store after it has received the notification. A single read therefore covers all notifications that were sent before
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,16 +12,16 @@ use wfe_core::traits::StepCommit;
 
 use super::unprocessed::{REMEMBERED, Unprocessed};
 
-/// The permit that a call of the program needs to send something to the engine. It becomes available again when the
-/// engine has handled what was sent.
+/// The permit that a call of the program needs to send something to the engine. The permit becomes available again when
+/// the engine has handled what was sent.
 pub(crate) type Permit = OwnedSemaphorePermit;
 
 /// What was stored since the engine last received notifications; duplicates are merged.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combinations occur")]
 #[derive(Default)]
 pub(in crate::engine) struct Notifications {
-    /// Instances for which a caller has stored a request. The permits bound their number. A request may lack a permit
-    /// if it was sent while the host was being started.
+    /// Instances for which a caller has stored a request. The permits limit the number of these instances. A request
+    /// may lack a permit if it was sent while the host was being started.
     pub requested: BTreeMap<String, Option<Permit>>,
     /// Instances for which commits have stored a request.
     pub by_commits: BTreeSet<String>,
@@ -36,22 +37,23 @@ pub(in crate::engine) struct Notifications {
     pub has_unowned: bool,
     /// Whether definitions were registered.
     pub has_definitions: bool,
-    /// The store may have assigned an instance to this owner that this host does not work on.
+    /// The store may have assigned an instance to this owner without this host working on the instance.
     pub is_owner_in_doubt: bool,
 }
 
 impl Notifications {
-    /// Records that an instance was stored without an owner, which this host claims if it has capacity.
+    /// Records that an instance was stored without an owner. This host claims the instance if it has capacity.
     pub fn unowned_instance(&mut self) {
         self.has_unowned = true;
     }
 
-    /// Records that definitions were registered. Stored instances may have waited for them.
+    /// Records that definitions were registered. Stored instances may have waited for these definitions.
     pub fn definitions_changed(&mut self) {
         self.has_definitions = true;
     }
 
-    /// Records that the store may have assigned an instance to this host's owner that this host does not work on.
+    /// Records that the store may have assigned an instance to this host's owner without this host working on the
+    /// instance.
     pub fn owner_in_doubt(&mut self) {
         self.is_owner_in_doubt = true;
     }
@@ -61,7 +63,7 @@ impl Notifications {
         self.is_deliverable = true;
     }
 
-    /// Records that an event with an unknown id may be stored, which perhaps no instance needs.
+    /// Records that an event with an unknown id may be stored. Perhaps no instance needs this event.
     pub fn event_in_doubt(&mut self) {
         self.events.all = true;
     }
@@ -123,8 +125,8 @@ impl Notifications {
         self.is_owner_in_doubt |= later.is_owner_in_doubt;
     }
 
-    /// Forgets the latest due times if there are too many. They are read from the store when the earlier due times have
-    /// come.
+    /// If there are too many due times, forgets those that are furthest in the future. The forgotten due times are read
+    /// from the store when the earlier due times have come.
     fn forget_far_dates(&mut self) {
         while self.dates.len() > REMEMBERED {
             self.dates.pop_last();

@@ -7,14 +7,15 @@ use crate::engine::steps::{
     slots::Limits,
 };
 
-/// How long before its due time an instance is claimed. The time is long enough to claim and read all instances that
-/// become due at once, so that they are in memory when their due time comes. It is short enough that a host that
-/// crashes holds only a few of them. After a crash, these instances are late by the poll interval of another host.
+/// An instance is claimed this long before it is due. The time is long enough to claim and read all instances that
+/// become due at the same moment, so that they are in memory by then. The time is also short enough that a host holds
+/// only a few such instances when it crashes. After a crash, these instances are late by the poll interval of another
+/// host.
 const CLAIM_AHEAD: Duration = Duration::from_secs(1);
 
 /// How many orders and requests of the program may wait for the engine at once. The number equals the capacity of a
-/// queue of the store, since more orders would only wait there. Each order holds an instance in memory, and each
-/// request holds an id.
+/// queue of the store, since further orders would only wait in that queue. Each order holds an instance in memory, and
+/// each request holds an id.
 const PERMITS: usize = 1024;
 
 /// A host's settings.

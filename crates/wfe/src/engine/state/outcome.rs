@@ -61,11 +61,11 @@ impl End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Idle {
-    /// The earliest due time in the store, or `None` if nothing is scheduled. The value may change before that time. It
-    /// does not include the poll interval.
+    /// The earliest due time in the store, or `None` if nothing is scheduled. The value may change before that time.
+    /// The value does not take the poll interval into account.
     pub next: Option<DateTime<Utc>>,
     /// How many times this host has started to work on an instance so far. To find out whether several hosts on one
     /// store are idle at the same time, query each host in turn, and then all hosts a second time. All hosts are idle
-    /// if no number has changed.
+    /// if `works` has not changed for any of them.
     pub works: u64,
 }

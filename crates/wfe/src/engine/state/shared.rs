@@ -57,9 +57,9 @@ pub(in crate::engine) struct Shared {
     registry: RwLock<Registry>,
     owner: Mutex<Option<Arc<Owner>>>,
     instances: AtomicUsize,
-    /// The number of instances that wait to run alone. `instances` does not include them.
+    /// The number of instances that wait to run alone. The counter `instances` does not include these instances.
     aside: AtomicUsize,
-    /// Whether it was already logged that the clock shows a time which no store can hold.
+    /// Whether the log already reports that the clock shows a time that no store can hold.
     is_clock_reported: AtomicBool,
     random: Mutex<fastrand::Rng>,
 }
@@ -114,9 +114,9 @@ impl Shared {
         }
     }
 
-    /// Calls `f` with the environment of the executor: the time, random numbers and definitions. The time can always be
-    /// stored. Otherwise a value that an instance computes while the clock is wrong could make its commits unstorable
-    /// for good.
+    /// Calls `f` with the environment of the executor: the time, random numbers and definitions. The time in the
+    /// environment is always a time that can be stored. Otherwise an instance could compute a value from a wrong time,
+    /// and no commit of the instance could be stored any more.
     pub fn with_env<T>(&self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
         let mut random = || lock(&self.random).f64();
         let definition = |id: &str, version: Option<u32>| self.find_definition(id, version);
@@ -178,7 +178,8 @@ impl Shared {
         is_registered
     }
 
-    /// Returns the definition with this id and version, or with the newest version if `version` is `None`.
+    /// Returns the definition with this id and version. If `version` is `None`, returns the newest version of the
+    /// definition.
     pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<Definition> {
         self.registry().find(id, version).cloned()
     }
@@ -196,7 +197,7 @@ impl Shared {
         self.checked(self.store.load(id).await?).await
     }
 
-    /// Like [`read`](Self::read), but for calls of the program.
+    /// Reads and checks an instance as [`read`](Self::read) does, but for a call of the program.
     pub async fn inspect(&self, id: &str) -> Result<Loaded> {
         self.checked(self.store.inspect(id).await?).await
     }
@@ -223,7 +224,7 @@ impl Shared {
         contradiction(loaded, definition.as_ref())
     }
 
-    /// The owner as which this host is registered at the store, while the host runs.
+    /// The owner that represents this host at the store. `None` means that the host does not run.
     pub fn owner(&self) -> Option<Arc<Owner>> {
         lock(&self.owner).clone()
     }
@@ -232,8 +233,8 @@ impl Shared {
         *lock(&self.owner) = owner;
     }
 
-    /// Returns the time up to which instances are claimed before they are due, or `None` if instances are not claimed
-    /// ahead.
+    /// Returns the latest due time of the instances that are claimed ahead at `now`. Returns `None` if instances are
+    /// not claimed ahead.
     pub fn ahead(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let ahead = self.options.claim_ahead;
         (!ahead.is_zero()).then(|| later(now, ahead))
@@ -271,15 +272,14 @@ pub(in crate::engine) struct AtWork {
     pub id: String,
     pub end: Option<End>,
     /// Also keeps the owner registered, so that no other host takes over the owner's instances while this host works on
-    /// this one.
+    /// this instance.
     pub ongoing: OngoingWork,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl AtWork {
-    /// Records that the instance waits to run alone until the returned guard is dropped. Meanwhile its capacity in
-    /// memory is available to other instances. The number of instances that wait in this way is limited to the total
-    /// capacity.
+    /// Records that the instance waits to run alone until the returned guard is dropped. Meanwhile, other instances can
+    /// use its capacity in memory. The number of instances that wait in this way is limited to the total capacity.
     pub fn step_aside(&self) -> Aside {
         let (shared, limit) = (&self.shared, self.shared.options.concurrent_instances);
         let one_more = |aside| (aside < limit).then_some(aside + 1);

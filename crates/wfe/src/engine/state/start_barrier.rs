@@ -6,9 +6,9 @@ use std::{
 use tokio::sync::Notify;
 use wfe_core::{models::WorkflowInstance, sync::lock};
 
-/// The starts in progress of instances that this host may claim before their start is published, because they are
-/// already stored. The actor of a new instance waits here, so that no lifecycle event of its first step precedes the
-/// event of its start.
+/// The starts that are in progress. If the instance of such a start is already stored, this host may claim it before
+/// the start is published. The actor of a new instance waits here, so that the lifecycle event of its start is
+/// published before any event of its first step.
 #[derive(Default)]
 pub(crate) struct StartBarrier {
     pending: Mutex<Pending>,
@@ -25,9 +25,9 @@ struct Pending {
 /// What is known about an instance before it is stored.
 #[derive(PartialEq, Eq)]
 enum New {
-    /// The id of the instance, which is a child workflow.
+    /// The instance is a child workflow with this id.
     Child(String),
-    /// The definition of the instance, because the store assigns the id later.
+    /// The instance belongs to this definition. Its id is unknown, because the store assigns the id later.
     Of(String),
 }
 
@@ -64,7 +64,7 @@ impl StartBarrier {
         PendingStart { barrier: self.clone(), number }
     }
 
-    /// Waits until no start is in progress that may be the start of this stored instance. A start that begins later
+    /// Waits as long as a start is in progress that may be the start of this stored instance. A start that begins later
     /// belongs to another instance.
     pub async fn passed(&self, instance: &WorkflowInstance) {
         let mut over = std::pin::pin!(self.over.notified());

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, mem, sync::Mutex};
 use tokio::sync::Notify;
 use wfe_core::sync::lock;
 
-/// How many events are remembered one by one. If there are more, all unprocessed events are scanned.
+/// How many events are remembered individually. If there are more events, all unprocessed events are scanned.
 pub(super) const REMEMBERED: usize = 1024;
 
-/// Events that no instance may need any more, so that they may be marked as processed.
+/// Events that are perhaps not needed by any instance any more, and that can then be marked as processed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) struct Unprocessed {
     /// The ids of the events. Each id is stored once, however many instances have received the event.
@@ -57,14 +57,14 @@ impl SweepList {
         self.arrived.notify_one();
     }
 
-    /// Requests a scan of all unprocessed events, because it is not known which of them no instance needs any more.
-    /// This happens when a subscription was closed without an event, when an event that was published for a later time
-    /// has become due, and when the host starts.
+    /// Requests a scan of all unprocessed events, because it is unknown which of them are no longer needed. This
+    /// happens when a subscription was closed without an event, when an event that was published for a later time has
+    /// become due, and when the host starts.
     pub fn note_all(&self) {
         self.note(Unprocessed { all: true, ..Unprocessed::default() });
     }
 
-    /// Waits until events were noted, and takes all of them.
+    /// Waits until events are noted, and then takes all of them from the list.
     pub async fn take(&self) -> Unprocessed {
         self.arrived.notified().await;
         mem::take(&mut *self.lock())

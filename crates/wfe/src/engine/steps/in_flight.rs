@@ -1,5 +1,5 @@
-//! Records the bodies that the hosts of this process have queued or started and that have not ended, and the state of
-//! each of them.
+//! Records the bodies that the hosts of this process have queued or started and that have not ended yet. The state of
+//! each body is also recorded.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use crate::engine::instance::mail::{Mail, MailSender};
 
 /// The bodies of all hosts of this process. A host may release or lose an instance while a body of the instance still
 /// runs here. Another host, or the same host, may then claim the instance, because the store is not aware of the body.
-/// Instances are identified by their ids, which differ between stores except for copies of a database.
+/// Instances are identified by their ids. Two stores contain the same id only if one database is a copy of the other.
 static HOSTS: LazyLock<Mutex<Vec<Weak<InFlight>>>> = LazyLock::new(Mutex::default);
 
 /// The bodies of one host. A cancelled body is included until it has ended or was dropped.
@@ -94,7 +94,7 @@ impl InFlight {
         this
     }
 
-    /// Adds a body that waits for a slot. Returns the number that identifies the body here.
+    /// Adds a body that waits for a slot. Returns the number by which this list identifies the body.
     pub fn add(&self, instance: &Arc<str>, job: &Job) -> u64 {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let (execution, token) = (job.execution(), job.token().clone());
@@ -158,8 +158,9 @@ impl InFlight {
         BodyStates { of: held.chain(wanted).collect(), is_set_aside: of.is_set_aside }
     }
 
-    /// Returns all bodies of the instance that have not ended in this process, whichever host has started them. The end
-    /// of each body is mailed as the end of a separate job. These jobs are numbered from `from` on.
+    /// Returns all bodies of the instance that this process has queued or started and that have not ended yet,
+    /// whichever host they belong to. The end of each body is mailed as the end of a separate job. These jobs are
+    /// numbered consecutively, starting with `from`.
     pub fn in_process(instance: &str, mail: &MailSender, from: u64) -> Vec<(u64, StepExecution)> {
         let hosts: Vec<_> = lock(&HOSTS).iter().filter_map(Weak::upgrade).collect();
         let (mut found, mut job) = (Vec::new(), from);

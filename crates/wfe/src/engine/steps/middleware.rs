@@ -17,12 +17,12 @@ use wfe_core::{
 /// runs on the program's runtime, once per attempt, and is part of the attempt:
 /// * If the middleware panics or returns an error, the attempt fails.
 /// * The time that the middleware takes counts towards the attempt's timeout.
-/// * Its side effects happen at least once.
-/// * It is dropped together with the body, one second after the token of the attempt was cancelled
+/// * The side effects of a middleware happen at least once.
+/// * A middleware is dropped together with the body, one second after the token of the attempt was cancelled
 ///   ([`Ctx::cancellation`]).
 ///
-/// A middleware returns what [`Rest::run`] returns, or an error in its place. It cannot replace the body, because a
-/// [`StepDone`] only comes from a body that ran.
+/// A middleware returns what [`Rest::run`] returns, or an error instead. A middleware cannot replace the body, because
+/// only a body that ran creates a [`StepDone`].
 ///
 /// ```
 /// use wfe::{Rest, StepDone, StepMiddleware, steps::{Ctx, StepError}};
@@ -58,7 +58,7 @@ pub struct Rest<'a> {
     body: BoxFuture<'a, BodyEnd>,
 }
 
-/// The success of a step's body. Only a body that ran creates one.
+/// The success of a step's body. Only a body that ran creates such a value.
 #[derive(Debug)]
 pub struct StepDone(BodyEnd);
 
@@ -76,7 +76,7 @@ impl Rest<'_> {
     }
 }
 
-/// Runs the body of this job inside the chain.
+/// Runs the body of this job inside the chain of middlewares.
 pub(crate) async fn run_inside(
     chain: &[Arc<dyn StepMiddleware>],
     ctx: &Ctx,
@@ -123,8 +123,8 @@ pub(crate) async fn run_inside(
 #[async_trait]
 pub trait WorkflowMiddleware: Send + Sync + 'static {
     /// Runs before an instance is stored, if [`start_workflow`](crate::WorkflowHost::start_workflow) or a schedule
-    /// starts it. It does not run for child workflows, which are part of their parent. The middleware that was added to
-    /// the builder first runs first. If a middleware panics, the start is refused.
+    /// starts it. This method does not run for child workflows, because they are part of their parent. The middleware
+    /// that was added to the builder first runs first. If a middleware panics, the start is refused.
     ///
     /// # Errors
     /// Any error refuses the start: the caller gets the error, and nothing is stored.
@@ -132,9 +132,10 @@ pub trait WorkflowMiddleware: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Runs after the commit with which this host has ended an instance, including child workflows. The middleware
-    /// that was added to the builder last runs first. It runs at most once: not at all if the process dies after the
-    /// commit. A panic is logged. Nothing waits for it to return, not even [`stop`](crate::WorkflowHost::stop).
+    /// Runs after this host has committed the end of an instance. Child workflows are included. The middleware that was
+    /// added to the builder last runs first. This method runs at most once for each instance. It does not run at all if
+    /// the process dies right after the commit. A panic is logged. Nothing waits for this method to return, not even
+    /// [`stop`](crate::WorkflowHost::stop).
     async fn ended(&self, _end: &WorkflowEnd) {}
 }
 

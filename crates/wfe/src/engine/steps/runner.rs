@@ -28,9 +28,9 @@ use crate::engine::{
 };
 
 /// How long an asynchronous body may continue after its token is cancelled. This is long enough to close a connection
-/// or to record progress, and short for the bodies that wait for a slot. It is real time, because it concerns slots,
-/// not workflows. The docs of [`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation), many other docs and the README
-/// state this duration.
+/// or to record progress, and short enough for the bodies that wait for a slot. The duration is in real time, because
+/// it concerns slots, not workflows. The docs of [`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation), many other
+/// docs and the README state this duration.
 const PARTING: Duration = Duration::from_secs(1);
 
 /// Runs step bodies on the program's runtime, not on the engine's thread.
@@ -50,10 +50,10 @@ struct Slots {
 }
 
 impl Bodies {
-    /// Runs the body as soon as it gets its slots, and mails its end to the instance's actor. Called on the engine's
-    /// runtime. `like` is any lifecycle event of the instance; the event `StepStarted` is a copy of it with other
-    /// contents. If the body waits so long that another process may own the instance by then (`ownership`), the store
-    /// is read before the body begins.
+    /// Runs the body as soon as it gets its slots, and mails its end to the instance's actor. This is called on the
+    /// engine's runtime. `like` is any lifecycle event of the instance. The event `StepStarted` is a copy of `like`
+    /// with another time and other contents. If the body waits so long that another process may own the instance
+    /// meanwhile, the store is read before the body begins; `ownership` decides this.
     pub fn spawn(&self, job: Job, like: LifecycleEvent, ownership: Ownership, mail: MailSender) {
         let report = Report::new(&self.shared, &job, &like, mail);
         if *self.phase.borrow() != Phase::Running || self.shared.store.loss.has_come() {
@@ -206,7 +206,7 @@ impl Bodies {
     }
 }
 
-/// Waits until this token is cancelled, and then for as long as a body may continue ([`PARTING`]).
+/// Waits until this token is cancelled, and then waits for the time for which a body may continue ([`PARTING`]).
 async fn parted(token: &CancellationToken) {
     token.cancelled().await;
     tokio::time::sleep(PARTING).await;
@@ -223,10 +223,10 @@ fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
     )
 }
 
-/// Mails how a body ended to the instance's actor. If the report is dropped without having mailed this, it mails that
-/// the body did not run to its end. This happens if the host drains, if the program's runtime shuts down, or if the
-/// body was cancelled and continued for too long. If the thread of a blocking body outlives its attempt, the same mail
-/// reports the end of that thread. When the report is dropped, no code of the body runs any more.
+/// Mails how a body ended to the instance's actor. If the report is dropped before it has mailed how the body ended, it
+/// mails that the body did not run to its end. This happens if the host drains, if the program's runtime shuts down, or
+/// if the body was cancelled and continued for too long. If the thread of a blocking body outlives its attempt, the
+/// same mail reports the end of that thread. When the report is dropped, no code of the body runs any more.
 struct Report {
     shared: Arc<Shared>,
     instance: Arc<str>,
@@ -266,7 +266,7 @@ impl Report {
         }
     }
 
-    /// Mails that the attempt has ended, although the thread on which the body blocks still runs.
+    /// Mails that the attempt has ended, although the thread of the blocking body still runs.
     fn ended_before_its_thread(&self, end: BodyEnd) {
         if let Some(mail) = &self.mail {
             mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: true });

@@ -16,13 +16,13 @@ use wfe_core::{logging, sync::lock};
 /// An asynchronous body is reported if it keeps its thread for longer than this. A blocking body is reported if it
 /// continues for longer than this after its token is cancelled.
 const TOO_LONG: Duration = Duration::from_secs(1);
-/// The watchdog checks twice per [`TOO_LONG`], so a report is late by at most half of that time. It does not check
-/// while no body runs.
+/// The watchdog checks twice per [`TOO_LONG`], so a report is late by at most half of that time. The watchdog does not
+/// check while no body runs.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Reports asynchronous bodies that do not yield, because they block a thread of the program's runtime. It also reports
-/// cancelled blocking bodies that continue, because they keep a thread and a slot. It measures real time instead of the
-/// host's clock, because it concerns threads, not workflows.
+/// Reports asynchronous bodies that do not yield, because they block a thread of the program's runtime. The watchdog
+/// also reports cancelled blocking bodies that continue, because they keep a thread and a slot. The watchdog measures
+/// real time instead of the host's clock, because it concerns threads, not workflows.
 pub(in crate::engine) struct Watchdog {
     watched: Mutex<Vec<Weak<Watch>>>,
     began: Instant,
@@ -32,8 +32,9 @@ pub(in crate::engine) struct Watchdog {
 pub(in crate::engine) struct Watch {
     instance: Arc<str>,
     step: String,
-    /// When the current poll of the body began, or when the watchdog first saw that the body is cancelled: in
-    /// milliseconds after `began`, plus 1. 0 means that the body is neither being polled nor known to be cancelled.
+    /// For an asynchronous body, the time when its current poll began. For a blocking body, the time when the watchdog
+    /// first saw that the body is cancelled. The value is the number of milliseconds after `began`, plus 1. Zero means
+    /// that the body is neither being polled nor known to be cancelled.
     since: AtomicU64,
     /// The cancellation token of a blocking body. `None` for an asynchronous body.
     token: Option<CancellationToken>,

@@ -11,16 +11,17 @@ use wfe_core::{
     traits::{Ending, Finished, StepCommit, StepFailure},
 };
 
-/// The attribute for the items of a container.
+/// The attribute that stores the items of a container.
 const ITEMS: &str = "wfe.items";
-/// The attribute for the finished pointers of a container, in the order in which they finished. The position
-/// of a pointer in this list, counted from 1, is its completion number.
+/// The attribute that stores the finished pointers of a container, in the order in which they finished. The
+/// position of a pointer in this list, counted from 1, is its completion number.
 const HISTORY: &str = "wfe.history";
-/// The attribute for how and why the instance ended. It is stored in the first pointer.
+/// The attribute that stores how and why the instance ended. The instance's first pointer has this attribute.
 const END: &str = "wfe.end";
 
-/// The prefix of the attribute for items that have no live pointer of their own. They are stored in the live
-/// pointer whose path is the longest prefix of their name. The name of the items follows this prefix.
+/// The first part of the name of an attribute that stores items without a live pointer of their own. The
+/// second part is the name of the items. Of the live pointers whose path is a prefix of the items' name, the
+/// pointer with the longest path has the attribute.
 const BELOW: &str = "wfe.below:";
 
 fn is_private(key: &str) -> bool {

@@ -5,17 +5,18 @@
 //! has no field in the models of the base traits is stored in the `extension_attributes` of pointers (see
 //! [`attributes`]). The items and the history of a container are stored in the container's pointer; the ending
 //! and its cause are stored in the instance's first pointer. Each commit reads and writes the whole instance,
-//! so each item of a long for-each costs more than the item before it. Failures are stored by a second call
-//! after the effect of the step. A reference is stored as the instance's name. A process does not know that an
-//! earlier process crashed: an instance that kills its process runs again each time, concurrently with all
-//! other instances.
+//! so each item of a long for-each costs more than the item before it. The failures of a step are stored by a
+//! second call, after the effects of the step are stored. A reference is stored as the instance's name. A
+//! process does not know that an earlier process crashed. An instance that kills its process is therefore run
+//! again by every later process, concurrently with all other instances.
 //!
-//! This store refuses subscriptions and events, so it never misses an event or delivers it wrongly. With the
-//! base traits alone, an event could be matched with a subscription only by timestamp: `event_time >=
-//! subscribe_as_of`. If the clock is set back after an instance began, an event that is published then has a
-//! timestamp before the start of the instance. An event that was published before the instance began, but at
-//! the very same time, or before the clock was set back, would count as published after the start of the
-//! instance.
+//! This store refuses subscriptions and events, because it could miss events or deliver them wrongly. With the
+//! base traits alone, an event could be matched with a subscription only by timestamp:
+//! `event_time >= subscribe_as_of`. Timestamps do not always show which of two things happened first. If the
+//! clock is set back after an instance began, a new event gets a timestamp before the start of the instance,
+//! and would be missed. An event that was published before the instance began can have the same timestamp as
+//! the start. If the clock was set back in between, the event can even have a later timestamp. Such an event
+//! would be delivered wrongly.
 
 mod attributes;
 mod ownership;
@@ -37,12 +38,13 @@ use wfe_core::{
 
 use ownership::Ownership;
 
-/// How many instances are read at once in a scan.
+/// The number of instances that a scan reads at once.
 const CHUNK: usize = 256;
 
 pub(crate) struct PlainStore {
     provider: Arc<dyn PersistenceProvider>,
-    /// Locked during each whole call, so that the data that a call has read does not change before it writes.
+    /// Each call holds this lock from its beginning to its end, so that no other call changes the data between
+    /// the read and the write of this call.
     ownership: Mutex<Ownership>,
     corrupt: CorruptValues,
 }
@@ -56,8 +58,8 @@ impl PlainStore {
         self.ownership.lock().await
     }
 
-    /// Reads these instances, and leaves out those that cannot be read. If the provider returns no instances
-    /// because one of them is corrupt, each instance is read individually.
+    /// Reads these instances, and leaves out the instances that cannot be read. If the provider returns no
+    /// instances because one of them is corrupt, each instance is read individually.
     async fn instances(&self, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
         match self.provider.get_workflow_instances(ids).await {
             Err(WfeError::Corrupt { .. }) => {}
@@ -285,9 +287,9 @@ impl StepStore for PlainStore {
     }
 }
 
-/// Returns the result of a start whose reference was used before. A stored instance with another definition or
-/// reference is a different instance, which merely has the name that this store makes from the wanted
-/// definition and reference.
+/// Returns the result of a start whose reference was used before. This store makes the name of the wanted
+/// instance from its definition and its reference. If the stored instance has this name, but another
+/// definition or reference, it is a different instance, and the result is an error.
 fn started_before(stored: WorkflowInstance, wanted: &WorkflowInstance) -> Result<Started> {
     let of =
         |instance: &WorkflowInstance| (instance.workflow_definition_id.clone(), instance.reference.clone());

@@ -5,7 +5,8 @@ use std::{
 
 use wfe_core::traits::{Claimed, Control, ControlRequest, Deaths, Fence, Owner};
 
-/// The owners and the pending control requests of instances. They are in memory, for one process.
+/// The owners and the pending control requests of instances. They are kept in memory only, so no other
+/// process knows them.
 #[derive(Default)]
 pub(in crate::store::plain) struct Ownership {
     owners: HashMap<u64, Weak<()>>,
@@ -32,7 +33,7 @@ impl Ownership {
         Owner::new(id, alive)
     }
 
-    /// Whether the instance has no living owner.
+    /// Whether the instance has no owner that is alive.
     pub fn is_free(&self, id: &str) -> bool {
         let owner = self.held.get(id).and_then(|held| self.owners.get(&held.owner));
         owner.is_none_or(|owner| owner.strong_count() == 0)

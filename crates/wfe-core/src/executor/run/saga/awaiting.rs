@@ -1,12 +1,14 @@
 //! Determines what must end before a saga is compensated.
 //!
-//! If the compensation of an inner saga has begun, an outer saga does not cut it short. The outer saga waits until that
-//! compensation has ended, and then compensates the remaining entries. The outer saga also waits for the child
-//! workflows inside it. The child workflows are requested to cancel, and compensate their own steps.
+//! If the compensation of an inner saga has begun, an outer saga does not cut this compensation short. The outer saga
+//! waits until the compensation of the inner saga has ended, and then compensates the remaining entries. The outer saga
+//! also waits until the child workflows of its steps have ended. Each of these child workflows is requested to cancel,
+//! and compensates its own steps.
 //!
-//! A go-to or a cancel condition, however, cancels the inner saga. The step that the compensation had reached is then
-//! stored. An outer saga that is compensated later continues with this step. The steps inside this step start again,
-//! and side branches of the compensation do not continue.
+//! A go-to or a cancel condition, however, cancels the inner saga, even in the middle of its compensation. In this
+//! case, the step that the compensation had reached is stored. If an outer saga is compensated later, it continues the
+//! compensation with the stored step. If this step is a container, the steps inside it start again. Side branches of
+//! the compensation do not continue.
 
 use std::collections::BTreeSet;
 
@@ -19,9 +21,9 @@ use crate::{
 };
 
 impl Run {
-    /// The pointers inside `saga` that must end before `saga` is compensated: sagas in the middle of a compensation,
-    /// and cancelled children. Only the outermost of these pointers are returned. A pointer inside a compensation below
-    /// `saga` is left out.
+    /// The pointers inside `saga` that must end before `saga` is compensated. These are sagas in the middle of a
+    /// compensation, and steps that wait for the end of a cancelled child workflow. If one of these pointers is inside
+    /// another one, only the outer one is returned. A pointer that belongs to a compensation inside `saga` is left out.
     pub(super) fn awaited_below(&self, saga: &str) -> Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         for id in self.pointers.below(&pointer_id::inside(saga)) {
@@ -42,7 +44,8 @@ impl Run {
         self.outermost(&found)
     }
 
-    /// Requests the cancellation of the active children of steps inside `saga`, and begins to wait for their ends.
+    /// Requests the cancellation of each child workflow that a step inside `saga` waits for. From then on, the saga
+    /// waits until the child workflow has ended.
     pub(super) fn cancel_children_below(&mut self, saga: &str) -> Result<()> {
         for id in self.pointers.below(&pointer_id::inside(saga)) {
             let Some(child) = self.child_of(&id)? else { continue };
@@ -57,14 +60,14 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the pointer only waits for the end of its cancelled child, because an enclosing saga is being
+    /// Whether the pointer only waits until its cancelled child workflow has ended, because an enclosing saga is being
     /// compensated.
     pub(in crate::executor) fn is_child_cancelled(&self, at: &str) -> Result<bool> {
         Ok(self.pointers.get(at)?.has(attributes::CHILD_CANCELLED))
     }
 
-    /// Continues the saga that encloses the pointer, because the cancelled child of the pointer has ended or the saga
-    /// no longer needs to wait for the child.
+    /// Continues the compensation of the saga that encloses the pointer. The saga waited for the cancelled child
+    /// workflow of the pointer. Now the child workflow has ended, or the saga need not wait for it any longer.
     pub(in crate::executor) fn cancelled_child_ended(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.pointers.edit(at)?.unset(attributes::CHILD_CANCELLED);
         if self.pointers.get(at)?.status.is_final() {
@@ -80,8 +83,9 @@ impl Run {
         }
     }
 
-    /// Stores the step that each compensation in `at` has reached, for the sagas that enclose `at`. Called before `at`,
-    /// or the pointers inside `at`, are cancelled.
+    /// For each compensation in `at`, stores the step that the compensation has reached. The sagas that enclose `at`
+    /// read it when they are compensated. This function is called before `at`, or the pointers inside `at`, are
+    /// cancelled.
     pub(in crate::executor::run) fn note_cut_short(&mut self, at: &str) -> Result<()> {
         let path = pointer_id::inside(at);
         let sagas = self.pointers.below(&path).into_iter().chain([at.to_owned()]);
@@ -112,7 +116,8 @@ impl Run {
         Ok(())
     }
 
-    /// Removes and returns the step that the compensation of this entry had reached when it was cut short.
+    /// Removes and returns the step that the compensation of this entry had reached when the compensation was cut
+    /// short.
     pub(super) fn take_cut_short(&mut self, saga: &str, number: u64) -> Result<Option<String>> {
         let root = self.root_of(saga)?;
         let mut state = self.saga_state(&root)?;
@@ -123,8 +128,8 @@ impl Run {
         Ok(step)
     }
 
-    /// The innermost saga that encloses the pointer and is being compensated. This saga waits for the pointers inside
-    /// it.
+    /// The innermost of the sagas that enclose the pointer and are being compensated. Such a saga waits for pointers
+    /// inside it.
     pub(super) fn compensating_saga_around(&self, at: &str) -> Result<Option<String>> {
         for around in self.sagas_around(at)? {
             if self.is_compensating(&around)? {

@@ -1,7 +1,7 @@
 //! Ends an instance whose sagas are open or partly compensated. The sagas are compensated before the instance ends.
 //!
-//! Meanwhile the instance is *closing*: only compensations, and the steps inside them, are active. The sagas that are
-//! being compensated store that the instance is closing, and how it ends.
+//! Meanwhile the instance is *closing*: only compensations, and the steps inside them, are active. The state of each
+//! saga that is being compensated records that the instance is closing, and how the instance will end.
 
 use std::collections::BTreeSet;
 
@@ -55,10 +55,10 @@ impl Run {
         Ok(())
     }
 
-    /// Ends the instance as completed, at a step that ends the workflow.
+    /// Ends the instance as completed, because a step that ends the workflow was reached.
     ///
-    /// All active steps are cancelled, except the steps in a saga that is being compensated. The compensation of such a
-    /// saga is completed first, because the saga would otherwise stay partly compensated.
+    /// All active steps are cancelled, except steps in a saga that is being compensated. The instance ends only when
+    /// the compensation of such a saga has ended. Otherwise, the saga would stay partly compensated.
     pub(in crate::executor) fn end_here(&mut self, env: &mut Env<'_>) -> Result<()> {
         let mut compensating = BTreeSet::new();
         for pointer in self.pointers.iter() {
@@ -91,7 +91,7 @@ impl Run {
         }
     }
 
-    /// The outermost sagas that have something to compensate, or are being compensated.
+    /// The outermost sagas that are running or being compensated. A saga whose fallback runs is left out.
     fn open_sagas(&self) -> Result<BTreeSet<String>> {
         let mut open = BTreeSet::new();
         for pointer in self.pointers.iter() {
@@ -107,8 +107,8 @@ impl Run {
         self.outermost(&open)
     }
 
-    /// Returns the given sagas that are not inside another given saga. A saga inside a compensation is a part of the
-    /// compensation of its enclosing saga.
+    /// Returns the given sagas that are not inside another given saga. So a saga inside the compensation of a given
+    /// saga is left out, because it is a part of that compensation.
     pub(super) fn outermost(&self, sagas: &BTreeSet<String>) -> Result<BTreeSet<String>> {
         let mut outermost = sagas.clone();
         for saga in sagas {
@@ -120,7 +120,7 @@ impl Run {
     }
 
     /// Cancels all pointers inside `at`, except the given sagas and the pointers inside these sagas. If `at` is the
-    /// empty string, all other pointers of the instance are cancelled.
+    /// empty string, this applies to all pointers of the instance.
     ///
     /// The containers that enclose the sagas are cancelled too. Otherwise, a container could continue, tick, accept an
     /// answer, or cancel the sagas during the compensation.
@@ -140,7 +140,7 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the instance only compensates its open sagas, and then ends.
+    /// Whether the instance is closing: it compensates its open sagas, does nothing else, and then ends.
     pub(in crate::executor::run) fn is_closing(&self) -> bool {
         state::closing(self.pointers.iter()).is_some()
     }

@@ -1,13 +1,15 @@
 //! The compensation of a saga.
 //!
 //! Each completed step that has a compensation gets an entry in the log of the outermost saga that encloses the step.
-//! The log lists the steps in the order in which they completed, at all depths and in all parallel branches. The length
-//! of the log is not limited, because each entry is stored like an item of a for-each, and is read only when it is the
-//! next entry to compensate. The last entry is compensated first.
+//! The log lists the steps in the order in which they completed, at all depths and in all parallel branches. Each entry
+//! is stored like an item of a for-each, and is read only when it is the next entry to compensate. So the length of the
+//! log need not be limited. The last entry is compensated first.
 //!
-//! A saga inside another saga is compensated with the entries of the steps inside it. Only the entries of the current
-//! round belong to a saga. An entry is marked as compensated in the commit in which its compensation ends, and is never
-//! compensated again. The module [`awaiting`](super::awaiting) determines what must end before a saga is compensated.
+//! A saga inside another saga has no log of its own. To compensate the inner saga, the engine compensates those entries
+//! of the outermost saga's log that belong to steps inside the inner saga. Entries of earlier rounds of a saga are not
+//! compensated. When the compensation of an entry ends, the same commit marks the entry as compensated. The entry is
+//! never compensated again. The module [`awaiting`](super::awaiting) determines what must end before a saga is
+//! compensated.
 
 use serde_json::Value;
 
@@ -26,7 +28,7 @@ use crate::{
 };
 
 impl Run {
-    /// Compensates the saga, because a step in the saga has failed for good or the saga itself has failed.
+    /// Compensates the saga because a step in it has failed for good, or because the saga itself has failed.
     pub(in crate::executor::run) fn saga_failed(
         &mut self,
         saga: &str,
@@ -68,8 +70,9 @@ impl Run {
 
     /// Begins the compensation, and cancels the active pointers in the saga.
     ///
-    /// Compensations of sagas inside the saga continue. Children inside the saga are requested to cancel. When both
-    /// have ended, [`compensate_next`](Self::compensate_next) begins with the last entry of the saga.
+    /// If a saga inside this saga is already being compensated, its compensation continues. The child workflows of the
+    /// steps inside this saga are requested to cancel. When these compensations and child workflows have ended,
+    /// [`compensate_next`](Self::compensate_next) begins with the last entry of this saga.
     fn begin_compensating(
         &mut self,
         saga: &str,
@@ -92,7 +95,7 @@ impl Run {
         self.keep_saga_state(saga, &state)
     }
 
-    /// Requests the entry before the entry that was examined last. If no entry is left, the compensation of the saga
+    /// Requests the log entry that precedes the entry examined last. If no entry is left, the compensation of the saga
     /// ends.
     pub(super) fn compensate_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         if !self.awaited_below(saga)?.is_empty() {
@@ -106,7 +109,7 @@ impl Run {
         self.request_entry(saga, next - 1)
     }
 
-    /// Handles an entry that was requested and has been read.
+    /// Handles a log entry that was requested, and that the store has now returned.
     pub(in crate::executor::run) fn entry_read(
         &mut self,
         container: &str,
@@ -132,7 +135,7 @@ impl Run {
         Ok(())
     }
 
-    /// Continues the compensation of a saga that was opened from the store.
+    /// Continues the compensation of a saga after the instance was opened from the store.
     pub(in crate::executor) fn reopen_saga(&mut self, saga: &str) -> Result<()> {
         match self.saga_state(saga)?.compensating {
             // A current entry and awaited pointers need no request, because they have live pointers of their own.
@@ -143,7 +146,7 @@ impl Run {
         }
     }
 
-    /// Compensates the entry that was read, or skips it.
+    /// Compensates the entry that was read, or skips the entry if nothing is to be done for it.
     fn compensate_entry(&mut self, saga: &str, entry: Entry, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let Some(compensating) = &mut state.compensating else { return Ok(()) };
@@ -189,7 +192,7 @@ impl Run {
     }
 
     /// Marks the current entry as compensated, because its compensation has ended, and continues with the next entry.
-    /// If an enclosing saga is being compensated, the enclosing saga continues instead.
+    /// If an enclosing saga is being compensated, the compensation of the enclosing saga continues instead.
     pub(in crate::executor) fn entry_compensated(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let Some(compensating) = &mut state.compensating else { return Ok(()) };
@@ -205,7 +208,7 @@ impl Run {
         }
     }
 
-    /// Ends the compensation of the saga, because all its entries are compensated.
+    /// Ends the compensation of the saga, because all entries of the saga are compensated.
     fn saga_compensated(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let Some(Compensating { why, end, .. }) = state.compensating.take() else { return Ok(()) };

@@ -19,30 +19,32 @@ pub(super) struct Entry {
     pub step: Compensated,
     #[serde(default, with = "crate::limits::inside::optional")]
     pub item: Option<Value>,
-    /// The length of the log when the step began. Only an entry of a container has this length. The container's
-    /// compensation covers the entries of the steps inside the container.
+    /// The length of the log when the step began. Only the entry of a container has this value. When the container is
+    /// compensated, the entries of the steps inside it are not compensated separately. These entries have this number
+    /// or a higher one.
     pub since: Option<u64>,
     /// Whether the step has been compensated.
     #[serde(rename = "undone")]
     pub is_compensated: bool,
 }
 
-/// What the sagas of an instance wait for while they are being compensated.
+/// The entries and bodies that the sagas of an instance wait for while they are being compensated.
 #[derive(Default)]
 pub(in crate::executor::run) struct SagaLog {
-    /// The requested entries. The key is the container name under which an entry is stored like an item.
+    /// The requested entries. An entry is stored like an item of a for-each. Each key of this map is the name of the
+    /// container under which the entry is stored.
     reading: HashMap<String, Reading>,
-    /// The sagas whose next compensation waits until a body of the step to compensate has ended.
+    /// The sagas that wait because a body of the step that they compensate next is still running.
     held: BTreeSet<String>,
 }
 
 /// An entry that is being read. At most one read of an entry is in progress, however many sagas wait for the entry.
 #[derive(Debug, Default)]
 struct Reading {
-    /// The sagas that wait for the entry. A saga that was cancelled meanwhile is removed.
+    /// The sagas that wait for the entry. If a saga is cancelled while it waits, it is removed from this set.
     sagas: BTreeSet<String>,
-    /// Whether the entry was marked as compensated after it was requested. In this case, the read may return an older
-    /// state.
+    /// Whether the entry was marked as compensated after it was requested. In this case, the read may return the entry
+    /// without the mark.
     is_stale: bool,
 }
 
@@ -57,21 +59,22 @@ impl SagaLog {
         self.reading.contains_key(entry)
     }
 
-    /// Registers the saga as waiting for this entry. Returns whether the entry must be requested from the store.
+    /// Notes that the saga waits for this entry. Returns `true` if the entry must be requested from the store.
     pub fn await_entry(&mut self, entry: String, saga: &str) -> bool {
         let is_new = !self.reads(&entry);
         self.reading.entry(entry).or_default().sagas.insert(saga.to_owned());
         is_new
     }
 
-    /// Notes that the entry has changed, so that a read in progress may return an older state.
+    /// Notes that the entry has changed. A read of the entry that is in progress may therefore return an older state.
     pub fn change(&mut self, entry: &str) {
         if let Some(reading) = self.reading.get_mut(entry) {
             reading.is_stale = true;
         }
     }
 
-    /// Notes that the entry was read. Returns whether it must be requested again, because it changed after the request.
+    /// Notes that the entry was read. Returns `true` if the entry must be requested again, because it has changed since
+    /// the request.
     pub fn received(&mut self, entry: &str) -> bool {
         let Some(reading) = self.reading.get_mut(entry) else { return false };
         let is_again = reading.is_stale && !reading.sagas.is_empty();
@@ -79,8 +82,8 @@ impl SagaLog {
         is_again
     }
 
-    /// Removes and returns the next saga that waits for the entry. Returns `None` if no saga waits any more. The read
-    /// is then over.
+    /// Removes and returns the next saga that waits for the entry. If no saga waits for the entry any more, returns
+    /// `None` and removes the read.
     pub fn next_saga(&mut self, entry: &str) -> Option<String> {
         let saga = self.reading.get_mut(entry).and_then(|reading| reading.sagas.pop_first());
         if saga.is_none() {
@@ -89,7 +92,7 @@ impl SagaLog {
         saga
     }
 
-    /// Removes the saga, which no longer waits for an entry or a body.
+    /// Removes the saga, because it no longer waits for an entry or a body.
     pub fn forget(&mut self, saga: &str) {
         self.held.remove(saga);
         for reading in self.reading.values_mut() {
@@ -107,19 +110,20 @@ impl SagaLog {
         self.held.insert(saga.to_owned());
     }
 
-    /// The sagas that wait until a body has ended.
+    /// The sagas that wait because a body is still running.
     pub fn held(&self) -> impl Iterator<Item = &String> {
         self.held.iter()
     }
 
-    /// Removes and returns the sagas that wait until a body has ended.
+    /// Removes and returns the sagas that wait because a body is still running.
     pub fn take_held(&mut self) -> BTreeSet<String> {
         std::mem::take(&mut self.held)
     }
 }
 
 impl Run {
-    /// Stores the length of the log with the pointer of a container that begins and has a compensation of its own.
+    /// Stores the current length of the log with the pointer of a container that has a compensation. This function is
+    /// called when the container begins.
     pub(in crate::executor::run) fn note_log_start(&mut self, at: &str) -> Result<()> {
         if let Some(root) = self.sagas_around(at)?.pop() {
             let log = self.saga_state(&root)?.log;
@@ -130,9 +134,9 @@ impl Run {
         Ok(())
     }
 
-    /// Stores the path for the idempotency key in a pointer that belongs to a compensation. The path is the pointer's
-    /// path as if the outermost saga compensated the step. So the path is the same for all enclosing sagas, whichever
-    /// saga compensates.
+    /// Stores the path for the idempotency key in a pointer that belongs to a compensation. It is the path that the
+    /// pointer would have if the outermost saga compensated the step. So the idempotency key is the same, whichever of
+    /// the enclosing sagas compensates the step.
     pub(in crate::executor::run) fn note_key(&mut self, at: &str) -> Result<()> {
         for container in self.pointers.get(at)?.scope.iter().rev() {
             if pointer_id::is_compensation(pointer_id::branch_key(container, at)) {
@@ -169,7 +173,8 @@ impl Run {
         self.keep_saga_state(&root, &state)
     }
 
-    /// Marks the entry of this pointer as compensated. A marked entry is never compensated again.
+    /// Marks the log entry of this pointer as compensated. An entry that is marked in this way is never compensated
+    /// again.
     pub(super) fn mark_compensated(
         &mut self,
         root: &str,
@@ -198,13 +203,13 @@ impl Run {
     }
 }
 
-/// The id of the step that is compensated by the pointer's compensation. Returns `None` if the pointer belongs to no
-/// compensation.
+/// If the pointer belongs to a compensation, returns the id of the step that is compensated. Otherwise, returns `None`.
 pub(in crate::executor::run) fn compensated_step(pointer: &ExecutionPointer) -> Option<&str> {
     pointer.attribute(attributes::COMPENSATES)?["step"].as_str()
 }
 
-/// The pointer of the compensated step. Returns `None` in the same cases as [`compensated_step`].
+/// If the pointer belongs to a compensation, returns the pointer of the step that is compensated. Otherwise, returns
+/// `None`.
 pub(in crate::executor::run) fn compensated_pointer(pointer: &ExecutionPointer) -> Option<&str> {
     pointer.attribute(attributes::COMPENSATES)?["pointer"].as_str()
 }

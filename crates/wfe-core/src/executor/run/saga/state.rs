@@ -22,8 +22,8 @@ pub(in crate::executor) struct SagaState {
     pub from: u64,
     /// The length of the log. Only an outermost saga has a log.
     pub log: u64,
-    /// The entries whose compensation was cut short, each with the step that the compensation had reached. Only an
-    /// outermost saga has them.
+    /// The entries whose compensation was cut short. Each key is the number of an entry, and its value is the step that
+    /// the compensation of the entry had reached. Only an outermost saga has such entries.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cut_short: BTreeMap<u64, String>,
     /// The progress of the compensation, or `None` if the saga is not being compensated.
@@ -32,8 +32,8 @@ pub(in crate::executor) struct SagaState {
 }
 
 impl SagaState {
-    /// Checks the state. A saga that still has entries to compensate continues even if no pointer inside the saga is
-    /// active.
+    /// Checks the state. As long as a saga has entries to compensate, it continues, even if no pointer inside the saga
+    /// is active.
     pub fn check(&self) -> std::result::Result<Kept, Spoilt> {
         match &self.compensating {
             None => Ok(Kept::Waits),
@@ -46,15 +46,16 @@ impl SagaState {
 /// The progress of a saga's compensation.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::executor) struct Compensating {
-    /// Only entries with lower numbers are still to be examined.
+    /// The entries that are still to be examined are those with numbers below this one.
     pub next: u64,
     /// The entry that is being compensated: its pointer, and its [`since`](super::log::Entry::since).
     pub current: Option<(String, Option<u64>)>,
-    /// The containers with a compensation of their own, each as a path and an entry number. The compensation of such a
-    /// container covers all entries below the path from the entry number on.
+    /// The containers that have a compensation, each as a path and an entry number. When such a container is
+    /// compensated, some entries are not compensated separately: those below this path that have this number or a
+    /// higher one.
     pub covered: Vec<(String, u64)>,
-    /// The reason of the compensation. `None` means that the saga was cancelled by its cancel condition or with the
-    /// instance.
+    /// The failure that caused the compensation. `None` means that the saga did not fail, but was cancelled: by its
+    /// cancel condition, or together with the instance.
     pub why: Option<Why>,
     /// How the instance ends after the compensation, or `None` if the instance continues.
     pub end: Option<(Ending, Option<StepFailure>)>,
@@ -78,7 +79,8 @@ pub(in crate::executor) fn closing<'p>(
     pointers.into_iter().find_map(ending)
 }
 
-/// How the instance ends after the compensation of this pointer's saga. Reads only this part of the saga's state.
+/// If this pointer is a saga whose compensation ends the instance, returns how the instance then ends. Only this part
+/// of the saga's state is read.
 fn ending(pointer: &ExecutionPointer) -> Option<Ending> {
     #[derive(Deserialize)]
     struct State {
@@ -116,8 +118,8 @@ impl Run {
         Ok(found)
     }
 
-    /// The outermost saga that encloses `saga`, or `saga` itself. The log of this outermost saga has the entries of the
-    /// steps inside `saga`.
+    /// The outermost saga that encloses `saga`, or `saga` itself. The log of this outermost saga contains the entries
+    /// of the steps inside `saga`.
     pub(super) fn root_of(&self, saga: &str) -> Result<String> {
         Ok(self.sagas_around(saga)?.pop().unwrap_or_else(|| saga.to_owned()))
     }
@@ -134,15 +136,15 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the saga can still be compensated: it runs, its compensation has not begun, and it is not in its
-    /// fallback.
+    /// Whether the compensation of the saga can still begin: the saga is running, its compensation has not begun, and
+    /// its fallback is not running.
     pub(in crate::executor::run) fn is_open_saga(&self, at: &str) -> Result<bool> {
         Ok(self.pointers.get(at)?.status == PointerStatus::Running
             && self.saga_state(at)?.compensating.is_none()
             && !self.is_in_fallback(at)?)
     }
 
-    /// Returns the state with which the next round of the saga begins.
+    /// Returns the state that the saga has at the beginning of its next round.
     pub(in crate::executor) fn next_round(&mut self, saga: &str) -> Result<SagaState> {
         let mut state = self.saga_state(saga)?;
         let root = self.root_of(saga)?;
