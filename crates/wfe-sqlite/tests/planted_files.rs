@@ -318,7 +318,7 @@ async fn another_users_files_are_refused_by_name_and_so_is_another_users_databas
     fs::set_permissions(&place.database, fs::Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let (child, said) = place.run(NOBODY - 1);
-    assert!(said.contains("run the program as that user, or as root"), "{said}");
+    assert!(said.contains("run the program as the owner of the database, or as root"), "{said}");
     child.end();
     assert_eq!(place.beside(), Vec::<PathBuf>::new());
 }
