@@ -118,8 +118,8 @@ pub(crate) mod inside {
 
     use super::{DEEPEST_JSON, is_nested_within};
 
-    /// The only key of the object that holds the JSON text of a value. A value of the program that looks like
-    /// such an object is also written as JSON text. So every value is read back unchanged.
+    /// The only key of the object that holds the JSON text of a value. If a value of the program has
+    /// this form by chance, it is written as JSON text too. So every value is read back unchanged.
     const TEXT: &str = "wfe.text";
     /// The number of levels that the engine's own values may add around a value of the program. For example,
     /// an answer inside an answer adds two levels.

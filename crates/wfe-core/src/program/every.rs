@@ -43,8 +43,8 @@ impl Every {
     ///
     /// **Daylight saving time.** An expression with a single hour and a single minute ticks once on the days
     /// when the clocks change. If the clocks skip its time in spring, the tick is at the end of the gap. In
-    /// Berlin, `30 2 * * *` then ticks at 03:00. If its time occurs twice in autumn, the tick is at the first
-    /// occurrence.
+    /// Berlin, `30 2 * * *` then ticks at 03:00. If the time of the expression occurs twice because the clocks are set
+    /// back, the tick is at the first occurrence.
     ///
     /// An expression with several hours or minutes (a list, a step, an asterisk) ticks whenever the clock
     /// shows one of its times. In Berlin, on the days when the clocks change, `*/20 2 * * *` does not tick in

@@ -74,7 +74,7 @@ impl Admission {
         self.timer = timer;
     }
 
-    /// Waits for the permits of a request with this many bytes of arguments, made by a call that began at
+    /// Waits until a request may enter the queue. The request has `bytes` bytes of arguments, and its call began at
     /// `since`. A dropped future keeps no permit.
     pub(crate) async fn enter(&self, caller: Caller, bytes: usize, since: Instant) -> Result<Permit> {
         let free = match caller {

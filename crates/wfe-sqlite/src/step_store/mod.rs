@@ -1,5 +1,5 @@
-//! [`StepStore`]: the store as the engine uses it. Each method calls the function of the same name. The
-//! function is in the file of its subject.
+//! [`StepStore`]: the store as the engine uses it. Each method calls the function of the same name. There is one file
+//! of functions for each subject.
 //!
 //! A call that only the engine makes never waits for calls of the program (see
 //! [`admission`](crate::connection::admission)). A call that the program makes through a host (`start`,

@@ -88,7 +88,7 @@ pub(super) async fn store(
     }
 }
 
-/// Whether the store has refused the answer itself. Any other error means that the store failed.
+/// Whether this error means that the store has refused the answer. Any other error means that the store failed.
 fn is_final(error: &WfeError) -> bool {
     !matches!(error, WfeError::Storage { .. } | WfeError::Persistence(_) | WfeError::Other(_))
 }

@@ -16,7 +16,7 @@ pub(super) struct Pointers {
     numbers: BTreeMap<String, u64>,
     made: u64,
     unsaved: BTreeSet<u64>,
-    /// For each container, the paths of the branches that have ended, but that the container's `children` still lists.
+    /// For each container, the paths of the ended branches that are still listed in the container's `children`.
     /// The ended branches are removed from the list together. To search the list once for each branch would take
     /// quadratic time.
     ended: HashMap<String, HashSet<String>>,

@@ -66,7 +66,7 @@ impl Dispatcher {
         }
     }
 
-    /// Reads the due time of the first event that becomes due after `after`. Later due times are read when this time
+    /// Reads the earliest due time of an event that is later than `after`. Later due times are read when this time
     /// has come.
     pub(super) async fn peek_at_events(&mut self, after: DateTime<Utc>) {
         match self.shared.store.upcoming_event(after).await {

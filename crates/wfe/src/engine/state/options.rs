@@ -8,9 +8,9 @@ use crate::engine::steps::{
 };
 
 /// An instance is claimed this long before it is due. The time is long enough to claim and read all instances that
-/// become due at the same moment, so that they are in memory by then. The time is also short enough that a host holds
-/// only a few such instances when it crashes. After a crash, these instances are late by the poll interval of another
-/// host.
+/// become due at the same moment, so that they are in memory by then. The time is also short,
+/// so a host holds only a few such instances at any moment. If the host crashes, these instances are late by the poll
+/// interval of another host.
 const CLAIM_AHEAD: Duration = Duration::from_secs(1);
 
 /// How many orders and requests of the program may wait for the engine at once. The number equals the capacity of a
