@@ -22,7 +22,7 @@ use crate::{
     },
     instance::cache::Cache,
     options::{Location, SqliteOptions},
-    processes::{change_signal::ChangeSignal, lock_files::LockFiles, owners::Owners},
+    processes::{change_signal::ChangeSignal, lock_files::LockFiles, owner_liveness::Owners},
     request::{Done, Script},
     schema,
 };

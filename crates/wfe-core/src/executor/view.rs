@@ -7,7 +7,7 @@ pub use super::events::{activity_event, activity_name};
 
 use super::{
     CHILD_ENDED, USER_TASK,
-    run::{attempts, saga::state, windows::Cursor},
+    run::{attempts, item_windows::Cursor, saga::state},
 };
 use crate::{
     models::{EventSubscription, ExecutionPointer, PointerStatus, attributes, pointer_id},

@@ -3,13 +3,13 @@
 
 mod body;
 mod closures;
-mod every;
 mod node;
+mod recurrence;
 mod retry;
 mod verb;
 
 pub use body::BodyEnd;
-pub use every::Every;
+pub use recurrence::Every;
 pub use retry::{OnFailure, Retry};
 
 pub(crate) use body::{Answer, AnyData, Apply, Body, Work};

@@ -1,7 +1,7 @@
 //! The traits and types that a program's steps use: bodies, their context, return values and failures.
 
 mod context;
-mod exact;
+mod exact_json;
 mod external_tasks;
 mod next;
 mod results;
@@ -9,7 +9,7 @@ mod step;
 mod storable;
 
 pub use context::Ctx;
-pub use exact::to_value;
+pub use exact_json::to_value;
 pub use external_tasks::{Compensated, UserAnswer, UserTaskView, WorkerAnswer};
 pub use next::{ActivityWait, EventWait, IntoNext, Next};
 pub use results::{ItemFailure, ItemResult, Results};

@@ -18,7 +18,7 @@ use wfe_core::logging;
 
 use crate::{
     file::Watch,
-    processes::{lock_files::LockFiles, owners::Owners},
+    processes::{lock_files::LockFiles, owner_liveness::Owners},
 };
 use wfe_core::sync::lock;
 

@@ -6,4 +6,4 @@ pub(crate) mod fair_lock;
 pub(crate) mod freeze_detector;
 pub(crate) mod lock_files;
 pub(crate) mod owner_files;
-pub(crate) mod owners;
+pub(crate) mod owner_liveness;

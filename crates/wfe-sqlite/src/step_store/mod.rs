@@ -8,7 +8,7 @@
 mod claim;
 mod commit;
 mod control;
-mod deaths;
+mod crash_counts;
 mod due;
 mod external_tasks;
 mod history;
@@ -29,7 +29,7 @@ use self::{
     claim::{acquire, claim},
     commit::commit_step,
     control::{intervene, request},
-    deaths::isolate,
+    crash_counts::isolate,
     due::{ended, position_due_events, requested, upcoming, upcoming_event},
     external_tasks::{answer_wait, claim_wait, open_waits},
     history::{failures, finished, items, last_failures},

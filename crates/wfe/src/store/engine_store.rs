@@ -7,7 +7,7 @@ use wfe_core::{
     traits::{PersistenceProvider, StepStore},
 };
 
-use super::{Guarantees, loss::Loss, plain::PlainStore};
+use super::{Guarantees, base_traits::PlainStore, loss::Loss};
 
 /// The store that the engine uses: the provider's own step store, or a [`PlainStore`], which uses only the
 /// provider's base traits. This type records every error that reports the loss of the store. Callers that

@@ -1,9 +1,9 @@
 mod access;
+mod base_traits;
 mod engine_store;
 pub(crate) mod guarantees;
 pub(crate) mod loss;
 mod own_waits;
-mod plain;
 
 pub(crate) use access::StoreAccess;
 pub use guarantees::Guarantees;

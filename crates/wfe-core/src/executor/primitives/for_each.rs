@@ -13,7 +13,7 @@ use crate::{
         run::{
             Env, Run,
             branches::branch_of,
-            windows::{Cursor, Window},
+            item_windows::{Cursor, Window},
         },
     },
     models::{ExecutionPointer, PointerChange, PointerStatus, attributes},

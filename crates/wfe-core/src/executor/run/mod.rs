@@ -8,13 +8,15 @@ mod cancellation;
 mod commit;
 mod control;
 mod data;
-mod delivery;
+mod delays_and_limits;
 mod ending;
+mod event_matching;
 mod failure;
 mod fallback;
 mod intervention;
+pub(super) mod item_windows;
 mod jobs;
-mod lingering;
+mod lingering_bodies;
 mod open;
 mod pending;
 mod pointers;
@@ -23,12 +25,10 @@ pub(super) mod saga;
 mod sequence;
 pub(super) mod subscriptions;
 mod timers;
-mod timing;
 mod waits;
-pub(super) mod windows;
 
 pub use bodies::RunningBodies;
-pub use lingering::StepExecution;
+pub use lingering_bodies::StepExecution;
 
 use std::sync::Arc;
 
@@ -37,12 +37,12 @@ use serde_json::Value;
 
 use bodies::Bodies;
 use data::InstanceData;
+use item_windows::Windows;
 use pending::Pending;
 use pointers::Pointers;
 use saga::log::SagaLog;
 use timers::Timers;
 use waits::Waits;
-use windows::Windows;
 
 use super::{Fault, Lifecycle, LifecycleEvent, Moved};
 use crate::{

@@ -5,12 +5,12 @@ use super::{
     bodies::{Bodies, RunningBodies},
     data::InstanceData,
     failure::step_failure,
+    item_windows::Windows,
     pending::Pending,
     pointers::Pointers,
     saga::log::{SagaLog, compensated_step},
     timers::Timers,
     waits::Waits,
-    windows::Windows,
 };
 use crate::{
     Result,

@@ -5,8 +5,8 @@ pub(in crate::engine) mod event_sweeper;
 mod idling;
 mod inbox;
 mod pace;
+mod store_reads;
 pub(crate) mod timers;
-mod timing;
 mod unregistered;
 
 use std::{

@@ -8,8 +8,8 @@ use wfe_core::{
 };
 
 use super::{
+    isolated_run::Trial,
     mail::{MailReceiver, MailSender},
-    trial::Trial,
 };
 use crate::engine::{
     isolation::Ticket,

@@ -2,6 +2,7 @@
 
 pub(in crate::engine) mod actor;
 pub(in crate::engine) mod commit;
+pub(in crate::engine) mod isolated_run;
 pub(in crate::engine) mod life;
 pub(in crate::engine) mod mail;
 pub(in crate::engine) mod mailbox;
@@ -9,4 +10,3 @@ pub(in crate::engine) mod ownership;
 pub(in crate::engine) mod prefetch;
 pub(in crate::engine) mod quarantine;
 pub(in crate::engine) mod suspect;
-pub(in crate::engine) mod trial;

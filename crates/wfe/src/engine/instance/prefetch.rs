@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use wfe_core::{models::PointerStatus, traits::Loaded};
 
-use super::{actor::Actor, commit, ownership::Ownership, trial::Trial};
+use super::{actor::Actor, commit, isolated_run::Trial, ownership::Ownership};
 use crate::engine::message::Phase;
 
 /// The result of waiting for the due time of an instance that was claimed ahead.

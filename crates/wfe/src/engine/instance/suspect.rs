@@ -9,7 +9,7 @@ use wfe_core::{
     traits::{Deaths, Fence, Isolation},
 };
 
-use super::{actor::Actor, commit, mail::Mail, quarantine::Quarantine, trial::Trial};
+use super::{actor::Actor, commit, isolated_run::Trial, mail::Mail, quarantine::Quarantine};
 use crate::engine::{
     isolation::{self, PROCESS, Ticket},
     message::{Phase, PhaseWatch},

@@ -8,7 +8,7 @@ use wfe_core::traits::{Claimed, Control, ControlRequest, Deaths, Fence, Owner};
 /// The owners and the pending control requests of instances. They are kept in memory only, so no other
 /// process knows them.
 #[derive(Default)]
-pub(in crate::store::plain) struct Ownership {
+pub(in crate::store::base_traits) struct Ownership {
     owners: HashMap<u64, Weak<()>>,
     held: HashMap<String, Held>,
     requests: HashMap<String, ControlRequest>,

@@ -35,7 +35,7 @@ struct End {
 }
 
 /// Applies a commit to the instance.
-pub(in crate::store::plain) fn apply(instance: &mut WorkflowInstance, step: &StepCommit) -> Result<()> {
+pub(in crate::store::base_traits) fn apply(instance: &mut WorkflowInstance, step: &StepCommit) -> Result<()> {
     if let Some(next) = step.next_execution {
         instance.next_execution = next;
     }
@@ -85,7 +85,7 @@ pub(in crate::store::plain) fn apply(instance: &mut WorkflowInstance, step: &Ste
 
 /// Removes the private attributes from a loaded instance. Returns how the instance ended, and the cause of its
 /// end or suspension.
-pub(in crate::store::plain) fn take_end(
+pub(in crate::store::base_traits) fn take_end(
     instance: &mut WorkflowInstance,
 ) -> Result<(Option<Ending>, Option<StepFailure>)> {
     let first = instance.execution_pointers.first();
@@ -99,7 +99,7 @@ pub(in crate::store::plain) fn take_end(
     Ok((end.ending, end.cause))
 }
 
-pub(in crate::store::plain) fn history(
+pub(in crate::store::base_traits) fn history(
     instance: &WorkflowInstance,
     container: &str,
     after: u64,
@@ -127,7 +127,7 @@ fn corrupt(row: String, attribute: &str, error: serde_json::Error) -> WfeError {
     }
 }
 
-pub(in crate::store::plain) fn items(
+pub(in crate::store::base_traits) fn items(
     instance: &WorkflowInstance,
     container: &str,
     from: u64,
