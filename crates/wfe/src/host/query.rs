@@ -29,7 +29,7 @@ impl WorkflowHost {
     /// * [`Corrupt`](WfeError::Corrupt): the stored state of the instance does not decode, or contradicts itself. The
     ///   error names the row. A host that claims such an instance suspends it. The state contradicts itself if
     ///   * the instance has begun, but has no execution pointers,
-    ///   * it waits for an event, a child or an answer, but has no subscription, or one that belongs to another wait,
+    ///   * it waits for an event, a child or an answer, but has no subscription, or its subscription belongs to another wait,
     ///   * it could run, but has no time at which a host would claim it, or
     ///   * a step has a status from which it can never continue.
     pub async fn status(&self, id: &str) -> Result<InstanceStatus> {

@@ -57,7 +57,7 @@ impl WorkflowHost {
     ///   has version 0 if no version is registered.
     /// * [`Invalid`](WfeError::Invalid): the definition has another data type; or the given name begins with `wfe.`,
     ///   which is reserved for the engine.
-    /// * [`Closed`](WfeError::Closed): the host was stopped, or has ended with the runtime on which it was started.
+    /// * [`Closed`](WfeError::Closed): the host was stopped, or it ended because the runtime on which it was started has ended.
     /// * [`Unusable`](WfeError::Unusable): the store is lost, and the host has ended or will end soon.
     /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the instance may or may not be
     ///   stored. If the caller gave a reference ([`StartOptions`]), it is safe to start the instance again.

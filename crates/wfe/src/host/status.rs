@@ -222,7 +222,7 @@ impl InstanceStatus {
 }
 
 impl InstanceStatus {
-    /// The pointers that wait for a retry, if the caller still has to look up their last failure.
+    /// The pointers that wait for a retry and whose last failure the caller still has to look up.
     pub(crate) fn retries(&mut self) -> impl Iterator<Item = (&str, &mut Option<Box<StepFailure>>)> {
         self.positions.iter_mut().filter_map(|position| match &mut position.waits {
             Waits::Retry { last, .. } if last.is_none() => Some((&*position.pointer, last)),

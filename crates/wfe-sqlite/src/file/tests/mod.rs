@@ -38,8 +38,8 @@ fn is_lost(process: &mut Process, file: &Path, event: &str) {
     assert!(again.starts_with("unusable "), "{again}");
 }
 
-/// Starts a process that stores the instance `before`, and then lets `act` change the files of the process. Asserts
-/// that the process acknowledges nothing afterwards.
+/// Starts a process, which stores an instance with the id `before`. Then calls `act`, which changes the files of the
+/// process. Asserts that the process acknowledges nothing afterwards.
 fn lose(place: &Place, act: impl FnOnce(), file: &str, event: &str) -> Process {
     let mut one = place.process();
     assert_eq!(one.ask("create before"), "ok");
