@@ -17,7 +17,8 @@ pub trait Harness: Send + Sync + 'static {
 
     /// Creates a new, empty place that no other case uses.
     ///
-    /// # Errors Return an error if the place cannot be created. The case fails with this error.
+    /// # Errors
+    /// Return an error if the place cannot be created. The case fails with this error.
     async fn place(&self) -> Result<Self::Place>;
 
     /// Opens the store in this place, and creates the store if the place is empty. The store must take its time from
@@ -26,7 +27,8 @@ pub trait Harness: Send + Sync + 'static {
     /// This method is called once for each place. It is called more often only if [`lasts`](Self::lasts) or
     /// [`is_shared`](Self::is_shared) is true.
     ///
-    /// # Errors Return an error if the store cannot be opened. The case fails with this error.
+    /// # Errors
+    /// Return an error if the store cannot be opened. The case fails with this error.
     async fn open(
         &self,
         place: &Self::Place,
@@ -50,7 +52,8 @@ pub trait Harness: Send + Sync + 'static {
     /// the harness cannot simulate this; the default implementation does so. The cases about deaths of processes are
     /// then skipped.
     ///
-    /// # Errors Return an error if the simulation fails. The case fails with this error.
+    /// # Errors
+    /// Return an error if the simulation fails. The case fails with this error.
     async fn kill(&self, _place: &Self::Place, owner: Owner) -> Result<bool> {
         drop(owner);
         Ok(false)

@@ -52,7 +52,8 @@ pub struct Life {
 /// # Errors
 /// The errors of the store and of the story.
 ///
-/// # Panics If a result or the number of an effect differs from the undisturbed run by more than is allowed, or if a
+/// # Panics
+/// If a result or the number of an effect differs from the undisturbed run by more than is allowed, or if a
 /// step ran again after it was stored as completed.
 ///
 /// # Examples

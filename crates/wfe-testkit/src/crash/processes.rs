@@ -15,7 +15,8 @@ use super::KILL_AFTER;
 /// in a place. `state` reads the state that the program has left there, such as the final state of instances, or its
 /// output. The program must end without further input, even if it finds the state of an earlier run in which it died.
 ///
-/// # Panics If the program cannot be run, if it fails in a run in which it should not die, or if it leaves a different
+/// # Panics
+/// If the program cannot be run, if it fails in a run in which it should not die, or if it leaves a different
 /// state after a crash.
 pub fn processes_at_every_commit<P, T: PartialEq + fmt::Debug>(
     place: impl Fn() -> P,

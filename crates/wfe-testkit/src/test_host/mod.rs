@@ -150,7 +150,8 @@ impl TestHost {
 
     /// Returns all lifecycle events that the hosts have sent so far. The events of the same host are in order.
     ///
-    /// # Errors [`Invalid`](WfeError::Invalid): some lifecycle events were missed, because the hosts sent too many of
+    /// # Errors
+    /// [`Invalid`](WfeError::Invalid): some lifecycle events were missed, because the hosts sent too many of
     /// them between two calls to this test host.
     pub fn events(&self) -> Result<Vec<LifecycleEvent>> {
         let received = self.gather();
