@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(not(unix))]
+compile_error!(
+    "wfe-sqlite needs Unix: it relies on locks of open files, inodes and file owners as POSIX has them"
+);
+
 mod codec;
 mod connection;
 mod error;

@@ -1,6 +1,8 @@
 //! The options of a provider: the location of the database, and how the provider uses the database.
 
 use std::{
+    ffi::OsString,
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -166,7 +168,7 @@ fn parse(url: &str) -> Result<Location> {
     if path.is_empty() {
         return Err(unusable(url, "the path is empty; name a file"));
     }
-    let path = path_of(decode(path)).ok_or_else(|| unusable(url, "the path is not valid UTF-8"))?;
+    let path = PathBuf::from(OsString::from_vec(decode(path)));
     if path.as_os_str().as_encoded_bytes().contains(&0) {
         return Err(unusable(url, "the path contains a NUL character"));
     }
@@ -191,18 +193,6 @@ fn decode(text: &str) -> Vec<u8> {
         }
     }
     decoded
-}
-
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere not every sequence of bytes is a path")]
-fn path_of(bytes: Vec<u8>) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt;
-    Some(std::ffi::OsString::from_vec(bytes).into())
-}
-
-#[cfg(not(unix))]
-fn path_of(bytes: Vec<u8>) -> Option<PathBuf> {
-    String::from_utf8(bytes).map(PathBuf::from).ok()
 }
 
 #[cfg(test)]

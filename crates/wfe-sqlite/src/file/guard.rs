@@ -17,7 +17,6 @@
 //!
 //! If a file is removed after a check, the next check detects it. A file that is overwritten in place keeps its inode
 //! and its length, so the guard detects such a loss only when SQLite reports that the file is damaged.
-#![cfg_attr(not(unix), allow(dead_code, reason = "there, a file that is open can only be damaged"))]
 
 use std::{
     fs::File,
@@ -32,7 +31,6 @@ use std::{
 use wfe_core::{WfeError, logging, sync::lock};
 
 use super::loss::Loss;
-#[cfg(unix)]
 use super::open_files::{self, OpenFiles};
 use crate::error;
 
@@ -61,10 +59,8 @@ struct State {
     lost: Option<Loss>,
     /// Whether connections were left open for ever. If so, this process must open no further connection to the file.
     abandoned: bool,
-    #[cfg(unix)]
     files: Option<OpenFiles>,
     /// WFE's own descriptor of the `-shm`, through which the guard locks that file.
-    #[cfg(unix)]
     shm: Option<File>,
 }
 
@@ -96,11 +92,8 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        #[cfg(unix)]
-        {
-            let shm = self.state().shm.take();
-            open_files::close([self.database.take(), shm].into_iter().flatten());
-        }
+        let shm = self.state().shm.take();
+        open_files::close([self.database.take(), shm].into_iter().flatten());
     }
 }
 
@@ -173,7 +166,6 @@ impl Watch {
     }
 
     fn check_files(&self, state: &mut State) -> Result<(), Loss> {
-        #[cfg(unix)]
         if let (None, Some(database), Some(files), Some(shm)) =
             (&state.lost, &self.guard.database, &mut state.files, &state.shm)
         {
@@ -209,7 +201,6 @@ impl Hold {
         let guard = &self.watch.guard;
         let mut state = guard.state();
         self.watch.check_files(&mut state)?;
-        #[cfg(unix)]
         if let (None, Some(database)) = (&state.files, &guard.database) {
             let files = OpenFiles::open(database, &mut state.shm, &self.watch.given, &guard.real)?;
             state.files = Some(files);
@@ -241,7 +232,6 @@ impl Hold {
         state.working -= 1;
         let may_close = state.working > 0 || self.watch.release_last(&state, is_lost);
         state.abandoned |= !may_close;
-        #[cfg(unix)]
         if state.working == 0 {
             // The checks end here. From now on, SQLite may take other locks, and remove the log.
             state.files = None;
@@ -252,7 +242,6 @@ impl Hold {
 
 impl Watch {
     /// Whether the last connection of this process may be closed.
-    #[cfg(unix)]
     fn release_last(&self, state: &State, is_lost: bool) -> bool {
         let (Some(files), Some(database), Some(shm)) = (&state.files, &self.guard.database, &state.shm)
         else {
@@ -270,12 +259,6 @@ impl Watch {
                 true
             }
         }
-    }
-
-    /// Outside Unix an open file cannot be removed.
-    #[cfg(not(unix))]
-    fn release_last(&self, _: &State, _: bool) -> bool {
-        true
     }
 }
 

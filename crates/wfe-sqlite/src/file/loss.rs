@@ -1,6 +1,5 @@
 //! A loss describes what happened to a file of the database. Every later call of the store returns the loss as an
 //! error.
-#![cfg_attr(not(unix), allow(dead_code, reason = "there, a file that is open can only be damaged"))]
 
 use std::{
     error::Error,
@@ -28,9 +27,7 @@ enum LossKind {
     Replaced,
     Truncated,
     /// This process has lost its locks on the database, and another process has locked the database exclusively.
-    #[cfg(unix)]
     LockedByOther,
-    #[cfg(unix)]
     NotLocked(Arc<io::Error>),
     Inaccessible(Arc<io::Error>),
     /// SQLite reports that the file is damaged or is not a database.
@@ -69,18 +66,15 @@ impl Loss {
         Self::new(path, LossKind::Damaged(error))
     }
 
-    #[cfg(unix)]
     pub(crate) fn locked_by_other(path: &Path) -> Self {
         Self::new(path, LossKind::LockedByOther)
     }
 
-    #[cfg(unix)]
     pub(crate) fn not_locked(path: &Path, error: io::Error) -> Self {
         Self::new(path, LossKind::NotLocked(Arc::new(error)))
     }
 
     /// Whether the loss is that the log or the `-shm` was removed. The check had found the database itself at its path.
-    #[cfg(unix)]
     pub(crate) fn is_of_sidecar(&self) -> bool {
         matches!(self.kind, LossKind::SidecarRemoved)
     }
@@ -115,9 +109,7 @@ impl Loss {
 
     fn cause(&self) -> Option<Box<dyn Error + Send + Sync>> {
         match &self.kind {
-            LossKind::Inaccessible(error) => Some(Box::new(Arc::clone(error))),
-            #[cfg(unix)]
-            LossKind::NotLocked(error) => Some(Box::new(Arc::clone(error))),
+            LossKind::Inaccessible(error) | LossKind::NotLocked(error) => Some(Box::new(Arc::clone(error))),
             LossKind::Damaged(error) => Some(Box::new(Arc::clone(error))),
             _ => None,
         }
@@ -136,12 +128,10 @@ impl fmt::Display for LossKind {
             Self::Removed | Self::SidecarRemoved => f.write_str("it was removed or renamed while it was open"),
             Self::Replaced => f.write_str("another file was put in its place while it was open"),
             Self::Truncated => f.write_str("it was emptied or cut short while it was open"),
-            #[cfg(unix)]
             Self::LockedByOther => f.write_str(
                 "this process lost its locks on the file (the program opened and closed the file itself), and another process \
                  has locked it",
             ),
-            #[cfg(unix)]
             Self::NotLocked(error) => write!(f, "it can no longer be locked ({error})"),
             Self::Inaccessible(error) => write!(f, "it can no longer be checked ({error})"),
             Self::Damaged(error) => write!(f, "it was damaged or overwritten ({error})"),
@@ -152,9 +142,7 @@ impl fmt::Display for LossKind {
 impl Error for Loss {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
-            LossKind::Inaccessible(error) => Some(&**error),
-            #[cfg(unix)]
-            LossKind::NotLocked(error) => Some(&**error),
+            LossKind::Inaccessible(error) | LossKind::NotLocked(error) => Some(&**error),
             LossKind::Damaged(error) => Some(&**error),
             _ => None,
         }

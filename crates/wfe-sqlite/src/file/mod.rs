@@ -3,22 +3,18 @@
 pub(crate) mod first_page;
 mod guard;
 pub(crate) mod identity;
-#[cfg(unix)]
 mod locks;
 pub(crate) mod log;
 mod loss;
 pub(crate) mod network_fs;
 pub(crate) mod open;
-#[cfg(unix)]
 mod open_files;
 pub(crate) mod preflight;
 pub(crate) mod sidecar_names;
 pub(crate) mod sidecars;
-#[cfg(unix)]
 mod stat;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
-#[cfg(unix)]
 mod wal_index;
 
 pub(crate) use guard::{Guard, Hold, Watch};

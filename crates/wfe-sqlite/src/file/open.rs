@@ -52,6 +52,9 @@ fn common(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .statement_cache_capacity(PREPARED)
         .row_buffer_size(ROWS)
         .pragma("temp_store", "MEMORY")
+        // On macOS, `fsync` leaves data in the cache of the disk; SQLite calls `F_FULLFSYNC` instead if this is set.
+        // Other systems ignore it (https://www.sqlite.org/pragma.html#pragma_fullfsync).
+        .pragma("fullfsync", "ON")
 }
 
 /// The options of a new database in memory.
@@ -228,6 +231,7 @@ mod tests {
         assert_eq!(pragma(&mut writer, "PRAGMA busy_timeout").await, 100);
         for mut connection in std::iter::once(writer).chain(readers) {
             assert_eq!(pragma(&mut connection, "PRAGMA foreign_keys").await, 1);
+            assert_eq!(pragma(&mut connection, "PRAGMA fullfsync").await, 1);
         }
         let Opened { readers, .. } = file(&path, &watch, &sidecars, busy).await.unwrap();
         for mut reader in readers {

@@ -191,8 +191,8 @@ impl OpenFiles {
     /// Decides, after a loss, whether SQLite may write to the database when this process closes its last connection.
     /// SQLite would then write back commits that only this process still has.
     ///
-    /// The close may write if the log or the `-shm` was removed, and no process has created a new one. A process that
-    /// opened the database since the removal would have created a new one. `false` means that the close must not write,
+    /// The close may write if the log or the `-shm` was removed and no process has recreated the file since. A process
+    /// that opened the database since the removal would have recreated it. `false` means that the close must not write,
     /// because it would overwrite data that other processes have stored since, and would remove their log.
     pub(super) fn may_write_back(&self, database: &File, shm: &File, given: &Path) -> bool {
         if !self.is_in_place(given) || self.unlock(database, shm).is_err() {

@@ -23,15 +23,15 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// The database files that this process has open, by device and inode.
 ///
-/// On Unix, closing *any* descriptor of a file releases all locks that the process holds on it, including SQLite's
+/// Closing *any* descriptor of a file releases all locks that the process holds on it, including SQLite's
 /// locks. Therefore a file that this process uses is not opened again for a check, and two providers that open the same
 /// file check it one after the other.
 static FILES: Mutex<Files> = Mutex::new(Files::new());
 
 type Files = BTreeMap<(u64, u64), Weak<Guard>>;
 
-/// Checks a database file before SQLite opens it. Creates the file if it is missing. On Unix, only the user who owns
-/// the new file can read it. Refuses a file that this check finds to be unusable.
+/// Checks a database file before SQLite opens it. Creates the file if it is missing. Only the user who owns the new
+/// file can read it. Refuses a file that this check finds to be unusable.
 ///
 /// The caller must keep the returned guard while SQLite has the file open. As long as the guard exists, this function
 /// does not open the file again.
@@ -82,7 +82,7 @@ pub(crate) fn check(path: &Path) -> Result<Arc<Guard>> {
     }
     let real = open::real(path)?;
     let is_another = |guard: &Arc<Guard>| guard.real() == real && guard.is_open();
-    if let Some(in_use) = identity::inode(&found).and_then(|number| files.get(&number)?.upgrade()) {
+    if let Some(in_use) = files.get(&identity::inode(&found)).and_then(Weak::upgrade) {
         return Ok(in_use);
     }
     if files.values().filter_map(Weak::upgrade).any(|guard| is_another(&guard)) {
@@ -125,7 +125,7 @@ fn refuse_removed(path: &Path) -> Result<()> {
 fn put(files: &mut Files, found: &Metadata, file: File, path: &Path) -> Result<Arc<Guard>> {
     let guard = Arc::new(Guard::new(file, open::real(path)?));
     files.retain(|_, other| other.strong_count() > 0);
-    files.extend(identity::inode(found).map(|number| (number, Arc::downgrade(&guard))));
+    files.insert(identity::inode(found), Arc::downgrade(&guard));
     Ok(guard)
 }
 

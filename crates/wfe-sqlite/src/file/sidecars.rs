@@ -72,7 +72,7 @@ impl Sidecars {
         }
     }
 
-    /// Creates a file that does not exist yet. On Unix, only the owner of the database can read the new file.
+    /// Creates a file that does not exist yet. Only the owner of the database can read the new file.
     ///
     /// # Errors
     /// Returns the errors of the operating system.
@@ -163,8 +163,7 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// Whether the path still leads to this open file directly, and not through a symbolic link. Outside Unix, an open file
-/// cannot be removed, so any file at the path is taken for this file.
+/// Whether the path still leads to this open file directly, and not through a symbolic link.
 pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(!found.is_symlink() && identity::inode(&found) == identity::inode(&file.metadata()?)),
@@ -187,7 +186,6 @@ pub(crate) fn remove(file: &File, path: &Path) -> io::Result<bool> {
 
 /// Opens a file. Fails if there is a symbolic link at the path. If there is a pipe at the path, the call opens the pipe
 /// and does not block, so the caller must check the kind of the opened file.
-#[cfg(unix)]
 pub(crate) fn open_unfollowed(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
 
@@ -196,28 +194,21 @@ pub(crate) fn open_unfollowed(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }
 
-#[cfg(not(unix))]
-pub(crate) fn open_unfollowed(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
-}
-
 /// The owner of a file: user and group.
-#[cfg(unix)]
 #[derive(Debug, Clone, Copy)]
 struct User {
     user: u32,
     group: u32,
 }
 
-#[cfg(unix)]
 impl User {
     fn of(found: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
         Self { user: found.uid(), group: found.gid() }
     }
 
-    /// Why a file of the user `other` must not be used beside a database of this user. `None` if both are the same
-    /// user.
+    /// Why a file that belongs to the user `other` must not be used beside a database that belongs to `self`. `None` if
+    /// both are the same user.
     fn differs(self, other: Self) -> Option<String> {
         (self.user != other.user).then(|| {
             format!(
@@ -245,28 +236,6 @@ impl User {
     }
 }
 
-/// Outside Unix, the standard library does not report the owner of a file.
-#[cfg(not(unix))]
-#[derive(Debug, Clone, Copy)]
-struct User;
-
-#[cfg(not(unix))]
-impl User {
-    fn of(_: &Metadata) -> Self {
-        Self
-    }
-
-    fn differs(self, _: Self) -> Option<String> {
-        None
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
-    fn give(self, _: &File) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(unix)]
 /// Whether a process has the database at this path open, according to the lock of the change signal. The result is also
 /// `true` while the last process closes the database.
 pub(crate) fn is_open_elsewhere(database: &Path) -> io::Result<bool> {

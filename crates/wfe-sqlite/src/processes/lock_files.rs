@@ -217,34 +217,12 @@ fn failed(path: &Path, error: io::Error) -> WfeError {
     unusable(path, format!("cannot use this lock file of the database ({error})"), Some(Box::new(error)))
 }
 
-#[cfg(unix)]
 fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, 0)
 }
 
-#[cfg(unix)]
 fn read_at_start(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, bytes, 0)
-}
-
-/// Outside Unix, the read and write position belongs to the open file, so only one access at a time is allowed.
-#[cfg(not(unix))]
-static POSITION: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
-#[cfg(not(unix))]
-fn write_at_start(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-    use std::io::{Seek, Write};
-    let _alone = lock(&POSITION);
-    file.rewind()?;
-    file.write_all(bytes)
-}
-
-#[cfg(not(unix))]
-fn read_at_start(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
-    use std::io::{Read, Seek};
-    let _alone = lock(&POSITION);
-    file.rewind()?;
-    file.read(bytes)
 }
 
 #[cfg(test)]

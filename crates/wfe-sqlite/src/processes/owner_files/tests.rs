@@ -46,7 +46,6 @@ fn the_file_of_a_killed_owner_is_found_until_it_is_removed_and_other_files_are_n
     assert_eq!(names(folder.path()), ["a.db-owner-", "a.db-owner-8", "a.db-owner-x", "b.db-owner-7"]);
 }
 
-#[cfg(unix)]
 #[test]
 fn a_file_that_is_no_owners_keeps_no_host_from_starting_and_is_no_sign_of_life() {
     let (folder, files) = folder_with_database();
@@ -61,7 +60,6 @@ fn a_file_that_is_no_owners_keeps_no_host_from_starting_and_is_no_sign_of_life()
     assert_eq!(names(folder.path()), ["a.db-owner-5", "a.db-owner-6", "a.db-owner-7"]);
 }
 
-#[cfg(unix)]
 #[test]
 fn a_file_that_was_removed_or_replaced_is_put_back_and_its_owner_is_lost() {
     for how in ["removed", "renamed", "replaced"] {
@@ -89,7 +87,6 @@ fn a_file_that_was_removed_or_replaced_is_put_back_and_its_owner_is_lost() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn a_file_that_cannot_be_put_back_is_reported_and_the_file_in_its_place_stays() {
     let (_folder, files) = folder_with_database();
@@ -105,7 +102,6 @@ fn a_file_that_cannot_be_put_back_is_reported_and_the_file_in_its_place_stays() 
     assert!(path.is_dir());
 }
 
-#[cfg(unix)]
 #[test]
 fn an_owner_that_ends_removes_only_its_own_file() {
     let (_folder, files) = folder_with_database();
@@ -118,7 +114,6 @@ fn an_owner_that_ends_removes_only_its_own_file() {
     assert!(sidecars::is_same(&other, &path).unwrap());
 }
 
-#[cfg(unix)]
 #[test]
 fn a_late_removal_of_a_dead_owners_file_spares_the_file_of_a_new_owner() {
     let (_folder, files) = folder_with_database();
@@ -132,7 +127,6 @@ fn a_late_removal_of_a_dead_owners_file_spares_the_file_of_a_new_owner() {
     assert_eq!(files.liveness(1), Liveness::Alive);
 }
 
-#[cfg(unix)]
 #[test]
 fn an_owners_file_is_for_its_user_alone() {
     use std::os::unix::fs::PermissionsExt;
