@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use wfe::{
     Outcome, WfeError, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, inline},
+    definition::{Definition, WorkflowBuilder},
     models::WorkflowStatus,
     traits::WorkflowRepository,
 };
@@ -54,10 +54,10 @@ pub async fn run(path: &Path, clients: usize, lasting: Lasting) -> Done<Measured
     Ok(measured)
 }
 
-fn definition() -> wfe::Result<Definition> {
+fn definition() -> wfe::Result<Definition<u64>> {
     WorkflowBuilder::<u64>::new("flow", 1)
-        .then("one", inline(|_, _| async { Ok(()) }))
-        .then("two", inline(|_, _| async { Ok(()) }))
-        .then("three", inline(|_, _| async { Ok(()) }))
+        .then("one", async |_, _| Ok(()))
+        .then("two", async |_, _| Ok(()))
+        .then("three", async |_, _| Ok(()))
         .build()
 }

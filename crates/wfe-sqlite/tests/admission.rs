@@ -13,10 +13,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::Notify;
-use wfe::{
-    Outcome, WorkflowHost,
-    definition::{WorkflowBuilder, inline},
-};
+use wfe::{Outcome, WorkflowHost, definition::WorkflowBuilder};
 use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, ExecutionError, WorkflowInstance},
@@ -198,41 +195,37 @@ async fn the_engine_continues_while_the_program_fills_the_queues() -> Result<()>
     let host = WorkflowHost::builder_shared(store.clone()).build();
     let (begun, end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (begins, ends) = (begun.clone(), end.clone());
-    let held = inline(move |_, _| {
-        let (begins, ends) = (begins.clone(), ends.clone());
-        async move {
+    let held = WorkflowBuilder::<u32>::new("held", 1)
+        .then("step", async move |_, _| {
             begins.notify_one();
             ends.notified().await;
             Ok(7)
-        }
-    });
-    host.register(
-        WorkflowBuilder::<u32>::new("held", 1).then("step", held.output(|n, data| *data = *n)).build()?,
-    )?;
-    let quick = inline(|_, _| async { Ok(()) });
-    host.register(WorkflowBuilder::<u32>::new("quick", 1).then("step", quick).build()?)?;
+        })
+        .output(|n, data| *data = n);
+    let held = host.register(held.build()?)?;
+    let quick = WorkflowBuilder::<u32>::new("quick", 1).call("step", |_, _| Ok(()));
+    let quick = host.register(quick.build()?)?;
     host.start().await?;
-    let id = host.start_workflow("held", &0_u32).await?;
+    let held = held.start(&0).await?;
     begun.notified().await;
     let mut other = Other::locks(&database).await;
     let mut before = other.count().await;
-    let starts = (0..MANY).map(|_| host.start_workflow("quick", &0_u32));
+    let starts = (0..MANY).map(|_| quick.start(&0).into_future());
     let starts = stream::iter(starts).buffer_unordered(MANY).collect::<Vec<_>>();
     let rest = async {
         // Its commit comes after the requests that entered before, and never waits for a permit.
         end.notify_one();
         for _ in 0..100 {
-            assert_eq!(host.status(&id).await.unwrap().current_steps, ["step"]);
-            store.load(&id).await.unwrap();
+            assert_eq!(held.status().await.unwrap().current_steps, ["step"]);
+            store.load(held.id()).await.unwrap();
         }
     };
     let (refused, ()) = tokio::join!(starts, rest);
     assert!(refused.iter().all(|start| matches!(start, Err(WfeError::Busy { .. }))));
     other.unlocks().await;
-    assert_eq!(host.outcome::<u32>(&id).await?, Outcome::Completed(7));
+    assert_eq!(held.outcome().await?, Outcome::Completed(7));
     for _ in 0..2 {
-        let id = host.start_workflow("quick", &0_u32).await?;
-        assert_eq!(host.outcome::<u32>(&id).await?, Outcome::Completed(0));
+        assert_eq!(quick.start(&0).await?.outcome().await?, Outcome::Completed(0));
         before += 1;
     }
     assert_eq!(other.count().await, before, "nothing of the refused is stored");

@@ -32,23 +32,21 @@ use std::{
     time::Duration,
 };
 
-use wfe::{InstanceStatus, Outcome, StartOptions, WfeError, WorkflowHost, models::WorkflowStatus};
-use wfe_sqlite::SqlitePersistenceProvider;
+use wfe::{error::BoxError, models::WorkflowStatus, prelude::*, status::InstanceStatus};
 
 use crate::{
     args::Args,
     listing::Own,
     name::Name,
     progress::{Progress, say},
-    workflow::{Gathered, HASH, Place, Summary},
+    workflow::{HASH, Place, Summary},
 };
 
 /// The interval at which the program reads the status of the run. A person does not notice a delay this short, and
 /// reads this rare hardly load the store.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// The reason why the job could not be done, in one line.
-type Refusal = String;
+type Result<T, E = BoxError> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -68,7 +66,7 @@ async fn main() -> ExitCode {
     };
     match run(&args).await {
         Ok(summary) => report(&args.out, &summary),
-        Err(refusal) => refuse(&refusal),
+        Err(error) => refuse(&error.to_string()),
     }
 }
 
@@ -90,74 +88,80 @@ fn report(out: &Path, summary: &Summary) -> ExitCode {
     ExitCode::from(u8::from(!summary.failed.is_empty()))
 }
 
-async fn run(args: &Args) -> Result<Summary, Refusal> {
+async fn run(args: &Args) -> Result<Summary> {
     let dir = directory(&args.dir)?;
     // Detects errors before any file is created. If OUT is a symbolic link, the target of the link is replaced.
     let out = listing::resolve(&args.out).map_err(|e| cannot("write", &args.out, &e))?;
-    check_apart(args, &out)?;
+    check_apart(args, &own(args, &out)?)?;
     sums::check_writable(&out).map_err(|e| cannot("write", &args.out, &e))?;
     let log = args.log.as_deref().map(open_log).transpose()?;
-    let provider = match SqlitePersistenceProvider::file(&args.db).open().await {
-        Ok(provider) => Arc::new(provider),
+    let store = match SqliteStore::file(&args.db).open().await {
+        Ok(store) => Arc::new(store),
         Err(error) => {
             if let (Some((_, true)), Some(log)) = (&log, &args.log) {
                 // This start created the log, so the log is empty. If the log cannot be removed, the empty file stays.
                 fs::remove_file(log).ok();
             }
-            return Err(said(error));
+            return Err(error.into());
         }
     };
-    let place = Arc::new(place(args, dir, out, log.map(|(log, _)| log))?);
-    let host = WorkflowHost::builder_shared(provider.clone()).build();
-    let run = run_id(&place.dir);
-    host.register(workflow::definition(&place, &run).map_err(said)?).map_err(said)?;
-    let result = work(&host, &place, &run).await;
-    host.stop().await.map_err(said)?;
+    let id = run_id(&dir);
+    // Resolves the paths again: those that were links to missing files now lead to the files that were created.
+    let own = own(args, &out)?;
+    let place = Place { dir, out: out.clone(), own, log: log.map(|(log, _)| log), jobs: args.jobs.get() };
+    let host = WorkflowHost::builder_shared(store.clone()).build();
+    let runs = host.register(workflow::definition(Arc::new(place), &id)?)?;
+    let result = work(&host, &runs, &out).await;
+    host.stop().await?;
     // Copies the write-ahead log back into the database, so that one file is left.
-    provider.close().await;
+    store.close().await;
     result
 }
 
 /// Starts the run of this directory, or continues the run if the database already contains it. Waits for the end of the
 /// run.
-async fn work(host: &WorkflowHost, place: &Arc<Place>, run: &str) -> Result<Summary, Refusal> {
-    let options = StartOptions { reference: Some(run.to_owned()), ..StartOptions::default() };
-    let id = host.start_workflow_with(run, &Summary::default(), options).await.map_err(said)?;
-    let before = host.status(&id).await.map_err(said)?;
-    host.start().await.map_err(said)?;
+async fn work(host: &WorkflowHost, runs: &Workflow<Summary>, out: &Path) -> Result<Summary> {
+    let run = runs.start(&Summary::default()).reference(runs.id()).await?;
+    let before = run.status().await?;
+    host.start().await?;
     if before.status == WorkflowStatus::Suspended {
         // An earlier start could not list the directory or could not write OUT. The resume tries again.
-        host.resume(&id).await.map_err(said)?;
+        run.resume().await?;
     }
     let mut progress = Progress::new(!before.for_each.is_empty());
     let outcome = tokio::select! {
-        outcome = host.outcome::<Summary>(&id) => outcome.map_err(said),
-        refusal = watch(host, &id, &before, &mut progress) => Err(refusal),
+        outcome = run.outcome() => outcome.map_err(BoxError::from),
+        suspended = watch(&run, &before, &mut progress) => suspended,
     };
     progress.finish();
     let Outcome::Completed(summary) = outcome? else {
-        return Err("the run was cancelled or terminated; start again with another database".to_owned());
+        return Err("the run was cancelled or terminated; start again with another database".into());
     };
     if before.status == WorkflowStatus::Complete {
         writeln!(io::stdout(), "this run is complete already").ok(); // ignores a closed standard output
     }
     // Either OUT was removed after it was written, or an earlier start of this run had another OUT.
-    if !place.out.exists() {
-        write_again(host, &id, &place.out).await?;
+    if !out.exists() {
+        let (mut results, mut hashed) = (run.results(HASH), Vec::new());
+        while let Some(result) = results.next().await.map_err(|e| e.to_string())? {
+            hashed.push(result);
+        }
+        workflow::write(out, hashed).map_err(|e| e.to_string())?;
     }
     Ok(summary)
 }
 
-/// Shows the progress of the run until the run is suspended, and then returns the reason. Both the progress and the
+/// Shows the progress of the run until the run is suspended, and then fails with the reason. Both the progress and the
 /// reason are read from the store, because another process may work on the run.
-async fn watch(host: &WorkflowHost, id: &str, before: &InstanceStatus, progress: &mut Progress) -> Refusal {
+async fn watch(
+    run: &Instance<Summary>,
+    before: &InstanceStatus,
+    progress: &mut Progress,
+) -> Result<Outcome<Summary>> {
     // The reason why the run was suspended before this start is reported only if the run is suspended again.
     let mut known = (before.status == WorkflowStatus::Suspended).then(|| before.cause.clone());
     loop {
-        let now = match host.status(id).await {
-            Ok(now) => now,
-            Err(error) => return said(error),
-        };
+        let now = run.status().await?;
         if let Some(hashing) = now.for_each.iter().find(|one| one.step == HASH) {
             progress.show(hashing.done, hashing.total);
         }
@@ -165,68 +169,48 @@ async fn watch(host: &WorkflowHost, id: &str, before: &InstanceStatus, progress:
             known = None;
         } else if known.as_ref() != Some(&now.cause) {
             let causes = now.cause.map(|failure| failure.causes.join(": "));
-            return causes.unwrap_or_else(|| "the run was suspended by an operator".to_owned());
+            return Err(causes.unwrap_or_else(|| "the run was suspended by an operator".into()).into());
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
-async fn write_again(host: &WorkflowHost, id: &str, out: &Path) -> Result<(), Refusal> {
-    let (mut gathered, mut results) = (Gathered::default(), host.results::<Name>(id, HASH));
-    while let Some(result) = results.next().await.map_err(|e| e.to_string())? {
-        gathered.add(result).map_err(|e| e.to_string())?;
-    }
-    gathered.write(out).map(drop).map_err(|e| e.to_string())
-}
-
-fn place(args: &Args, dir: PathBuf, out: PathBuf, log: Option<File>) -> Result<Place, Refusal> {
-    let mut own = Own::default();
-    own.add_database(&args.db).map_err(|e| cannot("use", &args.db, &e))?;
-    own.add_manifest(&out).map_err(|e| cannot("use", &out, &e))?;
-    if let Some(log) = &args.log {
-        own.add_file(log).map_err(|e| cannot("use", log, &e))?;
-    }
-    Ok(Place { dir, out, own, log, jobs: args.jobs.get() })
+/// The files of the program itself.
+fn own(args: &Args, out: &Path) -> Result<Own> {
+    let resolve = |path: &PathBuf| listing::resolve(path).map_err(|e| cannot("use", path, &e));
+    let log = args.log.as_ref().map(resolve).transpose()?;
+    Ok(Own { db: resolve(&args.db)?, out: out.to_owned(), log })
 }
 
 /// Checks that the database, OUT and the log are three different files, so that none of them overwrites another.
-fn check_apart(args: &Args, out: &Path) -> Result<(), Refusal> {
-    let resolved = |path: &Path| listing::resolve(path).map_err(|e| cannot("use", path, &e));
-    let (mut database, mut manifest) = (Own::default(), Own::default());
-    database.add_database(&args.db).map_err(|e| cannot("use", &args.db, &e))?;
-    manifest.add_manifest(out).map_err(|e| cannot("use", out, &e))?;
-    let db = resolved(&args.db)?;
-    if database.has(out) || manifest.has(&db) {
-        return Err(format!("{} belongs to the database {}", out.display(), args.db.display()));
+fn check_apart(args: &Args, own: &Own) -> Result<()> {
+    let belongs_to_db =
+        |path: &Path| format!("{} belongs to the database {}", path.display(), args.db.display());
+    if own.is_of_db(&own.out) || own.is_of_out(&own.db) {
+        return Err(belongs_to_db(&own.out).into());
     }
-    let Some(log) = &args.log else { return Ok(()) };
-    let real = resolved(log)?;
-    if database.has(&real) {
-        return Err(format!("{} belongs to the database {}", log.display(), args.db.display()));
+    let (Some(log), Some(real)) = (&args.log, &own.log) else { return Ok(()) };
+    if own.is_of_db(real) {
+        return Err(belongs_to_db(log).into());
     }
-    if manifest.has(&real) {
-        return Err(format!("{} cannot be both the log and the manifest", log.display()));
+    if own.is_of_out(real) {
+        return Err(format!("{} cannot be both the log and the manifest", log.display()).into());
     }
     Ok(())
 }
 
-fn open_log(path: &Path) -> Result<(File, bool), Refusal> {
-    sums::open_to_append(path).map_err(|e| cannot("write", path, &e))
+fn open_log(path: &Path) -> Result<(File, bool)> {
+    Ok(sums::open_to_append(path).map_err(|e| cannot("write", path, &e))?)
 }
 
-fn directory(path: &Path) -> Result<PathBuf, Refusal> {
+fn directory(path: &Path) -> Result<PathBuf> {
     let real = fs::canonicalize(path).map_err(|e| cannot("read", path, &e))?;
     fs::read_dir(&real).map_err(|e| cannot("read", path, &e))?;
     Ok(real)
 }
 
-fn cannot(what: &str, path: &Path, error: &io::Error) -> Refusal {
+fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
     format!("cannot {what} {}: {error}", path.display())
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
-fn said(error: WfeError) -> Refusal {
-    error.to_string()
 }
 
 /// The id of a run within its database, made from the path of the directory. A path that is not UTF-8 is written as a

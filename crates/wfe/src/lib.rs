@@ -1,41 +1,44 @@
 //! WFE is an embedded, durable workflow engine: it runs the steps of workflows and resumes them after a crash.
 //!
 //! A workflow consists of a data type and a [`Definition`](definition::Definition), both written in Rust. A
-//! [`WorkflowHost`] runs the instances of workflows and keeps their state in a store. This crate re-exports
-//! everything that a program needs besides a store. Authors of stores also need `wfe_core`.
+//! [`WorkflowHost`] runs the instances of workflows and keeps their state in a store. With the feature `sqlite`, which
+//! is on by default, this crate has a store on SQLite. Authors of stores also need `wfe_core`.
 //!
 //! ```
-//! use std::sync::Arc;
 //! use serde::{Deserialize, Serialize};
-//! use wfe::{Outcome, WorkflowHost, definition::{WorkflowBuilder, inline}};
-//! use wfe_sqlite::SqlitePersistenceProvider;
+//! use wfe::prelude::*;
 //!
-//! #[derive(Clone, Debug, Serialize, Deserialize)]
+//! #[derive(Clone, Serialize, Deserialize)]
 //! struct Greeting { name: String, text: String }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> wfe::Result<()> {
+//! # async fn main() -> Result<(), Error> {
 //! let greet = WorkflowBuilder::<Greeting>::new("greet", 1)
-//!     .then(
-//!         "write",
-//!         inline(|_, greeting: Arc<Greeting>| async move { Ok(format!("hello, {}", greeting.name)) })
-//!             .output(|text: &String, greeting: &mut Greeting| greeting.text = text.clone()),
-//!     )
+//!     .then("write", async |_, greeting| Ok(format!("hello, {}", greeting.name)))
+//!     .output(|text, greeting| greeting.text = text)
 //!     .build()?;
 //!
-//! let provider = SqlitePersistenceProvider::new(":memory:").await?; // or "sqlite:///path/to/state.db"
-//! let host = WorkflowHost::new(provider);
-//! host.register(greet)?;
+//! let host = WorkflowHost::new(SqliteStore::new(":memory:").await?); // or "sqlite:///path/to/state.db"
+//! let greet = host.register(greet)?;
 //! host.start().await?;
-//! let id = host.start_workflow("greet", &Greeting { name: "world".into(), text: String::new() }).await?;
-//! match host.outcome::<Greeting>(&id).await? {
-//!     Outcome::Completed(greeting) => assert_eq!(greeting.text, "hello, world"),
-//!     other => panic!("{other:?}"),
-//! }
-//! host.stop().await?;
-//! # Ok(())
+//! let instance = greet.start(&Greeting { name: "world".into(), text: String::new() }).await?;
+//! assert_eq!(instance.outcome().await?.completed()?.text, "hello, world");
+//! host.stop().await
 //! # }
 //! ```
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`prelude`] | what most programs need: `use wfe::prelude::*` |
+//! | [`definition`] | the builder of definitions, typed names, retry policies |
+//! | [`steps`] | what bodies use: context, results, failures |
+//! | [`host`] | what a program calls: starting, publishing, control, lifecycle events |
+//! | [`status`] | what an instance is doing |
+//! | [`external_tasks`] | workers, activities, user tasks |
+//! | [`schedules`] | workflows that start at set times |
+//! | [`middleware`] | code around steps and workflows |
+//! | [`error`] | what errors are about and what to do |
+//! | [`models`], [`traits`], [`clock`] | what stores and tests use |
 //!
 //! # Panics
 //!
@@ -46,26 +49,52 @@
 //! unwinds, and a panic in a panic hook.
 
 mod engine;
-mod external_tasks;
-mod host;
+pub mod external_tasks;
+pub mod guide;
+pub mod host;
+pub mod prelude;
 mod store;
 
-pub use engine::{
-    CatchUp, Idle, Outcome, Rest, StepDone, StepMiddleware, Tick, Timetable, WorkflowEnd, WorkflowMiddleware,
-    WorkflowStart,
-};
-pub use external_tasks::{Activities, ActivityClaim, ActivityCtx, OpenActivity, OpenTask, UserTasks, Worker};
-pub use host::builder::HostBuilder;
-pub use host::failures::Failures;
-pub use host::schedules::{NewSchedule, ScheduleStatus, Schedules};
-pub use host::status::{Blocked, Held, InstanceStatus, Position, Waits};
-pub use host::{PublishOptions, StartOptions, WorkflowHost};
-pub use store::Guarantees;
-pub use wfe_core::{
-    Advice, BoxError, Family, Kind, Result, WfeError, clock, definition,
-    executor::{ACTIVITY, CHILD_ENDED, ChildEnd, ForEachProgress, Lifecycle, LifecycleEvent, USER_TASK},
-    models, redact, steps, traits,
-};
+pub use engine::Outcome;
+pub use host::WorkflowHost;
+/// The error of every call of the host.
+pub use wfe_core::WfeError as Error;
+pub use wfe_core::{Result, WfeError, clock, definition, models, redact, steps, traits};
+
+/// What an instance is doing, and why it waits.
+pub mod status {
+    pub use crate::host::status::{Blocked, Held, InstanceStatus, Position, Waits};
+    pub use wfe_core::executor::{ACTIVITY, CHILD_ENDED, ChildEnd, ForEachProgress, USER_TASK};
+}
+
+/// Workflows that start at set times.
+pub mod schedules {
+    pub use crate::{
+        engine::{CatchUp, Tick, Timetable},
+        host::schedules::{NewSchedule, ScheduleStatus, Schedules},
+    };
+}
+
+/// Code that runs around steps and workflows.
+pub mod middleware {
+    pub use crate::engine::{Rest, StepDone, StepMiddleware, WorkflowEnd, WorkflowMiddleware, WorkflowStart};
+}
+
+/// What an error is about, and what the caller can do.
+pub mod error {
+    pub use wfe_core::{Advice, BoxError, Family, Kind};
+}
+
+/// The store on SQLite.
+#[cfg(feature = "sqlite")]
+pub mod sqlite {
+    pub use wfe_sqlite::{
+        BUSY_TIMEOUT, CACHE_BYTES, LEASE, SqliteOptions, SqlitePersistenceProvider, is_sidecar,
+    };
+
+    /// The short name of [`SqlitePersistenceProvider`].
+    pub type SqliteStore = SqlitePersistenceProvider;
+}
 
 /// Compiles and runs the code in the README.
 #[cfg(doctest)]

@@ -19,7 +19,7 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use wfe::{
     Outcome, WorkflowHost,
-    definition::{WorkflowBuilder, each, event, inline},
+    definition::{Event, WorkflowBuilder},
 };
 use wfe_core::sync::lock;
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -52,6 +52,9 @@ struct Nothing;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Count(u32);
+
+/// The event that the waits wait for.
+const COME: Event<()> = Event::new("come");
 
 async fn host(folder: &tempfile::TempDir) -> WorkflowHost {
     let store = SqlitePersistenceProvider::file(folder.path().join("state.db")).open().await.unwrap();
@@ -86,10 +89,20 @@ async fn other_side() {
     let folder = tempfile::tempdir().unwrap();
     let host = host(&folder).await;
     let all = WorkflowBuilder::<Count>::new("all", 1)
-        .for_each("all", each(|count: &Count| (0..count.0).collect()).parallel(waits as usize), move |item| {
-            let key = move |_: &Count, item: &u32| if is_one { "all".to_owned() } else { item.to_string() };
-            item.wait_for("wait", event("come", key))
-        })
+        .for_each(
+            "all",
+            |count| (0..count.0).collect(),
+            |one| {
+                one.wait_for(
+                    "wait",
+                    COME,
+                    move |_, item| {
+                        if is_one { "all".to_owned() } else { item.to_string() }
+                    },
+                )
+            },
+        )
+        .concurrent(waits as usize)
         .build();
     host.register(all.unwrap()).unwrap();
     host.start().await.unwrap();
@@ -100,7 +113,7 @@ async fn other_side() {
         if is_one { vec!["all".to_owned()] } else { (0..waits).map(|item| item.to_string()).collect() };
     let publish = |key: String| {
         let host = &host;
-        async move { host.publish_event("come", &key, &()).await.unwrap() }
+        async move { host.publish(COME, key, ()).await.unwrap() }
     };
     stream::iter(keys).map(publish).buffer_unordered(64).for_each(|_| async {}).await;
     let end = host.outcome::<Count>(&id).await.unwrap();
@@ -162,16 +175,17 @@ async fn amid_a_crowd() -> Vec<Duration> {
     let folder = tempfile::tempdir().unwrap();
     let host = host(&folder).await;
     let waits = WorkflowBuilder::<Nothing>::new("waits", 1)
-        .wait_for("wait", event("come", |_: &Nothing, ()| "all"))
-        .then("step", inline(|_, _| async { Ok(()) }))
+        .wait_for("wait", COME, |_| "all")
+        .then("step", async |_, _| Ok(()))
         .build();
     let begun = Arc::new(Mutex::new(Vec::new()));
-    let note = begun.clone();
-    let first = inline(move |_, _| {
-        note.lock().unwrap().push(Instant::now());
-        async { Ok(()) }
-    });
-    let quick = WorkflowBuilder::<Nothing>::new("quick", 1).then("first", first).build();
+    let quick = WorkflowBuilder::<Nothing>::new("quick", 1)
+        .with(begun.clone())
+        .call("first", |ctx, _| {
+            ctx.app.lock().unwrap().push(Instant::now());
+            Ok(())
+        })
+        .build();
     host.register(waits.unwrap()).unwrap();
     host.register(quick.unwrap()).unwrap();
     host.start().await.unwrap();
@@ -179,7 +193,7 @@ async fn amid_a_crowd() -> Vec<Duration> {
         stream::iter(0..INSTANCES).map(|_| async { host.start_workflow("waits", &Nothing).await.unwrap() });
     let ids: Vec<String> = starts.buffer_unordered(64).collect().await;
     host.idle().await.unwrap();
-    host.publish_event("come", "all", &()).await.unwrap();
+    host.publish(COME, "all", ()).await.unwrap();
     let crowd = async {
         for id in &ids {
             assert!(matches!(host.outcome::<Nothing>(id).await.unwrap(), Outcome::Completed(_)));

@@ -13,7 +13,6 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Arc,
     thread,
     time::{Duration, SystemTime},
 };
@@ -22,7 +21,7 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use wfe::{
     WorkflowHost,
-    definition::{Retry, WorkflowBuilder, child, event, inline},
+    definition::{Event, Retry, WorkflowBuilder, WorkflowName},
     steps::StepError,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -44,6 +43,9 @@ struct Nothing;
 #[derive(Clone, Serialize, Deserialize)]
 struct Name(String);
 
+const NEVER: Event<()> = Event::new("never");
+const WAITING: WorkflowName<Name> = WorkflowName::new("waiting");
+
 /// The child's side: brings the instances to sleep, says so, and idles until its input ends. Without the variable this
 /// is no test of its own.
 #[tokio::test]
@@ -51,16 +53,16 @@ async fn other_side() {
     let Ok(database) = env::var(DATABASE) else { return };
     let provider = SqlitePersistenceProvider::new(&format!("sqlite://{database}")).await.unwrap();
     let host = WorkflowHost::new(provider);
-    let later = Retry::up_to(1).initial(Duration::from_hours(1)).max(Duration::from_hours(1));
-    let fails = inline(|_, _: Arc<Nothing>| async { Err::<(), _>(StepError::retryable("not today")) });
-    let definition = WorkflowBuilder::<Nothing>::new("sleepy", 1).then("fail", fails.retry(later)).build();
-    host.register(definition.unwrap()).unwrap();
-    let wait = event("never", |name: &Name, ()| name.0.clone());
-    let waiting = WorkflowBuilder::<Name>::new("waiting", 1).wait_for("wait", wait).build();
+    let sleepy = WorkflowBuilder::<Nothing>::new("sleepy", 1)
+        .call("fail", |_, _| Err::<(), _>(StepError::retryable("not today")))
+        .retry(Retry::every(Duration::from_hours(1)).attempts(2))
+        .build();
+    host.register(sleepy.unwrap()).unwrap();
+    let waiting = WAITING.define(1).wait_for("wait", NEVER, |name| name.0.clone()).build();
     host.register(waiting.unwrap()).unwrap();
     let parent = WorkflowBuilder::<Name>::new("parent", 1).parallel("both", |both| {
-        both.branch(|b| b.sub_workflow("sub", child("waiting", |name: &Name, ()| name.clone())))
-            .branch(|b| b.wait_for("too", event("never", |name: &Name, ()| name.0.clone())))
+        both.branch(|b| b.sub_workflow("sub", WAITING, Name::clone))
+            .branch(|b| b.wait_for("too", NEVER, |name| name.0.clone()))
     });
     host.register(parent.build().unwrap()).unwrap();
     host.start().await.unwrap();

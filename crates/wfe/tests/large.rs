@@ -20,8 +20,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use wfe::{
     Outcome, Result,
-    definition::{Definition, Inline, Item, Sequence, Task, WorkflowBuilder, each, inline},
-    traits::{Committed, Fence, PersistenceProvider, StepCommit, StepStore},
+    definition::{Definition, IntoStep, WorkflowBuilder, task},
+    traits::{Committed, Fence, PersistenceProvider, StepCommit},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{Layer, Layered, TestHost, VirtualClock};
@@ -37,9 +37,9 @@ struct Size {
 /// When each of the steps ended.
 type Times = Arc<Mutex<Vec<Instant>>>;
 
-fn count<I: Item>(times: &Times) -> Task<(), Size, I, Inline<(), Size, I>> {
+fn count(times: &Times) -> impl IntoStep<Size> {
     let times = times.clone();
-    inline(|_, _| async { Ok(()) }).output(move |(), size: &mut Size| {
+    task::<Size>().change(move |size| {
         size.n += 1;
         times.lock().unwrap().push(Instant::now());
     })
@@ -70,7 +70,7 @@ impl Layer for Counting {
 }
 
 /// A host, and how many live pointers an instance had at most.
-async fn host(definition: Definition) -> Result<(TestHost, Arc<AtomicUsize>, tempfile::TempDir)> {
+async fn host(definition: Definition<Size>) -> Result<(TestHost, Arc<AtomicUsize>, tempfile::TempDir)> {
     let (clock, folder) = (Arc::new(VirtualClock::default()), tempfile::tempdir().unwrap());
     let below =
         SqlitePersistenceProvider::file(folder.path().join("state.db")).clock(clock.clone()).open().await?;
@@ -103,9 +103,8 @@ async fn finish(host: &TestHost, id: &str) -> Size {
 async fn a_for_each_over_a_hundred_thousand_items() -> Result<()> {
     let times = Times::default();
     let all = WorkflowBuilder::<Size>::new("all", 1)
-        .for_each("all", each(|_: &Size| (0..MANY).collect()).parallel(16), |one| {
-            one.then("count", count(&times))
-        })
+        .for_each("all", |_| (0..MANY).collect(), |one| one.step("count", count(&times)))
+        .concurrent(16)
         .build()?;
     let (host, most, _folder) = host(all).await?;
     let id = host.start_workflow("all", &Size::default()).await?;
@@ -120,7 +119,7 @@ async fn a_for_each_over_a_hundred_thousand_items() -> Result<()> {
 async fn a_while_of_a_hundred_thousand_rounds() -> Result<()> {
     let times = Times::default();
     let rounds = WorkflowBuilder::<Size>::new("rounds", 1)
-        .while_("more", |size, ()| size.n < MANY, |round| round.then("count", count(&times)))
+        .while_("more", |size| size.n < MANY, |round| round.step("count", count(&times)))
         .build()?;
     let (host, most, _folder) = host(rounds).await?;
     let id = host.start_workflow("rounds", &Size::default()).await?;
@@ -133,22 +132,23 @@ async fn a_while_of_a_hundred_thousand_rounds() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_parallel_branches_and_ten_megabytes_of_data() -> Result<()> {
     let times = Times::default();
-    let branches = |mut all: wfe::definition::Branches<Size, ()>| {
-        for at in 0..1_000 {
-            all = all.branch(|b: Sequence<Size, ()>| b.then(format!("count-{at}"), count(&times)));
-        }
-        all
-    };
-    let many = WorkflowBuilder::<Size>::new("many", 1).parallel("all", branches).build()?;
+    let many = WorkflowBuilder::<Size>::new("many", 1)
+        .parallel("all", |mut all| {
+            for at in 0..1_000 {
+                all = all.branch(|b| b.step(format!("count-{at}"), count(&times)));
+            }
+            all
+        })
+        .build()?;
     let (host, most, _folder) = host(many).await?;
     let id = host.start_workflow("many", &Size::default()).await?;
     assert_eq!(finish(&host, &id).await.n, 1_000);
     assert!(most.load(Ordering::Relaxed) >= 1_000, "{most:?}: they were not all there at once");
     let text = "\u{20AC}\0 ".repeat(10 * 1024 * 1024 / 5);
     let big = WorkflowBuilder::<Size>::new("big", 1)
-        .then("one", count(&times))
-        .delay("hour", |_, ()| Duration::from_hours(1))
-        .then("two", count(&times))
+        .step("one", count(&times))
+        .delay("hour", |_| Duration::from_hours(1))
+        .step("two", count(&times))
         .build()?;
     host.host().register(big)?;
     let id = host.start_workflow("big", &Size { text: text.clone(), n: 0 }).await?;

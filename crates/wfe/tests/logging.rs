@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
 use tracing::{
-    Event, Id, Subscriber,
+    Id, Subscriber,
     field::{Field, Visit},
     span,
 };
@@ -30,9 +30,10 @@ use tracing_subscriber::{
     registry::{LookupSpan, Scope},
 };
 use wfe::{
-    NewSchedule, Timetable, WfeError, WorkflowHost,
-    definition::{Inline, Retry, Task, WorkflowBuilder, activity, blocking, event, inline},
-    steps::{Ctx, StepError},
+    WfeError, WorkflowHost,
+    definition::{Activity, Definition, Event, Retry, WorkflowBuilder},
+    schedules::{NewSchedule, Timetable},
+    steps::{Next, StepError},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
@@ -95,7 +96,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Heard {
         values.record(&mut Note(extensions.get_mut::<Fields>().unwrap()));
     }
 
-    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::new();
         event.record(&mut Note(&mut fields));
         let spans = context.event_scope(event).into_iter().flat_map(Scope::from_root);
@@ -108,7 +109,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Heard {
     }
 }
 
-async fn host(definition: wfe::Result<wfe::definition::Definition>) -> WorkflowHost {
+async fn host(definition: wfe::Result<Definition<u32>>) -> WorkflowHost {
     LazyLock::force(&SAID);
     let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await.unwrap());
     host.register(definition.unwrap()).unwrap();
@@ -116,26 +117,21 @@ async fn host(definition: wfe::Result<wfe::definition::Definition>) -> WorkflowH
     host
 }
 
-type Says<R> = Task<R, u32, (), Inline<R, u32, ()>>;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_step_says_is_said_in_a_span_that_tells_instance_definition_version_step_and_attempt() {
-    let quick: Says<()> = inline(|ctx: Ctx, _| async move {
-        tracing::info!("from a quick step");
-        if ctx.attempt() == 1 { Err(StepError::retryable("again")) } else { Ok(()) }
-    });
     let host = host(
         WorkflowBuilder::<u32>::new("spans", 7)
-            .then("quick", quick)
-            .retry(Retry::up_to(1).initial(Duration::ZERO))
-            .then(
-                "blocks",
-                blocking(|_: &Ctx, _: &u32| {
-                    tracing::info!("from a blocking step");
-                    Ok(())
-                }),
-            )
-            .then("last", inline(|_, _| async { Ok(()) }).output(|(), _| tracing::info!("from an output")))
+            .then("quick", async |ctx, _| {
+                tracing::info!("from a quick step");
+                if ctx.attempt() == 1 { Err(StepError::retryable("again")) } else { Ok(()) }
+            })
+            .retry(Retry::every(Duration::ZERO).attempts(2))
+            .blocking("blocks", |_, _| {
+                tracing::info!("from a blocking step");
+                Ok(())
+            })
+            .then("last", async |_, _| Ok(()))
+            .output(|(), _| tracing::info!("from an output"))
             .build(),
     )
     .await;
@@ -166,17 +162,17 @@ async fn what_a_step_says_is_said_in_a_span_that_tells_instance_definition_versi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_never_yields_is_logged_once() {
     const TEXT: &str = "kept its thread for over a second";
-    let greedy: Says<bool> = inline(|_, _| async {
-        let began = Instant::now();
-        while SAID.with(TEXT).is_empty() && began.elapsed() < PATIENCE {
-            thread::yield_now();
-        }
-        Ok(began.elapsed() >= Duration::from_secs(1))
-    });
-    let definition = WorkflowBuilder::<u32>::new("greedy", 1)
-        .then("spins", greedy.output(|late: &bool, data: &mut u32| *data = u32::from(*late)))
+    let greedy = WorkflowBuilder::<u32>::new("greedy", 1)
+        .then("spins", async |_, _| {
+            let began = Instant::now();
+            while SAID.with(TEXT).is_empty() && began.elapsed() < PATIENCE {
+                thread::yield_now();
+            }
+            Ok(began.elapsed() >= Duration::from_secs(1))
+        })
+        .output(|is_late, data| *data = u32::from(is_late))
         .build();
-    let host = host(definition).await;
+    let host = host(greedy).await;
     let id = host.start_workflow("greedy", &0_u32).await.unwrap();
     let end = host.outcome::<u32>(&id).await.unwrap();
     let told = SAID.with(TEXT);
@@ -211,26 +207,23 @@ async fn what_does_not_fit_its_type_is_told_by_kind_and_place_and_never_quoted()
     let path = folder.path().join("a.db");
     let provider = SqlitePersistenceProvider::file(&path).cache_bytes(0).open().await.unwrap();
     let host = WorkflowHost::builder(provider).poll_interval(Duration::from_millis(20)).build();
-    let parses = inline(|_, card: Arc<Card>| async move {
+    let define = |id: &str| WorkflowBuilder::<Card>::new(id, 1);
+    let parses = define("parses").then("s", async |_, card| {
         let _number: u32 = serde_json::from_value(card.0.clone().into())?;
         Ok(())
     });
-    let keeps = inline(|ctx: Ctx, card: Arc<Card>| async move {
+    let keeps = define("keeps").then("s", async |ctx, card| {
         if ctx.state::<Card>().is_ok_and(|kept| kept.is_none()) {
-            return wfe::steps::Next::sleep(Duration::ZERO).keeping(&*card);
+            return Next::sleep(Duration::ZERO).keeping(&*card);
         }
         let _number: Option<u32> = ctx.state()?;
-        Ok(wfe::steps::Next::Done)
+        Ok(Next::Done)
     });
-    let works = activity("charge", |card: &Card, ()| card.clone()).output(|_: &u32, _: &mut Card| {});
-    let takes = event("paid", |_: &Card, ()| "k").output(|_: &u32, _: &mut Card| {});
-    for definition in [
-        WorkflowBuilder::<Card>::new("parses", 1).then("s", parses).build(),
-        WorkflowBuilder::<Card>::new("keeps", 1).then("s", keeps).build(),
-        WorkflowBuilder::<Card>::new("works", 1).activity("s", works).build(),
-        WorkflowBuilder::<Card>::new("takes", 1).wait_for("s", takes).build(),
-        WorkflowBuilder::<Card>::new("waits", 1).wait_for("s", event("never", |_: &Card, ()| "k")).build(),
-    ] {
+    let works =
+        define("works").activity("s", Activity::<Card, u32>::new("charge"), Card::clone).output(|_, _| {});
+    let takes = define("takes").wait_for("s", Event::<u32>::new("paid"), |_| "k").output(|_, _| {});
+    let waits = define("waits").wait_for("s", Event::<()>::new("never"), |_| "k");
+    for definition in [parses.build(), keeps.build(), works.build(), takes.build(), waits.build()] {
         host.register(definition.unwrap()).unwrap();
     }
     host.start().await.unwrap();
@@ -300,7 +293,8 @@ async fn what_is_left_out_of_a_list_because_its_wait_is_another_instances_is_tol
     let provider = SqlitePersistenceProvider::file(&path).cache_bytes(0).open().await.unwrap();
     let host = WorkflowHost::new(provider);
     let asks =
-        WorkflowBuilder::<u32>::new("left-out", 1).activity("ask", activity("left-out", |n: &u32, ()| *n));
+        WorkflowBuilder::<u32>::new("left-out", 1)
+            .activity("ask", Activity::<_, ()>::new("left-out"), |n| *n);
     host.register(asks.build().unwrap()).unwrap();
     host.start().await.unwrap();
     let yearly = NewSchedule::new("one", "left-out", Timetable::interval(Duration::from_hours(9000)));
@@ -350,7 +344,7 @@ async fn an_activity_whose_wait_contradicts_its_id_is_not_handed_out_and_holds_u
         let provider = SqlitePersistenceProvider::file(&path).cache_bytes(0).open().await.unwrap();
         let host = WorkflowHost::new(provider);
         let asks =
-            WorkflowBuilder::<u32>::new("asks", 1).activity("ask", activity("spoilt", |n: &u32, ()| *n));
+            WorkflowBuilder::<u32>::new("asks", 1).activity("ask", Activity::<_, ()>::new("spoilt"), |n| *n);
         host.register(asks.build().unwrap()).unwrap();
         host.start().await.unwrap();
         for number in [1_u32, 2] {

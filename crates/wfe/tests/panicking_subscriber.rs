@@ -22,7 +22,7 @@ use std::{
 
 use async_trait::async_trait;
 use tracing::{
-    Event, Metadata, Subscriber,
+    Metadata, Subscriber,
     metadata::LevelFilter,
     span::{Attributes, Id, Record},
     subscriber::Interest,
@@ -30,10 +30,11 @@ use tracing::{
 use tracing_core::span::Current;
 use walkdir::WalkDir;
 use wfe::{
-    Outcome, WorkflowEnd, WorkflowHost, WorkflowMiddleware,
-    definition::{Definition, OnFailure, Retry, WorkflowBuilder, activity, blocking, child, event, inline},
+    Outcome, WorkflowHost,
+    definition::{Activity, Definition, Event, OnFailure, Retry, WorkflowBuilder, WorkflowName},
+    middleware::{WorkflowEnd, WorkflowMiddleware},
     models::WorkflowStatus,
-    steps::{Ctx, StepError},
+    steps::StepError,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
@@ -102,7 +103,7 @@ impl Subscriber for Bomb {
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
-    fn event(&self, _: &Event<'_>) {
+    fn event(&self, _: &tracing::Event<'_>) {
         strike(EVENT);
     }
 
@@ -146,52 +147,54 @@ impl WorkflowMiddleware for Fails {
     }
 }
 
-fn definitions() -> Vec<Definition> {
+const GO: Event<u32> = Event::new("go");
+const DOUBLE: Activity<u32, u32> = Activity::new("double");
+const CHILD: WorkflowName<u32> = WorkflowName::new("child");
+
+fn definitions() -> Vec<Definition<u32>> {
     let plain = WorkflowBuilder::<u32>::new("plain", 1)
-        .then("async", inline(|_, n: Arc<u32>| async move { Ok(*n + 1) }).output(|next: &u32, n| *n = *next))
-        .then("blocking", blocking(|_: &Ctx, n: &u32| Ok(*n + 1)).output(|next: &u32, n| *n = *next))
-        .wait_for("wait", event("go", |_: &u32, ()| "key").output(|more: &u32, n| *n += *more))
-        .sub_workflow("sub", child("child", |n: &u32, ()| *n).output(|child: &u32, n| *n = *child))
-        .activity("ask", activity("double", |n: &u32, ()| *n).output(|twice: &u32, n| *n = *twice))
-        .retry(Retry::up_to(1).initial(Duration::ZERO))
+        .then("async", async |_, n| Ok(*n + 1))
+        .output(|next, n| *n = next)
+        .blocking("blocking", |_, n| Ok(*n + 1))
+        .output(|next, n| *n = next)
+        .wait_for("wait", GO, |_| "key")
+        .output(|more, n| *n += more)
+        .sub_workflow("sub", CHILD, |n| *n)
+        .output(|child, n| *n = child)
+        .activity("ask", DOUBLE, |n| *n)
+        .output(|twice, n| *n = twice)
+        .retry(Retry::every(Duration::ZERO).attempts(2))
         .build();
-    let child = WorkflowBuilder::<u32>::new("child", 1)
-        .then("only", inline(|_, n: Arc<u32>| async move { Ok(*n + 1) }).output(|next: &u32, n| *n = *next))
-        .build();
-    let fails = |is_blocking: bool| {
-        move |attempt: u32| {
-            assert!(attempt != 1, "a panic of attempt 1, blocking: {is_blocking}");
-            if attempt == 2 { Err(StepError::retryable("the second attempt fails")) } else { Ok(()) }
-        }
+    let child = CHILD.define(1).then("only", async |_, n| Ok(*n + 1)).output(|next, n| *n = next).build();
+    let fails = |attempt, is_blocking| {
+        assert!(attempt != 1, "a panic of attempt 1, blocking: {is_blocking}");
+        if attempt == 2 { Err(StepError::retryable("the second attempt fails")) } else { Ok(()) }
     };
-    let (one, other) = (fails(false), fails(true));
+    let retry = Retry::every(Duration::ZERO).attempts(3);
     let retried = WorkflowBuilder::<u32>::new("retried", 1)
-        .then("async", inline(move |ctx: Ctx, _: Arc<u32>| async move { one(ctx.attempt()) }))
-        .retry(Retry::up_to(2).initial(Duration::ZERO))
-        .then("blocking", blocking(move |ctx: &Ctx, _: &u32| other(ctx.attempt())))
-        .retry(Retry::up_to(2).initial(Duration::ZERO))
+        .then("async", async move |ctx, _| fails(ctx.attempt(), false))
+        .retry(retry.clone())
+        .blocking("blocking", move |ctx, _| fails(ctx.attempt(), true))
+        .retry(retry)
         .build();
     let suspended = WorkflowBuilder::<u32>::new("suspended", 1)
-        .then("fails", inline(|_, _: Arc<u32>| async { Err::<(), _>(StepError::fatal("no")) }))
+        .then("fails", async |_, _| Err::<(), _>(StepError::fatal("no")))
         .on_failure(OnFailure::Suspend)
         .build();
     let saga = WorkflowBuilder::<u32>::new("saga", 1)
         .saga("all", |all| {
-            all.then("done", inline(|_, _: Arc<u32>| async { Ok(()) }))
-                .compensate_with(|undo| undo.then("undone", inline(|_, _: Arc<u32>| async { Ok(()) })))
-                .then("fails", inline(|_, _: Arc<u32>| async { Err::<(), _>(StepError::fatal("no")) }))
+            all.then("done", async |_, _| Ok(()))
+                .compensate_with(|undo| undo.then("undone", async |_, _| Ok(())))
+                .then("fails", async |_, _| Err::<(), _>(StepError::fatal("no")))
         })
         .build();
     let held = WorkflowBuilder::<u32>::new("held", 1)
-        .then(
-            "held",
-            inline(|ctx: Ctx, n: Arc<u32>| async move {
-                if *n == 0 {
-                    ctx.cancellation().cancelled().await;
-                }
-                Ok(())
-            }),
-        )
+        .then("held", async |ctx, n| {
+            if *n == 0 {
+                ctx.cancellation().cancelled().await;
+            }
+            Ok(())
+        })
         .build();
     [plain, child, retried, suspended, saga, held].map(Result::unwrap).into()
 }
@@ -230,20 +233,18 @@ async fn ended(host: &WorkflowHost, id: &str) -> Outcome<u32> {
 /// Two hosts on a file do all sorts of things, and end in all ways.
 async fn story(path: &Path) {
     let (one, other) = (host(path).await, host(path).await);
-    let worker = one.activities().worker("double", "w");
-    let attempts = AtomicU32::new(0);
-    let work = tokio::spawn(worker.run(move |n: u32, _| {
+    let worker = one.activities().worker(DOUBLE, "w");
+    let attempts = Arc::new(AtomicU32::new(0));
+    let work = tokio::spawn(worker.run(move |n, _| {
         assert!(attempts.fetch_add(1, SeqCst) > 0, "a panic of the worker");
         async move { Ok(2 * n) }
     }));
-    let unknown = WorkflowBuilder::<u32>::new("unknown", 1)
-        .then("only", inline(|_, _: Arc<u32>| async { Ok(()) }))
-        .build()
-        .unwrap();
+    let unknown =
+        WorkflowBuilder::<u32>::new("unknown", 1).then("only", async |_, _| Ok(())).build().unwrap();
     other.register(unknown).unwrap();
     let unknown = other.start_workflow("unknown", &1_u32).await.unwrap();
     let plain = one.start_workflow("plain", &1_u32).await.unwrap();
-    other.publish_event("go", "key", &10_u32).await.unwrap();
+    other.publish(GO, "key", 10).await.unwrap();
     let retried = other.start_workflow("retried", &1_u32).await.unwrap();
     let suspended = one.start_workflow("suspended", &1_u32).await.unwrap();
     let saga = other.start_workflow("saga", &1_u32).await.unwrap();

@@ -31,7 +31,7 @@ mod worker;
 
 use std::{fs, path::Path, sync::Arc};
 
-use wfe::{definition::Definition, steps::StepError};
+use wfe::{definition::AnyDefinition, steps::StepError};
 use wfe_testkit::VirtualClock;
 
 struct Unknown;
@@ -43,7 +43,7 @@ impl fan_out::Registry for Unknown {
 }
 
 /// The picture at this path below the examples.
-fn is_drawn(path: &str, definition: &Definition) {
+fn is_drawn(path: &str, definition: &AnyDefinition) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(path);
     let drawn = definition.outline().to_mermaid();
     let kept = fs::read_to_string(&path).unwrap_or_default();
@@ -58,8 +58,7 @@ fn approval_is_drawn() {
 #[test]
 fn fan_out_is_drawn_parent_and_child() {
     is_drawn("fan_out/census.mmd", &fan_out::census().unwrap());
-    let registry: Arc<dyn fan_out::Registry> = Arc::new(Unknown);
-    is_drawn("fan_out/region.mmd", &fan_out::region(&registry).unwrap());
+    is_drawn("fan_out/region.mmd", &fan_out::region(Arc::new(Unknown)).unwrap());
 }
 
 #[test]
@@ -71,12 +70,12 @@ fn manifest_is_drawn() {
         log: None,
         jobs: 8,
     };
-    is_drawn("manifest/picture.mmd", &manifest::definition(&Arc::new(place), "manifest").unwrap());
+    is_drawn("manifest/picture.mmd", &manifest::definition(Arc::new(place), "manifest").unwrap());
 }
 
 #[test]
 fn order_is_drawn() {
-    is_drawn("order/picture.mmd", &order::order(&Arc::new(shop::Shop)).unwrap());
+    is_drawn("order/picture.mmd", &order::order(shop::Shop).unwrap());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use wfe::{
     Outcome, WorkflowHost,
     clock::{Clock, SystemClock},
-    definition::{WorkflowBuilder, inline},
+    definition::WorkflowBuilder,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
@@ -58,17 +58,16 @@ async fn round() -> TimeDelta {
     let late = Arc::new(Mutex::new(Vec::new()));
     let (heard, all) = (late.clone(), Arc::new(Notify::new()));
     let last = all.clone();
-    let ring = inline(move |_, alarm: Arc<Alarm>| {
-        let mut late = heard.lock().unwrap();
-        late.push(SystemClock.now() - alarm.due);
-        if late.len() == TIMERS as usize {
-            last.notify_one();
-        }
-        async { Ok(()) }
-    });
     let alarm = WorkflowBuilder::<Alarm>::new("alarm", 1)
-        .delay_until("due", |alarm, ()| alarm.due)
-        .then("ring", ring)
+        .delay_until("due", |alarm| alarm.due)
+        .call("ring", move |_, alarm| {
+            let mut late = heard.lock().unwrap();
+            late.push(SystemClock.now() - alarm.due);
+            if late.len() == TIMERS as usize {
+                last.notify_one();
+            }
+            Ok(())
+        })
         .build()
         .unwrap();
     host.register(alarm).unwrap();

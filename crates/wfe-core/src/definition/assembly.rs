@@ -218,6 +218,7 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
         if !draft.verb.goes_on() {
             let extra = [
                 ("cancel condition", draft.cancel_when.is_some()),
+                ("retry policy", draft.policy.retry.attempts > 1),
                 ("compensation", draft.compensation.is_some()),
                 ("fallback", draft.fallback.is_some()),
                 ("`on_failure`", draft.policy.on_failure.is_some()),
@@ -226,6 +227,19 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
                 return Some(format!(
                     "it is {}, so its {what} would have no effect",
                     draft.verb.with_article()
+                ));
+            }
+        }
+        if matches!(draft.verb, Verb::Block(_)) {
+            let extra = [
+                ("retry policy", draft.policy.retry.attempts > 1),
+                ("fallback", draft.fallback.is_some()),
+                ("`on_failure`", draft.policy.on_failure.is_some()),
+            ];
+            if let Some((what, _)) = extra.into_iter().find(|(_, is_there)| *is_there) {
+                return Some(format!(
+                    "it consists of several steps, so its {what} would not cover their failures; set it on one of them, or \
+                     make a saga of them"
                 ));
             }
         }

@@ -1,4 +1,6 @@
-use std::{any::TypeId, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    any::TypeId, fmt, marker::PhantomData, ops::Deref, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -13,9 +15,52 @@ use crate::{
     traits::OWN_NAMES,
 };
 
-/// A workflow definition: an id, a version, and a graph of steps over one type of data. It is cheap to clone.
+/// A workflow definition: an id, a version, and a graph of steps over data of type `D`. It is cheap to clone.
+///
+/// It dereferences to [`AnyDefinition`], which has its methods.
+pub struct Definition<D> {
+    erased: AnyDefinition,
+    data: PhantomData<fn(D)>,
+}
+
+impl<D> Definition<D> {
+    /// The data of `definition` must be of type `D`.
+    pub(super) fn of(definition: AnyDefinition) -> Self {
+        Self { erased: definition, data: PhantomData }
+    }
+}
+
+impl<D> Deref for Definition<D> {
+    type Target = AnyDefinition;
+
+    fn deref(&self) -> &AnyDefinition {
+        &self.erased
+    }
+}
+
+impl<D> From<Definition<D>> for AnyDefinition {
+    fn from(definition: Definition<D>) -> Self {
+        definition.erased
+    }
+}
+
+// Derived, `Clone` would ask the same of the data.
+impl<D> Clone for Definition<D> {
+    fn clone(&self) -> Self {
+        Self::of(self.erased.clone())
+    }
+}
+
+impl<D> fmt::Debug for Definition<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.erased.fmt(f)
+    }
+}
+
+/// A [`Definition`] whose data type is erased, so that a list can hold definitions of several workflows. It is cheap to
+/// clone.
 #[derive(Clone)]
-pub struct Definition(Arc<Inner>);
+pub struct AnyDefinition(Arc<Inner>);
 
 struct Inner {
     id: Arc<str>,
@@ -28,7 +73,7 @@ struct Inner {
     by_id: super::assembly::IndexById,
 }
 
-impl Definition {
+impl AnyDefinition {
     /// The id of the definition.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -123,6 +168,7 @@ impl Definition {
         version: u32,
         deadline: Option<Duration>,
         drafts: Vec<Draft>,
+        is_own: bool,
     ) -> Result<Self> {
         let invalid = |problem| WfeError::InvalidDefinition { definition: id.to_owned(), problem };
         if id.is_empty() {
@@ -144,7 +190,10 @@ impl Definition {
         if drafts.is_empty() {
             return Err(invalid("it has no steps".to_owned()));
         }
-        let (nodes, by_id) = super::assembly::nodes(drafts, id.starts_with(OWN_NAMES)).map_err(invalid)?;
+        if id.starts_with(OWN_NAMES) && !is_own {
+            return Err(invalid(format!("ids that begin with {OWN_NAMES:?} are reserved for the engine")));
+        }
+        let (nodes, by_id) = super::assembly::nodes(drafts, is_own).map_err(invalid)?;
         Ok(Self(Arc::new(Inner {
             id: id.into(),
             version,
@@ -158,7 +207,7 @@ impl Definition {
     }
 }
 
-impl fmt::Debug for Definition {
+impl fmt::Debug for AnyDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps: Vec<_> = self.step_ids().collect();
         f.debug_struct("Definition")

@@ -13,11 +13,11 @@ impl Outline {
     /// with a line break. Equal outlines produce equal texts.
     ///
     /// ```
-    /// use wfe_core::definition::{WorkflowBuilder, inline};
+    /// use wfe_core::definition::WorkflowBuilder;
     ///
     /// let definition = WorkflowBuilder::<u32>::new("count", 1)
-    ///     .then("one", inline(|_, _| async { Ok(()) }))
-    ///     .then("two", inline(|_, _| async { Ok(()) }))
+    ///     .then("one", async |_, _| Ok(()))
+    ///     .then("two", async |_, _| Ok(()))
     ///     .build()?;
     /// assert_eq!(
     ///     definition.outline().to_mermaid(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Definition, OnFailure, Retry};
+use super::{AnyDefinition, OnFailure, Retry};
 use crate::program::{Node, Verb};
 
 /// The label of the escalation branch of a user task.
@@ -17,10 +17,10 @@ pub(super) const ESCALATION: &str = "escalation";
 /// computed from the data. Two definitions with equal outlines can therefore still run different code.
 ///
 /// ```
-/// use wfe_core::definition::{WorkflowBuilder, inline};
+/// use wfe_core::definition::WorkflowBuilder;
 ///
 /// let definition = WorkflowBuilder::<u32>::new("greet", 1)
-///     .if_("known", |logins, _| *logins > 0, |then| then.then("greet", inline(|_, _| async { Ok(()) })))
+///     .if_("known", |logins| *logins > 0, |then| then.then("greet", async |_, _| Ok(())))
 ///     .build()?;
 /// let outline = definition.outline();
 /// assert_eq!(outline.steps[0].branches[0].first, "greet");
@@ -66,8 +66,8 @@ pub struct OutlineStep {
     /// The display name, or `None` if the step has no name other than its id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// The kind of the step: `step`, `for-each`, `if`, `while`, `decide`, `parallel`, `saga`, `after`, `recur`,
-    /// `delay`, `wait-for`, `activity`, `user-task`, `sub-workflow`, `go-to` or `end`.
+    /// The kind of the step: `step`, `for-each`, `if`, `while`, `decide`, `parallel`, `saga`, `block`, `after`,
+    /// `recur`, `delay`, `wait-for`, `activity`, `user-task`, `sub-workflow`, `go-to` or `end`.
     pub kind: String,
     /// The next step in the same sequence, or `None` if this step is the last one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -149,6 +149,8 @@ pub struct OutlineBranch {
 #[non_exhaustive]
 pub struct OutlineRetry {
     /// The highest number of retries.
+    ///
+    /// It is one less than the number of attempts. `u32::MAX` means that there is no limit.
     pub limit: u32,
     /// The backoff before the first retry, in seconds.
     pub initial_s: f64,
@@ -190,7 +192,7 @@ impl Outline {
     }
 }
 
-impl Definition {
+impl AnyDefinition {
     /// The definition as data, which can be listed, stored, compared and drawn.
     #[must_use]
     pub fn outline(&self) -> Outline {
@@ -265,7 +267,7 @@ fn labels(verb: &Verb, branches: usize) -> impl Iterator<Item = String> {
         Verb::ForEach(_) => vec!["each item".to_owned()],
         Verb::Recur(_) => vec!["tick".to_owned()],
         Verb::Schedule(_) => vec!["later".to_owned()],
-        Verb::Saga(_) => vec!["all".to_owned()],
+        Verb::Saga(_) | Verb::Block(_) => vec!["all".to_owned()],
         Verb::Decide(it) => it.labels.iter().cloned().chain(["otherwise".to_owned()]).collect(),
         Verb::UserTask(it) => {
             let option = |at: usize| it.options.iter().find(|(_, branch)| *branch == Some(at));
@@ -288,8 +290,8 @@ fn labels(verb: &Verb, branches: usize) -> impl Iterator<Item = String> {
 impl Retry {
     fn outline(&self) -> Option<OutlineRetry> {
         let seconds = |it: Duration| it.as_secs_f64();
-        (self.limit > 0).then(|| OutlineRetry {
-            limit: self.limit,
+        (self.attempts > 1).then(|| OutlineRetry {
+            limit: if self.attempts == u32::MAX { u32::MAX } else { self.attempts - 1 },
             initial_s: seconds(self.initial),
             maximum_s: seconds(self.max),
             factor: self.factor,

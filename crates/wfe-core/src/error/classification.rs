@@ -92,6 +92,7 @@ impl WfeError {
             Self::OwnerLost { .. } => (Host, "owner-lost", Reload),
             Self::Cancelled => (Host, "cancelled", GiveUp),
             Self::Closed(_) => (Host, "closed", GiveUp),
+            Self::NotCompleted(_) => (Host, "not-completed", GiveUp),
             Self::Other(_) => (Host, "other", GiveUp),
 
             Self::TaskCompleted(_) => (Worker, "task-completed", GiveUp),
@@ -116,6 +117,7 @@ mod tests {
             WfeError::DefinitionNotFound { id: text(), version: 1 },
             WfeError::InvalidDefinition { definition: text(), problem: text() },
             WfeError::StepNotFound(1),
+            WfeError::NotCompleted(text()),
             WfeError::StepExecution(text()),
             WfeError::Serialization(json),
             WfeError::WorkflowNotFound(text()),

@@ -6,14 +6,14 @@ use std::{error::Error, fmt, path::PathBuf};
 use crate::redact::{Redacted, redact, redact_boxed};
 
 pub use classification::{Advice, Family};
-pub use step::StepError;
+pub use step::{StepError, StepResultExt};
 pub(crate) use step::{drop_contained, drop_payload};
 
 /// A source error of any kind.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The result of every fallible function of WFE.
-pub type Result<T> = std::result::Result<T, WfeError>;
+pub type Result<T, E = WfeError> = std::result::Result<T, E>;
 
 /// A kind of stored object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,6 +87,9 @@ pub enum WfeError {
     /// have claimed it meanwhile.
     #[error("the lease of task {0:?} has expired; claim it again")]
     LeaseExpired(String),
+    /// The instance has ended, but it did not complete. Holds how it ended.
+    #[error("the instance has not completed: {0}")]
+    NotCompleted(String),
     /// The definition has no step at this position.
     #[error("the definition has no step {0}")]
     StepNotFound(usize),

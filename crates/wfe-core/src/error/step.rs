@@ -17,10 +17,11 @@ const LONGEST_CHAIN: usize = 256;
 
 /// The error with which a step fails: its source, its code, and whether another attempt may succeed.
 ///
-/// `?` converts any standard error into a retryable `StepError`. `StepError` does not implement [`Error`], because Rust
-/// would then not allow this conversion. The messages of the source and its causes are stored with the failure. If the
-/// message of a `serde_json` error quotes a value, the value is removed before the message is stored
-/// ([`redact`](crate::redact())).
+/// `?` converts whatever can be boxed into a retryable `StepError`: a standard error, an `anyhow::Error`, a
+/// `Box<dyn Error + Send + Sync>`, a `&str` or a `String`. `StepError` does not implement [`Error`], because Rust would
+/// then not allow this conversion. [`StepResultExt`] makes the error fatal or gives it a code on the way. The messages
+/// of the source and its causes are stored with the failure. If the message of a `serde_json` error quotes a value, the
+/// value is removed before the message is stored ([`redact`](crate::redact())).
 ///
 /// The source is a type of the program, so its `Display`, `source` and `Drop` can panic. The engine catches
 /// these panics. If a panic prevents a message from being read, the failure is stored with the code
@@ -262,9 +263,49 @@ impl fmt::Debug for StepError {
     }
 }
 
-impl<E: Error + Send + Sync + 'static> From<E> for StepError {
+impl<E: Into<BoxError>> From<E> for StepError {
     fn from(error: E) -> Self {
         Self::retryable(error)
+    }
+}
+
+/// Makes the error of a `Result` a [`StepError`], on the way to `?`.
+///
+/// ```
+/// use wfe_core::steps::{StepError, StepResultExt as _};
+///
+/// fn port(text: &str) -> Result<u16, StepError> {
+///     // Another attempt would read the same text.
+///     text.parse::<u16>().fatal().code("port")
+/// }
+/// let error = port("http").unwrap_err();
+/// assert_eq!((error.is_retryable(), error.code()), (false, "port"));
+/// ```
+pub trait StepResultExt<T>: Sized {
+    /// The same result, whose error is fatal: the step is not retried.
+    ///
+    /// # Errors
+    /// The same error, as a fatal one.
+    fn fatal(self) -> Result<T, StepError>;
+
+    /// The same result, whose error has this code.
+    ///
+    /// # Errors
+    /// The same error, with this code.
+    fn code(self, code: impl Into<Cow<'static, str>>) -> Result<T, StepError>;
+}
+
+impl<T, E: Into<StepError>> StepResultExt<T> for Result<T, E> {
+    fn fatal(self) -> Result<T, StepError> {
+        self.map_err(|error| {
+            let mut error = error.into();
+            error.retryable = false;
+            error
+        })
+    }
+
+    fn code(self, code: impl Into<Cow<'static, str>>) -> Result<T, StepError> {
+        self.map_err(|error| error.into().with_code(code))
     }
 }
 

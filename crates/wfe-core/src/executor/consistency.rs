@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Kept, run::subscriptions};
 use crate::{
     WfeError,
-    definition::Definition,
+    definition::AnyDefinition,
     models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowStatus, attributes, pointer_id},
     traits::Loaded,
 };
@@ -21,7 +21,7 @@ use crate::{
 /// A host calls this function before it [opens](super::Run::open) an instance, and before it reports the status of an
 /// instance. In addition, the host must query the store about the [`lost_waits`] of the instance.
 #[must_use]
-pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option<WfeError> {
+pub fn contradiction(loaded: &Loaded, definition: Option<&AnyDefinition>) -> Option<WfeError> {
     let instance = &loaded.instance;
     if instance.status.is_final() {
         return None;
@@ -50,7 +50,7 @@ pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option
 fn impossible(
     instance: &str,
     pointer: &ExecutionPointer,
-    definition: Option<&Definition>,
+    definition: Option<&AnyDefinition>,
 ) -> Option<WfeError> {
     use PointerStatus as Is;
     let corrupt_in = |column, message: &str, source| {
@@ -176,7 +176,7 @@ pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
 
 /// Whether the main path has ended or a saga was compensated. After either of them, the instance may end. If the
 /// instance was suspended at that time, it has no active pointer, and ends when it is resumed.
-fn may_be_over(pointers: &[ExecutionPointer], definition: &Definition) -> bool {
+fn may_be_over(pointers: &[ExecutionPointer], definition: &AnyDefinition) -> bool {
     let is_compensated = |pointer: &ExecutionPointer| pointer.status == PointerStatus::Compensated;
     let ends_the_path = |pointer: &ExecutionPointer| {
         let node = pointer.step_name.as_deref().and_then(|step| definition.find(step));

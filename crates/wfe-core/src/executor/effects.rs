@@ -18,7 +18,7 @@ pub struct Effects {
     /// [`Run::deliver`](super::Run::deliver). If the `Run` was released, acquire the instance again; the store refuses
     /// this if it has no event for the instance.
     pub listen: bool,
-    /// The open waits for which to read events. `None` means all open waits.
+    /// The subscriptions whose events are to be read. `None` means all open subscriptions.
     pub waits: Option<Vec<String>>,
     /// Ids of the events that the commit consumed. These events can be marked as processed, unless another wait needs
     /// them ([`finish_event`](crate::traits::StepStore::finish_event)).

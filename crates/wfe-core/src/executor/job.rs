@@ -106,7 +106,7 @@ impl Job {
     }
 
     fn start(self, store: Option<Arc<dyn StepStore>>) -> Result<Work<crate::program::Answer>, StepError> {
-        (self.body.start)(Ctx::new(self.execution, self.token.child_token(), store), &self.data, self.item)
+        self.body.start(Ctx::new(self.execution, self.token.child_token(), store), &self.data, self.item)
     }
 }
 

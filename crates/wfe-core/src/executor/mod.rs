@@ -24,7 +24,7 @@
 //!
 //! A body that was cancelled, or has timed out, may continue to run for a while. The next body of its step, and the
 //! compensation of the step, are not handed out before the end of the earlier body is reported. Report the end to
-//! [`Run::ended`], which then ignores the result, or to [`Run::body_over`]. If a `Run` is opened while bodies of an
+//! [`Run::body_over`] or to [`Run::ended`]; in this case, `ended` ignores the result. If a `Run` is opened while bodies of an
 //! earlier `Run` are running, report each of these bodies to [`Run::still_at_work`].
 //!
 //! # How an event reaches a wait

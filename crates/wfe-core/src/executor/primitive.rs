@@ -92,6 +92,7 @@ impl Verb {
             Self::Decide(it) => it,
             Self::Parallel(it) => it,
             Self::Saga(it) => it,
+            Self::Block(it) => it,
             Self::Schedule(it) => it,
             Self::Recur(it) => it,
             Self::Delay(it) => it,

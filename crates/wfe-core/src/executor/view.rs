@@ -24,6 +24,7 @@ pub fn step_of(pointer: &str) -> &str {
 
 /// The progress of a running for-each.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ForEachProgress {
     /// The stable id of the for-each.
     pub step: String,

@@ -1,3 +1,5 @@
+//! The body of a step, with its types erased.
+
 use std::{any::Any, fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
@@ -8,8 +10,8 @@ use crate::{
     steps::{Ctx, Next, StepError},
 };
 
-/// The data of an instance, with its type erased. The definition knows the type. A panic in the data's `Drop`
-/// is caught.
+/// The data of an instance, with its type erased. The definition knows the type. A panic in the data's `Drop` is
+/// caught.
 #[derive(Clone)]
 pub(crate) struct AnyData(Option<Arc<dyn Any + Send + Sync>>); // `None` only during `drop`
 
@@ -35,8 +37,8 @@ impl Drop for AnyData {
     }
 }
 
-/// The output closures of a completed step. They turn the newest data into new data and its JSON. If the
-/// step's result is not needed, the closures are dropped without a call. A panic in their `Drop` is caught.
+/// The output closure of a completed step, with its arguments. It turns the newest data into new data and its JSON. If
+/// the step's result is not needed, the closure is dropped without a call. A panic in its `Drop` is caught.
 pub(crate) struct Apply(Option<Box<ApplyOnce>>); // `None` only during `drop`
 
 type ApplyOnce = dyn FnOnce(&AnyData) -> Result<(AnyData, Value), StepError> + Send;
@@ -60,15 +62,14 @@ impl Drop for Apply {
 }
 
 /// The result of a body that succeeded.
-pub(crate) enum Answer {
-    /// The result of a step, with its output closures, or `None` if the step has no output closures.
-    Step(Next, Option<Apply>),
-    /// The items of a for-each.
-    Items(Vec<Value>),
+pub(crate) struct Answer {
+    pub next: Next,
+    /// The output closure of the step, or `None` if the step has no output closure.
+    pub apply: Option<Apply>,
 }
 
-/// The end of a body: its result, or its error. Running a [`Job`](crate::executor::Job) returns a `BodyEnd`,
-/// which is then passed to the executor.
+/// The end of a body: its result, or its error. Running a [`Job`](crate::executor::Job) returns a `BodyEnd`, which is
+/// then passed to the executor.
 pub struct BodyEnd {
     /// The number of the job.
     pub(crate) job: u64,
@@ -109,15 +110,14 @@ impl BodyEnd {
 impl fmt::Debug for BodyEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.answer {
-            Ok(Answer::Step(next, _)) => f.debug_tuple("BodyEnd").field(next).finish(),
-            Ok(Answer::Items(items)) => write!(f, "BodyEnd({} items)", items.len()),
+            Ok(Answer { next, .. }) => f.debug_tuple("BodyEnd").field(next).finish(),
             Err(error) => f.debug_tuple("BodyEnd").field(error).finish(),
         }
     }
 }
 
 /// A body with its inputs, ready to run.
-pub enum Work<R> {
+pub(crate) enum Work<R> {
     Async(BoxFuture<'static, Result<R, StepError>>),
     Blocking(Box<dyn FnOnce() -> Result<R, StepError> + Send>),
 }
@@ -132,11 +132,62 @@ impl<R: 'static> Work<R> {
     }
 }
 
-type Start = dyn Fn(Ctx, &AnyData, Option<Value>) -> Result<Work<Answer>, StepError> + Send + Sync;
+/// What a body leaves for its output closure: the struct of the step, or the return value of a closure.
+pub(crate) type Left = Box<dyn Any + Send>;
 
-/// A body with its types erased: from the context, the data and the item, it makes the work to run.
+/// Sets inputs of a step's struct from the data and the item.
+pub(crate) type Input =
+    Arc<dyn Fn(&mut dyn Any, &AnyData, Option<&Value>) -> Result<(), StepError> + Send + Sync>;
+
+/// Makes the change of the data from what the body left, and from the item.
+pub(crate) type Output = Arc<dyn Fn(Left, Option<Value>) -> Apply + Send + Sync>;
+
+type Run =
+    dyn Fn(Ctx, &AnyData, Option<&Value>, &[Input]) -> Result<Work<(Next, Left)>, StepError> + Send + Sync;
+
+/// The body of a step, with its input and output closures. The builder's typestate makes sure that the closures get
+/// values of their types.
 #[derive(Clone)]
 pub(crate) struct Body {
+    /// Whether it blocks its thread.
     pub blocking: bool,
-    pub start: Arc<Start>,
+    run: Arc<Run>,
+    pub inputs: Vec<Input>,
+    pub output: Option<Output>,
+    /// Whether the step has a branch for each of its items.
+    pub branches: bool,
+    /// Whether the body returns a [`Next`]. Otherwise, an outcome that is an array has the items of the branches.
+    pub returns_next: bool,
+}
+
+impl Body {
+    pub fn new(
+        blocking: bool,
+        run: impl Fn(Ctx, &AnyData, Option<&Value>, &[Input]) -> Result<Work<(Next, Left)>, StepError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self {
+            blocking,
+            run: Arc::new(run),
+            inputs: Vec::new(),
+            output: None,
+            branches: false,
+            returns_next: true,
+        }
+    }
+
+    /// Starts a run of the body.
+    pub fn start(&self, ctx: Ctx, data: &AnyData, item: Option<Value>) -> Result<Work<Answer>, StepError> {
+        let (output, has_items) = (self.output.clone(), self.branches && !self.returns_next);
+        Ok((self.run)(ctx, data, item.as_ref(), &self.inputs)?.map(move |(next, left)| {
+            let next = match next {
+                Next::Outcome(Value::Array(values)) if has_items => Next::Branch(values),
+                next => next,
+            };
+            next.check()?;
+            Ok(Answer { next, apply: output.map(|output| output(left, item)) })
+        }))
+    }
 }

@@ -3,6 +3,7 @@
 
 mod body;
 mod closures;
+mod cron_problem;
 mod node;
 mod recurrence;
 mod retry;
@@ -12,12 +13,12 @@ pub use body::BodyEnd;
 pub use recurrence::Every;
 pub use retry::{OnFailure, Retry};
 
-pub(crate) use body::{Answer, AnyData, Apply, Body, Work};
-pub(crate) use closures::{Ask, Receive, another_type, ask, ask_value, change, receive};
+pub(crate) use body::{Answer, AnyData, Apply, Body, Input, Left, Output, Work};
+pub(crate) use closures::{Ask, Receive, another_type, ask, ask_value, input, output, read_item, receive};
 pub(crate) use node::{Branch, Node};
 pub(crate) use retry::Policy;
 pub(crate) use verb::{
-    ActivityStep, Decide, Delay, End, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga, Schedule,
+    ActivityStep, Block, Decide, Delay, End, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga, Schedule,
     SubWorkflow, TimeLimit, Unanswered, Until, UserTaskStep, Verb, WaitFor, While, kind, name_problem,
     with_article,
 };

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 
+use super::cron_problem::cron_problem;
+
 /// A recurrence: an interval, or a cron expression with a time zone.
 ///
 /// ```
@@ -34,12 +36,17 @@ impl Every {
 
     /// Recurs at the times of this cron expression, in UTC unless a [time zone](Self::in_zone) is set.
     ///
-    /// An expression has five fields: minute, hour, day of the month, month, day of the week. An expression
-    /// with six fields begins with a field for the second. An expression with seven fields also ends with a
-    /// field for the year. A day may be `L` (the last day of the month), `15W` (the workday nearest to the
-    /// 15th), `MON#2` (the second Monday of the month) or `MONL` (the last Monday). If both the day of the
-    /// month and the day of the week are given, a day need match only one of them. `@hourly`, `@daily`,
-    /// `@weekly`, `@monthly` and `@yearly` are shorthands.
+    /// * An expression has five fields: minute, hour, day of the month, month, day of the week.
+    /// * An expression with six fields begins with a field for the second. An expression with seven fields also ends
+    ///   with a field for the year.
+    /// * Days of the week are 0 to 7 or `SUN` to `SAT`. 0 and 7 are Sunday, 1 is Monday.
+    /// * A range must not run past the end of its values: write `22-23,0-2`, not `22-2`.
+    /// * A day of the month may be `L` (the last day of the month), `LW` (the last workday) or `15W` (the workday
+    ///   nearest to the 15th).
+    /// * A day of the week may be `MON#2` (the second Monday of the month) or `MONL` (the last Monday).
+    /// * If both the day of the month and the day of the week are given, a day need match only one of them. With `+` in
+    ///   front of the day of the week (`+FRI`), a day must match both.
+    /// * `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly` are shorthands.
     ///
     /// **Daylight saving time.** An expression with a single hour and a single minute ticks once on the days
     /// when the clocks change. If the clocks skip its time in spring, the tick is at the end of the gap. In
@@ -55,7 +62,8 @@ impl Every {
     /// expression with a past year.
     #[must_use]
     pub fn cron(expression: &str) -> Self {
-        let cron = Cron::from_str(expression).map(Box::new).map_err(|e| e.to_string());
+        let cron =
+            Cron::from_str(expression).map(Box::new).map_err(|e| cron_problem(expression, &e.to_string()));
         Self(Rhythm::Cron { expression: expression.to_owned(), cron, zone: Tz::UTC })
     }
 
@@ -227,7 +235,8 @@ mod tests {
         }
         for expression in ["* * * *", "* * * * * * * *"] {
             let problem = Every::cron(expression).problem().unwrap();
-            assert!(problem.contains("between 5 and 7 fields"), "{problem}");
+            let fields = format!("it has {} fields; write minute, hour", expression.split(' ').count());
+            assert!(problem.contains(&fields), "{problem}");
         }
         let over = Every::cron("0 0 0 1 1 * 2020");
         assert_eq!((over.problem(), over.next(now, now)), (None, None));

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::error::{StepError, drop_payload};
 
-/// How often a failed step is retried, and how long the backoff before each retry is.
+/// How many attempts a step gets, and the backoff before each further attempt.
 ///
 /// The full backoff before retry `n` is `min(max, initial * factor^(n-1))`; the first retry has `n = 1`. The full
 /// backoff is then shortened at random, by at most the fraction `jitter` of its length. The time of the next attempt is
@@ -12,7 +12,7 @@ use crate::error::{StepError, drop_payload};
 /// use std::{io, time::Duration};
 /// use wfe_core::definition::Retry;
 ///
-/// let retry = Retry::up_to(5)
+/// let retry = Retry::exponential().attempts(6)
 ///     .initial(Duration::from_millis(200))
 ///     .factor(3.0) // 200 ms, 600 ms, 1.8 s …
 ///     .max(Duration::from_secs(30))
@@ -21,7 +21,8 @@ use crate::error::{StepError, drop_payload};
 /// ```
 #[derive(Clone)]
 pub struct Retry {
-    pub(crate) limit: u32,
+    /// How many attempts there are, the first one included.
+    pub(crate) attempts: u32,
     pub(crate) initial: Duration,
     pub(crate) max: Duration,
     pub(crate) factor: f64,
@@ -33,18 +34,39 @@ pub struct Retry {
 type Predicate = dyn Fn(&StepError) -> bool + Send + Sync;
 
 impl Retry {
-    /// A failed step is not retried.
+    /// One attempt: a failed step is not retried.
     #[must_use]
     pub fn never() -> Self {
-        Self::up_to(0)
+        Self { attempts: 1, ..Self::exponential() }
     }
 
-    /// Retries a failed step up to `retries` times. By default, the initial backoff is 1 s, the factor is 2,
-    /// the maximum is 5 min, and the jitter is 0.2.
+    /// The same backoff before each attempt, and no limit of attempts.
     #[must_use]
-    pub fn up_to(retries: u32) -> Self {
+    pub fn every(backoff: Duration) -> Self {
         Self {
-            limit: retries,
+            attempts: u32::MAX,
+            initial: backoff,
+            max: backoff,
+            factor: 1.0,
+            jitter: 0.0,
+            ..Self::exponential()
+        }
+    }
+
+    /// Sets the number of attempts, the first one included: with 3, a failed step is retried twice. Building the
+    /// definition refuses 0. `u32::MAX` means no limit.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Up to 5 attempts. The backoff begins with 1 s, doubles each time up to 5 min, and is shortened at random by
+    /// up to a fifth.
+    #[must_use]
+    pub fn exponential() -> Self {
+        Self {
+            attempts: 5,
             initial: Duration::from_secs(1),
             max: Duration::from_mins(5),
             factor: 2.0,
@@ -107,7 +129,7 @@ impl Retry {
     /// use wfe_core::{definition::Retry, steps::StepError};
     ///
     /// // An operator cancelled the child workflow: the step starts another one, once.
-    /// let retry = Retry::up_to(1).even_if_fatal(|error| error.code() == StepError::CHILD_ENDED);
+    /// let retry = Retry::exponential().attempts(2).even_if_fatal(|error| error.code() == StepError::CHILD_ENDED);
     /// ```
     #[must_use]
     pub fn even_if_fatal(mut self, holds: impl Fn(&StepError) -> bool + Send + Sync + 'static) -> Self {
@@ -127,7 +149,8 @@ impl Retry {
                     false
                 }),
         };
-        if failed > self.limit || !is_retried() {
+        let is_last = failed >= self.attempts && self.attempts < u32::MAX;
+        if is_last || !is_retried() {
             return None;
         }
         if self.initial.is_zero() {
@@ -144,6 +167,9 @@ impl Retry {
     }
 
     pub(crate) fn problem(&self) -> Option<String> {
+        if self.attempts == 0 {
+            return Some("its retry policy allows 0 attempts; it must be 1 or more".to_owned());
+        }
         if !(self.factor >= 1.0 && self.factor.is_finite()) {
             return Some(format!("the factor of its retry backoff is {}; it must be 1 or more", self.factor));
         }
@@ -160,7 +186,7 @@ impl Retry {
 impl fmt::Debug for Retry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retry")
-            .field("limit", &self.limit)
+            .field("attempts", &self.attempts)
             .field("initial", &self.initial)
             .field("max", &self.max)
             .field("factor", &self.factor)
@@ -230,7 +256,11 @@ mod tests {
 
     #[test]
     fn backoffs_double_up_to_the_maximum_and_end_at_the_limit() {
-        let retry = Retry::up_to(4).initial(Duration::from_secs(1)).max(Duration::from_secs(3)).jitter(0.0);
+        let retry = Retry::exponential()
+            .attempts(5)
+            .initial(Duration::from_secs(1))
+            .max(Duration::from_secs(3))
+            .jitter(0.0);
         let backoffs: Vec<_> =
             (1..=5).map(|n| retry.backoff(n, &error(), 0.9).map(|p| p.as_secs_f64())).collect();
         assert_eq!(backoffs, [Some(1.0), Some(2.0), Some(3.0), Some(3.0), None]);
@@ -257,7 +287,12 @@ mod tests {
         let mut accepted = 0;
         for (initial, max) in TIMES.iter().flat_map(|a| TIMES.map(|b| (*a, b))) {
             for (factor, jitter) in FACTORS.iter().flat_map(|a| PARTS.map(|b| (*a, b))) {
-                let retry = Retry::up_to(u32::MAX).initial(initial).max(max).factor(factor).jitter(jitter);
+                let retry = Retry::exponential()
+                    .attempts(u32::MAX)
+                    .initial(initial)
+                    .max(max)
+                    .factor(factor)
+                    .jitter(jitter);
                 if let Some(problem) = retry.problem() {
                     assert!(problem.contains("factor") || problem.contains("jitter"), "{problem}");
                     continue;
@@ -277,26 +312,26 @@ mod tests {
 
     #[test]
     fn an_overflowing_power_is_capped() {
-        let retry = Retry::up_to(u32::MAX).jitter(0.0);
+        let retry = Retry::exponential().attempts(u32::MAX).jitter(0.0);
         assert_eq!(retry.backoff(100_000, &error(), 0.0), Some(Duration::from_mins(5)));
     }
 
     #[test]
     fn a_backoff_of_zero_stays_zero_after_many_failures() {
-        let retry = Retry::up_to(u32::MAX).initial(Duration::ZERO);
+        let retry = Retry::exponential().attempts(u32::MAX).initial(Duration::ZERO);
         assert_eq!(retry.backoff(100_000, &error(), 0.5), Some(Duration::ZERO));
     }
 
     #[test]
     fn jitter_only_shortens_a_backoff() {
-        let retry = Retry::up_to(1).initial(Duration::from_secs(10)).jitter(0.5);
+        let retry = Retry::exponential().attempts(2).initial(Duration::from_secs(10)).jitter(0.5);
         assert_eq!(retry.backoff(1, &error(), 0.0), Some(Duration::from_secs(10)));
         assert_eq!(retry.backoff(1, &error(), 0.5), Some(Duration::from_millis(7500)));
     }
 
     #[test]
     fn a_fatal_error_a_predicate_that_does_not_hold_and_one_that_panics_end_the_retries() {
-        let retry = Retry::up_to(9);
+        let retry = Retry::exponential().attempts(10);
         assert_eq!(retry.backoff(1, &StepError::fatal("no"), 0.0), None);
         assert_eq!(retry.clone().only_if(|_| false).backoff(1, &error(), 0.0), None);
         assert_eq!(retry.only_if(|_| panic!("predicate")).backoff(1, &error(), 0.0), None);
@@ -305,7 +340,7 @@ mod tests {
     #[test]
     fn a_fatal_error_is_retried_only_if_even_if_fatal_holds() {
         let fatal = StepError::fatal("no").with_code("known");
-        let retry = Retry::up_to(1).initial(Duration::ZERO);
+        let retry = Retry::exponential().attempts(2).initial(Duration::ZERO);
         assert_eq!(retry.clone().only_if(|_| true).backoff(1, &fatal, 0.0), None);
         let retry = retry.even_if_fatal(|error| error.code() == "known");
         assert_eq!(retry.backoff(1, &fatal, 0.0), Some(Duration::ZERO));

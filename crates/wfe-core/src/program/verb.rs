@@ -1,6 +1,6 @@
 //! The verbs: the kinds of steps, with their settings. The code that runs the steps is in the executor.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -17,6 +17,7 @@ pub(crate) enum Verb {
     Decide(Decide),
     Parallel(Parallel),
     Saga(Saga),
+    Block(Block),
     Schedule(Schedule),
     Recur(Recur),
     Delay(Delay),
@@ -74,8 +75,11 @@ pub(crate) struct Parallel {
 /// Saga. If a step of the saga's branch fails, the completed steps of this branch are compensated.
 pub(crate) struct Saga;
 
-/// After, stored as `schedule`. The instance continues at once. After a delay, the branch runs beside the
-/// following steps.
+/// Runs its branch once.
+pub(crate) struct Block;
+
+/// After, stored as `schedule`. The instance continues at once. After a delay, the branch runs beside the following
+/// steps.
 pub(crate) struct Schedule {
     pub until: Until,
 }
@@ -106,7 +110,7 @@ pub(crate) struct WaitFor {
     pub key: Ask<String>,
     pub effective: Option<Ask<DateTime<Utc>>>,
     pub limit: Option<TimeLimit>,
-    pub outputs: Arc<Vec<Receive>>,
+    pub outputs: Vec<Receive>,
 }
 
 /// The time limit of a wait.
@@ -122,7 +126,7 @@ pub(crate) struct ActivityStep {
     pub name: String,
     pub input: Ask<Value>,
     pub limit: Option<TimeLimit>,
-    pub outputs: Arc<Vec<Receive>>,
+    pub outputs: Vec<Receive>,
 }
 
 /// User task. The step waits until a person chooses one of its options. Then the branch of that option runs.
@@ -133,7 +137,7 @@ pub(crate) struct UserTaskStep {
     pub options: Vec<(String, Option<usize>)>,
     pub unanswered: Unanswered,
     pub limit: Option<TimeLimit>,
-    pub outputs: Arc<Vec<Receive>>,
+    pub outputs: Vec<Receive>,
 }
 
 /// What happens if a user task is not answered in time.
@@ -153,7 +157,7 @@ pub(crate) struct SubWorkflow {
     /// The name of the data's Rust type.
     pub data_name: &'static str,
     pub limit: Option<TimeLimit>,
-    pub outputs: Arc<Vec<Receive>>,
+    pub outputs: Vec<Receive>,
 }
 
 /// Go-to. The instance continues with another step of the same sequence, or of an enclosing sequence.
@@ -182,6 +186,7 @@ impl Verb {
             Self::Decide(_) => "decide",
             Self::Parallel(_) => "parallel",
             Self::Saga(_) => kind::SAGA,
+            Self::Block(_) => "block",
             Self::Schedule(_) => kind::AFTER,
             Self::Recur(_) => "recur",
             Self::Delay(_) => kind::DELAY,
@@ -267,6 +272,28 @@ impl Verb {
         matches!(self, Self::Recur(_))
     }
 
+    /// The output closures of a wait, or `None` if the step is no wait.
+    pub fn outputs_mut(&mut self) -> Option<&mut Vec<Receive>> {
+        match self {
+            Self::WaitFor(WaitFor { outputs, .. })
+            | Self::Activity(ActivityStep { outputs, .. })
+            | Self::UserTask(UserTaskStep { outputs, .. })
+            | Self::SubWorkflow(SubWorkflow { outputs, .. }) => Some(outputs),
+            _ => None,
+        }
+    }
+
+    /// The time limit of a wait, or `None` if the step is no wait.
+    pub fn limit_mut(&mut self) -> Option<&mut Option<TimeLimit>> {
+        match self {
+            Self::WaitFor(WaitFor { limit, .. })
+            | Self::Activity(ActivityStep { limit, .. })
+            | Self::UserTask(UserTaskStep { limit, .. })
+            | Self::SubWorkflow(SubWorkflow { limit, .. }) => Some(limit),
+            _ => None,
+        }
+    }
+
     /// The body that a pending pointer runs, or `None` if the step has no body.
     pub fn body(&self) -> Option<&Body> {
         match self {
@@ -277,6 +304,13 @@ impl Verb {
 }
 
 impl UserTaskStep {
+    /// Corrects the indices of its branches after a branch was inserted at this index.
+    pub fn branch_inserted(&mut self, at: usize) {
+        let options = self.options.iter_mut().filter_map(|(_, branch)| branch.as_mut());
+        let escalation = self.unanswered.escalate.as_mut().map(|(_, branch)| branch);
+        options.chain(escalation).filter(|branch| **branch >= at).for_each(|branch| *branch += 1);
+    }
+
     fn problem(&self) -> Option<String> {
         if self.options.is_empty() {
             return Some("it has no options, so it could not be answered; add at least one".to_owned());

@@ -9,8 +9,13 @@ use crate::traits::StepStore;
 
 /// The context of one attempt of a step: which instance and step the body runs for, its idempotency key, its
 /// stored state, and its cancellation token. A `Ctx` is owned, and cheap to clone.
+///
+/// `A` is the type of what the definition was [given](crate::definition::Sequence::with) for its bodies, or `()` if it
+/// was given nothing.
 #[derive(Clone)]
-pub struct Ctx {
+pub struct Ctx<A = ()> {
+    /// What the program gave the definition with [`with`](crate::definition::Sequence::with): pools, clients, settings.
+    pub app: A,
     execution: Arc<Execution>,
     cancelled: CancellationToken,
     store: Option<Arc<dyn StepStore>>,
@@ -40,7 +45,15 @@ impl Ctx {
         cancelled: CancellationToken,
         store: Option<Arc<dyn StepStore>>,
     ) -> Self {
-        Self { execution, cancelled, store }
+        Self { app: (), execution, cancelled, store }
+    }
+
+    /// Returns the same context with this application state. The engine calls it for bodies. Tests of a body can call
+    /// it too.
+    #[must_use]
+    pub fn with<A>(self, app: A) -> Ctx<A> {
+        let Self { app: (), execution, cancelled, store } = self;
+        Ctx { app, execution, cancelled, store }
     }
 
     /// A context without an instance, for calling a step's body in a test. It is the first attempt, it is never
@@ -72,7 +85,9 @@ impl Ctx {
         };
         Self::new(Arc::new(execution), CancellationToken::new(), None)
     }
+}
 
+impl<A> Ctx<A> {
     /// The id of the instance that the step belongs to.
     #[must_use]
     pub fn instance_id(&self) -> &str {
@@ -160,7 +175,7 @@ impl Ctx {
     /// * The instance was cancelled or terminated, or it ended in another branch.
     /// * The step was cancelled: by its cancel condition, by a go-to out of its container, or because its saga
     ///   failed.
-    /// * The attempt has reached its [time limit](crate::definition::Task::timeout).
+    /// * The attempt has reached its [time limit](crate::definition::Sequence::timeout).
     /// * The host is stopping, and its grace period is over.
     ///
     /// Side effects of the attempt are not compensated when the token is cancelled, because the step has not
@@ -189,26 +204,19 @@ impl Ctx {
     /// contain this step within the same iteration.
     ///
     /// ```
-    /// use wfe_core::{
-    ///     definition::{WorkflowBuilder, each, inline, inline_item},
-    ///     steps::Ctx,
-    /// };
+    /// use wfe_core::definition::WorkflowBuilder;
     ///
     /// let definition = WorkflowBuilder::<u64>::new("sum", 1)
-    ///     .for_each("squares", each(|n: &u64| (1..=*n).collect::<Vec<_>>()).parallel(8), |one| {
-    ///         one.then("square", inline_item(|_, _, n: u64| async move { Ok(n * n) }))
+    ///     .for_each("squares", |n| (1..=*n).collect(), |one| one.then("square", async |_, _, n| Ok(n * n)))
+    ///     .concurrent(8)
+    ///     .then("add", async |ctx, _| {
+    ///         let (mut sum, mut squares) = (0, ctx.results::<u64>("squares"));
+    ///         while let Some(square) = squares.next().await? {
+    ///             sum += square.result.ok().flatten().and_then(|n| n.as_u64()).unwrap_or(0);
+    ///         }
+    ///         Ok(sum)
     ///     })
-    ///     .then(
-    ///         "add",
-    ///         inline(|ctx: Ctx, _| async move {
-    ///             let (mut sum, mut squares) = (0, ctx.results::<u64>("squares"));
-    ///             while let Some(square) = squares.next().await? {
-    ///                 sum += square.result.ok().flatten().and_then(|n| n.as_u64()).unwrap_or(0);
-    ///             }
-    ///             Ok(sum)
-    ///         })
-    ///         .output(|sum, n| *n = *sum),
-    ///     )
+    ///     .output(|sum, n| *n = sum)
     ///     .build()?;
     /// # Ok::<(), wfe_core::WfeError>(())
     /// ```
@@ -228,7 +236,7 @@ fn read<T: DeserializeOwned>(value: Option<&Value>) -> Result<Option<T>, StepErr
     read.map_err(|e| StepError::fatal(e).with_code(StepError::UNREADABLE))
 }
 
-impl fmt::Debug for Ctx {
+impl<A> fmt::Debug for Ctx<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ctx").field("execution", &self.execution).finish_non_exhaustive()
     }

@@ -46,6 +46,7 @@ impl WorkerAnswer {
 
 /// A person's answer to a user task. It is stored as the value of [`WorkerAnswer::Success`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct UserAnswer {
     /// The chosen option of the task.
     pub option: String,
@@ -57,8 +58,30 @@ pub struct UserAnswer {
     pub data: Value,
 }
 
+impl UserAnswer {
+    /// The answer that chooses this option.
+    pub fn new(option: impl Into<String>) -> Self {
+        Self { option: option.into(), user: None, data: Value::Null }
+    }
+
+    /// Sets the person who chose the option.
+    #[must_use]
+    pub fn by(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Sets further data of the answer, such as the fields of a form.
+    #[must_use]
+    pub fn data(mut self, data: impl Into<Value>) -> Self {
+        self.data = data.into();
+        self
+    }
+}
+
 /// The question of a user task. It is stored in the `subscription_data` of the task's subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct UserTaskView {
     /// The stable id of the step.
     pub step: String,
@@ -72,6 +95,7 @@ pub struct UserTaskView {
 
 /// A completed step, as it is shown to the step that compensates it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Compensated {
     /// The stable id of the completed step.
     pub step: String,

@@ -13,9 +13,9 @@ pub use exact_json::to_value;
 pub use external_tasks::{Compensated, UserAnswer, UserTaskView, WorkerAnswer};
 pub use next::{ActivityWait, EventWait, IntoNext, Next};
 pub use results::{ItemFailure, ItemResult, Results};
-pub use step::{BlockingStep, Step, StepResult};
+pub use step::{Blocking, BlockingStep, Running, Step, StepResult};
 
-pub use crate::error::StepError;
+pub use crate::error::{StepError, StepResultExt};
 
 pub(crate) use context::Execution;
 pub(crate) use results::result_of;

@@ -17,6 +17,7 @@ use super::{StepError, check, to_value, unstorable};
 /// use wfe_core::steps::{Ctx, Next, Step, StepResult};
 ///
 /// /// Polls a slow service until its work is done: first every minute, later every hour.
+/// #[derive(Clone)]
 /// struct Poll { polls: u32 }
 ///
 /// impl Step for Poll {
@@ -36,6 +37,7 @@ use super::{StepError, check, to_value, unstorable};
 /// ```
 /// use wfe_core::steps::{Ctx, Next, Step, StepError, StepResult};
 ///
+/// #[derive(Clone)]
 /// struct Order;
 ///
 /// impl Step for Order {
@@ -61,8 +63,7 @@ pub enum Next {
     /// The step is completed; the value is stored as its outcome.
     Outcome(Value),
     /// The branch of the step runs once for each of these values. The step is completed when all of these runs
-    /// have ended. Only a step with a branch ([`then_each`](crate::definition::Sequence::then_each)) may return
-    /// this value.
+    /// have ended. Only a step with a branch ([`each`](crate::definition::Sequence::each)) may return this value.
     Branch(Vec<Value>),
     /// The body runs again after this duration, counted from the end of this run. Sleeping costs nothing. The
     /// wake-up time is stored, so it survives a crash.
@@ -248,7 +249,7 @@ fn json(value: &impl Serialize) -> Result<Value, StepError> {
     to_value(value).map_err(unstorable)
 }
 
-/// The values that an inline step may return: [`Next`], or any serializable value. A serializable value becomes
+/// The values that a body may return: [`Next`], or any serializable value. A serializable value becomes
 /// the step's outcome; `()`, and any other value that serializes to `null`, gives no outcome.
 pub trait IntoNext {
     /// The [`Next`] that this value represents.

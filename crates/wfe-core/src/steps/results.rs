@@ -1,5 +1,6 @@
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     marker::PhantomData,
     sync::Arc,
 };
@@ -19,6 +20,7 @@ const PAGE: usize = 256;
 
 /// The result of one item of a for-each.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ItemResult<T> {
     /// The position of the item, from 0.
     pub index: u64,
@@ -36,6 +38,7 @@ pub struct ItemResult<T> {
 
 /// The final failure of a step, as it is stored for later steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ItemFailure {
     /// The error's code.
     pub code: String,
@@ -43,6 +46,13 @@ pub struct ItemFailure {
     pub causes: Vec<String>,
     /// The number of attempts that were made.
     pub attempts: u32,
+}
+
+/// The messages of the error and its causes in one line, outermost first: `charging failed: the bank is closed`.
+impl fmt::Display for ItemFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.causes.join(": "))
+    }
 }
 
 /// The results of a finished for-each, in order of completion. [`Ctx::results`](super::Ctx::results) returns

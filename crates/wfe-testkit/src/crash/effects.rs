@@ -26,7 +26,7 @@ impl Effects {
     /// Records the side effect of the body that runs with this context. Effects are counted separately for each
     /// definition and path of a step, because the ids of instances differ from run to run. In a child workflow, the
     /// path of a step includes the child's path in its parent.
-    pub fn happen(&self, ctx: &Ctx) {
+    pub fn happen<A>(&self, ctx: &Ctx<A>) {
         let key = ctx.idempotency_key();
         let place = key.split_once('/').map_or("", |(_, place)| place);
         let effect = format!("{}: {place}", ctx.definition_id());

@@ -58,26 +58,24 @@ pub struct Life {
 ///
 /// # Examples
 /// ```
-/// use wfe::{Outcome, Result, StartOptions, definition::{WorkflowBuilder, inline}, steps::Ctx};
+/// use wfe::{Outcome, Result, definition::WorkflowName};
 /// use wfe_sqlite::SqlitePersistenceProvider;
 /// use wfe_testkit::{TestHost, conformance::InMemory, crash::{Life, at_every_commit}};
+///
+/// const W: WorkflowName<u32> = WorkflowName::new("w");
 ///
 /// let memory = InMemory::new(|clock| SqlitePersistenceProvider::builder(":memory:").clock(clock).open());
 ///
 /// async fn story(life: Life) -> Result<Outcome<u32>> {
-///     let effects = life.effects.clone();
-///     let mail = inline(move |ctx: Ctx, _| {
-///         effects.happen(&ctx);
-///         async { Ok(()) }
-///     });
-///     let definition = WorkflowBuilder::<u32>::new("w", 1)
-///         .then("mail", mail)
-///         .then("count", inline(|_, _| async { Ok(()) }).output(|(), n| *n += 1))
+///     let definition = W
+///         .define(1)
+///         .with(life.effects)
+///         .call("mail", |ctx, _| { ctx.app.happen(ctx); Ok(()) })
+///         .change("count", |n| *n += 1)
 ///         .build()?;
 ///     let host = TestHost::builder_shared(life.store, life.clock).define(definition).start().await?;
-///     let once = StartOptions { reference: Some("it".to_owned()), ..StartOptions::default() };
-///     let id = host.start_workflow_with("w", &0_u32, once).await?;
-///     host.run_to_end(&id).await
+///     let instance = host.workflow(W).start(&0).reference("it").await?;
+///     host.run_to_end(instance.id()).await
 /// }
 ///
 /// let deaths = at_every_commit(&memory, &story)?;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use wfe::{HostBuilder, Outcome, Result, definition::Definition, traits::PersistenceProvider};
+use wfe::{Outcome, Result, definition::AnyDefinition, host::HostBuilder, traits::PersistenceProvider};
 
 use super::words::Story;
 use crate::{
@@ -33,14 +33,17 @@ impl Stage {
     }
 
     /// Starts the hosts, with these definitions.
-    pub async fn host<const N: usize>(&self, definitions: [Definition; N]) -> Checked<TestHost> {
+    pub async fn host<const N: usize>(&self, definitions: [AnyDefinition; N]) -> Checked<TestHost> {
         self.host_with(definitions, |builder| builder, |store| store).await
     }
 
     /// Starts the hosts for a scenario in which instances wait for something external; otherwise like
     /// [`host`](Self::host). Skips the scenario if the store implements only the base traits (those of
     /// `PersistenceProvider`).
-    pub async fn host_that_waits<const N: usize>(&self, definitions: [Definition; N]) -> Checked<TestHost> {
+    pub async fn host_that_waits<const N: usize>(
+        &self,
+        definitions: [AnyDefinition; N],
+    ) -> Checked<TestHost> {
         let host = self.host(definitions).await?;
         if host.store().clone().step_store().is_none() {
             return Err(Stop::Skipped("the store has no step store"));
@@ -52,7 +55,7 @@ impl Stage {
     /// [`host`](Self::host).
     pub async fn host_with<const N: usize>(
         &self,
-        definitions: [Definition; N],
+        definitions: [AnyDefinition; N],
         configure: impl Fn(HostBuilder) -> HostBuilder + Send + 'static,
         over: impl Fn(Store) -> Store,
     ) -> Checked<TestHost> {

@@ -5,14 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use wfe::{
-    definition::{Definition, Item, Sequence, WorkflowBuilder, inline},
-    steps::{Ctx, StepError},
+    definition::{AnyDefinition, App, Data, IntoStep, Main, Ran, Sequence, WorkflowBuilder, task},
+    steps::StepError,
 };
 
-use crate::{
-    conformance::checked::Checked,
-    steps::{Simple, fail_times, nothing},
-};
+use crate::conformance::checked::Checked;
 
 /// The data of the scenarios' workflows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -29,26 +26,33 @@ impl AsMut<Vec<String>> for Story {
     }
 }
 
-pub(super) type Body<I = ()> = Sequence<Story, I>;
-
-pub(super) type Plain<R, I> = Simple<R, Story, I>;
-
 pub(super) fn begin(id: &str) -> WorkflowBuilder<Story> {
     WorkflowBuilder::new(id, 1)
 }
 
-pub(super) fn built(builder: WorkflowBuilder<Story>) -> Checked<Definition> {
-    Ok(builder.build()?)
+pub(super) fn built<D: Data, A: App, L>(steps: Sequence<D, Main, A, L>) -> Checked<AnyDefinition> {
+    Ok(steps.build()?.into())
 }
 
 /// A step that counts.
-pub(super) fn count<I: Item>() -> Plain<(), I> {
-    nothing().output(|(), story: &mut Story| story.n += 1)
+pub(super) fn count() -> impl IntoStep<Story> {
+    task::<Story>().change(|story| story.n += 1)
 }
 
 /// A step whose first `failures` attempts fail, and that then writes this word.
-pub(super) fn flaky<I: Item>(failures: u32, word: &'static str) -> Plain<(), I> {
-    fail_times(failures).output(move |(), story: &mut Story| story.words.push(word.to_owned()))
+pub(super) fn flaky(failures: u32, word: &'static str) -> impl IntoStep<Story> {
+    task::<Story>()
+        .call(
+            move |ctx, _| {
+                if ctx.attempt() > failures { Ok(()) } else { Err(StepError::retryable("not yet")) }
+            },
+        )
+        .output(move |(), story| note(word, story))
+}
+
+/// An output that writes this word.
+pub(super) fn note(word: impl Into<String>, story: &mut Story) {
+    story.words.push(word.into());
 }
 
 /// Panics, as user code can.
@@ -64,16 +68,12 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub fn step<I: Item>(&self) -> Plain<(), I> {
-        let this = self.clone();
-        inline(move |ctx: Ctx, _| {
-            let this = this.clone();
-            async move {
-                this.enter();
-                tokio::select! {
-                    () = this.go.notified() => Ok(()),
-                    () = ctx.cancellation().cancelled() => Err(StepError::fatal("cancelled")),
-                }
+    pub fn step(&self) -> impl IntoStep<Story, Left = Ran<()>> + use<> {
+        task::<Story>().with(self.clone()).then(async |ctx, _| {
+            ctx.app.enter();
+            tokio::select! {
+                () = ctx.app.go.notified() => Ok(()),
+                () = ctx.cancellation().cancelled() => Err(StepError::fatal("cancelled")),
             }
         })
     }

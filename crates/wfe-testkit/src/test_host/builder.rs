@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use wfe::{HostBuilder, Result, WorkflowHost, definition::Definition, traits::PersistenceProvider};
+use wfe::{Result, WorkflowHost, definition::AnyDefinition, host::HostBuilder, traits::PersistenceProvider};
 
 use super::{Received, TestHost};
 use crate::VirtualClock;
@@ -16,7 +16,7 @@ const NEVER: Duration = Duration::from_hours(24 * 365 * 1000);
 pub struct TestHostBuilder {
     providers: Vec<Arc<dyn PersistenceProvider>>,
     clock: Arc<VirtualClock>,
-    definitions: Vec<Definition>,
+    definitions: Vec<AnyDefinition>,
     configure: Vec<Configure>,
 }
 
@@ -46,8 +46,8 @@ impl TestHostBuilder {
 
     /// Registers a definition on every host.
     #[must_use]
-    pub fn define(mut self, definition: Definition) -> Self {
-        self.definitions.push(definition);
+    pub fn define(mut self, definition: impl Into<AnyDefinition>) -> Self {
+        self.definitions.push(definition.into());
         self
     }
 
@@ -71,7 +71,7 @@ impl TestHostBuilder {
                 WorkflowHost::builder_shared(provider).clock(self.clock.clone()).poll_interval(NEVER).seed(1);
             let host = self.configure.iter().fold(builder, |builder, change| change(builder)).build();
             for definition in &self.definitions {
-                host.register(definition.clone())?;
+                host.register_any(definition.clone())?;
             }
             receivers.push(host.lifecycle());
             hosts.push(host);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use wfe::{
-    OpenActivity, OpenTask, Result,
+    Result,
+    external_tasks::{OpenActivity, OpenTask},
     steps::{StepError, UserAnswer},
 };
 
@@ -18,7 +19,7 @@ impl TestHost {
     /// Returns the open activities with this name, oldest first.
     ///
     /// # Errors
-    /// The errors of [`Activities::open`](wfe::Activities::open).
+    /// The errors of [`Activities::open`](wfe::external_tasks::Activities::open).
     pub async fn activities(&self, name: &str) -> Result<Vec<OpenActivity>> {
         let (activities, mut all, mut after) = (self.host().activities(), Vec::new(), None);
         loop {
@@ -34,7 +35,7 @@ impl TestHost {
     /// Returns the open user tasks, oldest first.
     ///
     /// # Errors
-    /// The errors of [`UserTasks::open`](wfe::UserTasks::open).
+    /// The errors of [`UserTasks::open`](wfe::external_tasks::UserTasks::open).
     pub async fn user_tasks(&self) -> Result<Vec<OpenTask>> {
         let (tasks, mut all, mut after) = (self.host().user_tasks(), Vec::new(), None);
         loop {
@@ -52,8 +53,8 @@ impl TestHost {
     /// no activity was available.
     ///
     /// # Errors
-    /// The errors of [`Activities::claim`](wfe::Activities::claim) and
-    /// [`ActivityClaim::succeed`](wfe::ActivityClaim::succeed).
+    /// The errors of [`Activities::claim`](wfe::external_tasks::Activities::claim) and
+    /// [`ActivityClaim::succeed`](wfe::external_tasks::ActivityClaim::succeed).
     pub async fn work<T: Serialize + Sync>(
         &self,
         name: &str,
@@ -71,9 +72,9 @@ impl TestHost {
     /// Answers a user task with this option.
     ///
     /// # Errors
-    /// The errors of [`UserTasks::answer`](wfe::UserTasks::answer).
+    /// The errors of [`UserTasks::answer`](wfe::external_tasks::UserTasks::answer).
     pub async fn choose(&self, task: &str, option: &str) -> Result<()> {
-        let answer = UserAnswer { option: option.to_owned(), user: None, data: Value::Null };
+        let answer = UserAnswer::new(option);
         self.host().user_tasks().answer(task, &answer).await
     }
 }

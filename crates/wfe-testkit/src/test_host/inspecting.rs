@@ -8,8 +8,9 @@ use std::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wfe::{
-    InstanceStatus, Outcome, Result, WfeError,
+    Outcome, Result, WfeError,
     models::{ExecutionPointer, PointerStatus, WorkflowStatus},
+    status::InstanceStatus,
     traits::{Ending, Finished, StepFailure, StepStore},
 };
 

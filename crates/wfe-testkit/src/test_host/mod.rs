@@ -8,18 +8,17 @@ mod passing;
 pub use builder::TestHostBuilder;
 pub use inspecting::FinalState;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    ops::Deref,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
-use wfe_core::sync::lock;
 
-use serde::Serialize;
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
-use wfe::{
-    LifecycleEvent, Result, StartOptions, WfeError, WorkflowHost, definition::Data,
-    traits::PersistenceProvider,
-};
+use wfe::{Result, WfeError, WorkflowHost, host::LifecycleEvent, traits::PersistenceProvider};
+use wfe_core::sync::lock;
 
 use crate::VirtualClock;
 
@@ -33,24 +32,20 @@ use crate::VirtualClock;
 /// ```
 /// use std::{sync::Arc, time::Duration};
 ///
-/// use wfe::{Outcome, definition::{WorkflowBuilder, event, inline}};
+/// use wfe::{Outcome, definition::{Event, WorkflowBuilder}};
 /// use wfe_sqlite::SqlitePersistenceProvider; // or any other store
 /// use wfe_testkit::{TestHost, VirtualClock};
+///
+/// const PAID: Event<String> = Event::new("paid");
 ///
 /// # #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 /// # async fn main() -> wfe::Result<()> {
 /// let dunning = WorkflowBuilder::<Vec<String>>::new("dunning", 1)
-///     .wait_for(
-///         "paid",
-///         event("paid", |_: &Vec<String>, ()| "invoice-7")
-///             .output(|by: &String, log: &mut Vec<String>| log.push(format!("paid by {by}")))
-///             .timeout(
-///                 |_, ()| Duration::from_hours(30 * 24),
-///                 |late| late.then(
-///                     "remind",
-///                     inline(|_, _| async { Ok(()) }).output(|(), log: &mut Vec<String>| log.push("reminded".into())),
-///                 ),
-///             ),
+///     .wait_for("paid", PAID, |_| "invoice-7")
+///     .output(|by, log| log.push(format!("paid by {by}")))
+///     .on_timeout(
+///         |_| Duration::from_hours(30 * 24),
+///         |late| late.change("remind", |log| log.push("reminded".into())),
 ///     )
 ///     .build()?;
 ///
@@ -66,7 +61,7 @@ use crate::VirtualClock;
 ///
 /// let in_time = host.start_workflow("dunning", &Vec::<String>::new()).await?;
 /// host.advance(Duration::from_hours(29 * 24)).await?;
-/// host.publish("paid", "invoice-7", "ada").await?;
+/// host.publish(PAID, "invoice-7", "ada".to_owned()).await?;
 /// host.idle().await?;
 /// assert_eq!(host.outcome(&in_time).await?, Some(Outcome::Completed(vec!["paid by ada".to_owned()])));
 /// # Ok(())
@@ -81,6 +76,15 @@ pub struct TestHost {
     clock: Arc<VirtualClock>,
     turns: AtomicUsize,
     received: Mutex<Received>,
+}
+
+/// The verbs of the host. If there are several hosts, each call goes to the next of them.
+impl Deref for TestHost {
+    type Target = WorkflowHost;
+
+    fn deref(&self) -> &WorkflowHost {
+        self.host()
+    }
 }
 
 /// The lifecycle events that were received from the hosts.
@@ -112,40 +116,6 @@ impl TestHost {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn PersistenceProvider> {
         &self.store
-    }
-
-    /// Starts an instance; see [`WorkflowHost::start_workflow`].
-    ///
-    /// # Errors
-    /// The errors of [`WorkflowHost::start_workflow`].
-    pub async fn start_workflow<D: Data>(&self, definition: &str, data: &D) -> Result<String> {
-        self.host().start_workflow(definition, data).await
-    }
-
-    /// Starts an instance with options; see [`WorkflowHost::start_workflow_with`].
-    ///
-    /// # Errors
-    /// The errors of [`WorkflowHost::start_workflow_with`].
-    pub async fn start_workflow_with<D: Data>(
-        &self,
-        definition: &str,
-        data: &D,
-        options: StartOptions,
-    ) -> Result<String> {
-        self.host().start_workflow_with(definition, data, options).await
-    }
-
-    /// Publishes an event; see [`WorkflowHost::publish_event`].
-    ///
-    /// # Errors
-    /// The errors of [`WorkflowHost::publish_event`].
-    pub async fn publish(
-        &self,
-        name: &str,
-        key: &str,
-        data: &(impl Serialize + ?Sized + Sync),
-    ) -> Result<String> {
-        self.host().publish_event(name, key, data).await
     }
 
     /// Returns all lifecycle events that the hosts have sent so far. The events of the same host are in order.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use wfe_core::{
     Result, WfeError,
-    definition::{WorkflowBuilder, inline},
+    definition::WorkflowName,
     models::WorkflowInstance,
     steps::Ctx,
     sync::lock,
@@ -17,7 +17,7 @@ use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{
     Layer, Layered, TestHost, VirtualClock,
     conformance::Harness,
-    crash::{Life, at_every_commit},
+    crash::{Effects, Life, at_every_commit},
 };
 
 /// Answers that a commit is stored, and stores it when it is called the next time: what its process has answered last dies
@@ -123,21 +123,19 @@ impl Harness for Places {
     }
 }
 
+const W: WorkflowName<u32> = WorkflowName::new("w");
+
 /// Two steps with effects in the world outside. The data tells nothing of how often they ran.
 async fn story(life: Life) -> Result<Value> {
-    let act = || {
-        let effects = life.effects.clone();
-        inline(move |ctx: Ctx, _| {
-            effects.happen(&ctx);
-            async { Ok(()) }
-        })
+    let act = |ctx: &Ctx<Effects>, _: &u32| {
+        ctx.app.happen(ctx);
+        Ok(())
     };
-    let definition = WorkflowBuilder::<u32>::new("w", 1).then("mail", act()).then("post", act()).build()?;
+    let definition = W.define(1).with(life.effects).call("mail", act).call("post", act).build()?;
     let host = TestHost::builder_shared(life.store, life.clock).define(definition).start().await?;
-    let once = wfe::StartOptions { reference: Some("it".to_owned()), ..wfe::StartOptions::default() };
-    let id = host.start_workflow_with("w", &0_u32, once).await?;
-    host.run_to_end::<u32>(&id).await?;
-    serde_json::to_value(host.data::<u32>(&id).await?).map_err(WfeError::from)
+    let instance = host.workflow(W).start(&0).reference("it").await?;
+    host.run_to_end::<u32>(instance.id()).await?;
+    Ok(serde_json::to_value(instance.data().await?)?)
 }
 
 #[test]

@@ -17,13 +17,13 @@ mod workflow;
 
 use std::process::ExitCode;
 
-use wfe::{OpenTask, Outcome, StartOptions, Waits, WfeError, WorkflowHost, steps::UserAnswer};
+use wfe::{external_tasks::OpenTask, prelude::*, status::Waits};
 
 use crate::{
     attend::{LOOK_AGAIN, attend},
     calendar::Calendar,
-    common::{Failure, Options},
-    workflow::{APPROVE, DIRECTOR, EXPENSE, Expense, REJECT},
+    common::{Options, Result},
+    workflow::{APPROVE, DIRECTOR, Expense, REJECT},
 };
 
 const USAGE: &str = "\
@@ -38,49 +38,57 @@ async fn main() -> ExitCode {
     common::main("approval", USAGE, &["db"], run).await
 }
 
-async fn run(options: Options) -> Result<(), Failure> {
+async fn run(options: Options) -> Result {
     let db = options.path("db");
     let calendar = Calendar::open(db.as_deref())?;
     let store = common::open(db.as_deref(), calendar.clock()).await?;
     let host = WorkflowHost::builder_shared(store).clock(calendar.clock()).build();
-    host.register(workflow::expense()?)?;
+    let workflow = host.register(workflow::expense()?)?;
     host.start().await?;
-    let expense = |id: &str, who: &str, cents, boss: &str| Expense {
-        id: id.to_owned(),
-        who: who.to_owned(),
-        cents,
-        boss: boss.to_owned(),
-        ..Expense::default()
-    };
-    decide(&host, &calendar, &expense("expense-1", "Ann", 4_200, "Mr Bell")).await?;
-    decide(&host, &calendar, &expense("expense-2", "Tom", 99_900, "Mr Away")).await?;
+    for (id, who, cents, boss) in
+        [("expense-1", "Ann", 4_200, "Mr Bell"), ("expense-2", "Tom", 99_900, "Mr Away")]
+    {
+        let (who, boss) = (who.into(), boss.into());
+        let expense = Expense { id: id.into(), who, cents, boss, ..Expense::default() };
+        let instance = workflow.start(&expense).reference(id).name(id).await?;
+        decide(&host, &instance, &calendar, &expense).await?;
+
+        let Expense { decided_by, comment, paid, reminded, .. } = instance.outcome().await?.completed()?;
+        let (by, comment) = (decided_by.unwrap_or_default(), comment.unwrap_or_default());
+        println!("{id}: {} by {by} ({comment})", if paid { "paid" } else { "rejected" });
+        if let Some(late) = reminded {
+            println!("{id}: {late} was reminded");
+        }
+    }
     host.stop().await?;
     Ok(())
 }
 
-async fn decide(host: &WorkflowHost, calendar: &Calendar, expense: &Expense) -> Result<(), Failure> {
-    let options = StartOptions {
-        reference: Some(expense.id.clone()),
-        name: Some(expense.id.clone()),
-        ..StartOptions::default()
-    };
-    let id = host.start_workflow_with(EXPENSE, expense, options).await?;
-
+/// Answers the tasks of an expense until it is decided.
+async fn decide(
+    host: &WorkflowHost,
+    instance: &Instance<Expense>,
+    calendar: &Calendar,
+    expense: &Expense,
+) -> Result {
     let mut reassigned = None::<String>;
-    attend(host, &id, &expense.id, async |position| {
+    attend(instance, &expense.id, async |position| {
         let Waits::UserTask { id: task, task: Some(asked), until, .. } = &position.waits else {
             return Ok(());
         };
         let assignee = asked.assignee.as_deref().unwrap_or_default();
-        show(assignee, &open_tasks(host, assignee).await?);
+        show_tasks(host, assignee).await?;
         match (assignee, until) {
             ("Mr Bell", _) => {
-                refuse_nonsense(host, task).await?;
+                answer(host, task, assignee, "maybe", "").await?;
                 answer(host, task, assignee, APPROVE, "have a good trip").await?;
             }
             (DIRECTOR, _) => {
-                reminded(host, &id).await?;
-                show(&expense.boss, &open_tasks(host, &expense.boss).await?);
+                // The answer cancels what is left of the escalation, so the boss is reminded first.
+                while instance.data().await?.reminded.is_none() {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                show_tasks(host, &expense.boss).await?;
                 if let Some(old) = reassigned.take() {
                     // The first assignee's task no longer exists.
                     answer(host, &old, &expense.boss, APPROVE, "sorry, I was away").await?;
@@ -95,73 +103,29 @@ async fn decide(host: &WorkflowHost, calendar: &Calendar, expense: &Expense) -> 
         }
         Ok(())
     })
-    .await?;
-
-    match host.outcome::<Expense>(&id).await? {
-        Outcome::Completed(end) => {
-            let (by, comment) = (end.decided_by.unwrap_or_default(), end.comment.unwrap_or_default());
-            let decision = if end.paid { "paid" } else { "rejected" };
-            println!("{}: {decision} by {by} ({comment})", end.id);
-            if let Some(late) = end.reminded {
-                println!("{}: {late} was reminded", end.id);
-            }
-        }
-        other => println!("{}: {other:?}", expense.id),
-    }
-    Ok(())
+    .await
 }
 
-/// Waits until the boss was reminded, because an answer would cancel the rest of the escalation.
-async fn reminded(host: &WorkflowHost, id: &str) -> Result<(), Failure> {
-    while host.data::<Expense>(id).await?.reminded.is_none() {
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
-}
-
-/// Reads the open tasks of an assignee, page by page.
-async fn open_tasks(host: &WorkflowHost, assignee: &str) -> Result<Vec<OpenTask>, Failure> {
-    let (mut tasks, mut after) = (Vec::new(), None);
-    loop {
-        let page = host.user_tasks().open(Some(assignee), after, 100).await?;
-        tasks.extend(page.rows);
-        after = page.next;
-        if after.is_none() {
-            return Ok(tasks);
-        }
-    }
-}
-
-fn show(assignee: &str, tasks: &[OpenTask]) {
+/// Prints the first hundred open tasks of an assignee. `next` of a page is where the next page begins.
+async fn show_tasks(host: &WorkflowHost, assignee: &str) -> Result {
+    let tasks = host.user_tasks().open(Some(assignee), None, 100).await?.rows;
     println!("  tasks of {assignee}: {}", tasks.len());
     for OpenTask { task, .. } in tasks {
         println!("    {} ({})", task.prompt, task.options.join(" or "));
     }
-}
-
-async fn answer(
-    host: &WorkflowHost,
-    task: &str,
-    user: &str,
-    option: &str,
-    comment: &str,
-) -> Result<(), Failure> {
-    let answer = UserAnswer { option: option.to_owned(), user: Some(user.to_owned()), data: comment.into() };
-    match host.user_tasks().answer(task, &answer).await {
-        Ok(()) => println!("  {user} answers {option}"),
-        Err(WfeError::TaskCompleted(_) | WfeError::TaskCancelled(_)) => {
-            println!("  {user} answers {option}, too late");
-        }
-        Err(error) => return Err(error.into()),
-    }
     Ok(())
 }
 
-async fn refuse_nonsense(host: &WorkflowHost, task: &str) -> Result<(), Failure> {
-    let answer = UserAnswer { option: "maybe".to_owned(), user: None, data: serde_json::Value::Null };
+async fn answer(host: &WorkflowHost, task: &str, user: &str, option: &str, comment: &str) -> Result {
+    let answer = UserAnswer::new(option).by(user).data(comment);
     match host.user_tasks().answer(task, &answer).await {
-        Err(WfeError::Invalid(why)) => println!("  refused: {why}"),
-        other => println!("  maybe: {other:?}"),
+        Ok(()) => println!("  {user} answers {option}"),
+        Err(Error::TaskCompleted(_) | Error::TaskCancelled(_)) => {
+            println!("  {user} answers {option}, too late");
+        }
+        // The option does not exist.
+        Err(Error::Invalid(why)) => println!("  refused: {why}"),
+        Err(error) => return Err(error.into()),
     }
     Ok(())
 }

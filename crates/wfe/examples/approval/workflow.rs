@@ -3,12 +3,8 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wfe::{
-    Result,
-    definition::{Definition, WorkflowBuilder, inline, user_task},
-};
+use wfe::prelude::*;
 
-pub const EXPENSE: &str = "expense";
 pub const APPROVE: &str = "approve";
 pub const REJECT: &str = "reject";
 /// The person who decides if the boss does not.
@@ -16,7 +12,7 @@ pub const DIRECTOR: &str = "Ms Grant";
 
 const ANSWER_WITHIN: Duration = Duration::from_hours(24);
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Expense {
     pub id: String,
     pub who: String,
@@ -29,38 +25,21 @@ pub struct Expense {
     pub paid: bool,
 }
 
-pub fn expense() -> Result<Definition> {
-    WorkflowBuilder::<Expense>::new(EXPENSE, 1)
-        .user_task(
-            "decide",
-            user_task(|expense: &Expense, ()| format!("May {} spend {} cents?", expense.who, expense.cents))
-                .assignee(|expense, ()| expense.boss.clone())
-                .output(|answer, expense| {
-                    expense.decided_by.clone_from(&answer.user);
-                    expense.comment = answer.data.as_str().map(str::to_owned);
-                })
-                .option(APPROVE, |approved| {
-                    approved.then(
-                        "pay",
-                        inline(|_, _| async { Ok(()) })
-                            .output(|(), expense: &mut Expense| expense.paid = true),
-                    )
-                })
-                .plain_option(REJECT)
-                // If no answer comes in time, two things happen: the task is reassigned, and the escalation branch
-                // runs.
-                .reassign(|_, ()| ANSWER_WITHIN, |_, ()| DIRECTOR)
-                .escalate(
-                    |_, ()| ANSWER_WITHIN,
-                    |late| {
-                        late.then(
-                            "remind",
-                            inline(|_, _| async { Ok(()) }).output(|(), expense: &mut Expense| {
-                                expense.reminded = Some(expense.boss.clone());
-                            }),
-                        )
-                    },
-                ),
+pub fn expense() -> Result<Definition<Expense>, Error> {
+    WorkflowBuilder::<Expense>::new("expense", 1)
+        .user_task("decide", |expense| format!("May {} spend {} cents?", expense.who, expense.cents))
+        .assignee(|expense| expense.boss.clone())
+        .output(|answer, expense| {
+            expense.decided_by = answer.user;
+            expense.comment = answer.data.as_str().map(str::to_owned);
+        })
+        .option(APPROVE, |approved| approved.change("pay", |expense| expense.paid = true))
+        .plain_option(REJECT)
+        // If no answer comes in time, two things happen: the task is reassigned, and the escalation branch runs.
+        .reassign(|_| ANSWER_WITHIN, |_| DIRECTOR)
+        .escalate(
+            |_| ANSWER_WITHIN,
+            |late| late.change("remind", |expense| expense.reminded = Some(expense.boss.clone())),
         )
         .build()
 }

@@ -2,9 +2,12 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use wfe::{Position, Waits, WorkflowHost};
+use wfe::{
+    prelude::*,
+    status::{Position, Waits},
+};
 
-use crate::common::Failure;
+use crate::common::Result;
 
 /// The interval at which the status of the instance is read. A person does not notice a delay this short.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -12,15 +15,14 @@ pub const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Follows an instance until it has ended. Whenever the instance waits for something new, this prints it and calls
 /// `act`, which may publish an event, answer a task, or advance the clock. `act` must be idempotent, because a process
 /// that crashed may already have called it.
-pub async fn attend(
-    host: &WorkflowHost,
-    id: &str,
+pub async fn attend<D>(
+    instance: &Instance<D>,
     name: &str,
-    mut act: impl AsyncFnMut(&Position) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut act: impl AsyncFnMut(&Position) -> Result,
+) -> Result {
     let mut known = HashSet::new();
     loop {
-        let status = host.status(id).await?;
+        let status = instance.status().await?;
         if status.status.is_final() {
             return Ok(());
         }

@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    error::Error,
     ffi::OsString,
-    future::Future,
     io,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -12,12 +10,10 @@ use std::{
 };
 
 use lexopt::{Arg, Parser};
-use wfe::{clock::Clock, traits::PersistenceProvider};
-use wfe_sqlite::SqlitePersistenceProvider;
+use wfe::{clock::Clock, error::BoxError, prelude::*, traits::PersistenceProvider};
 use wfe_testkit::crash::KillAfter;
 
-/// The error with which an example fails.
-pub type Failure = Box<dyn Error + Send + Sync>;
+pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
 /// The command-line options, as a map from names to values.
 #[derive(Debug, Default)]
@@ -30,7 +26,7 @@ impl Options {
 
     /// Parses the command line. `known` lists the names of the options, each of which takes a value. Returns `None` if
     /// the user asks for help.
-    fn parse(known: &'static [&'static str]) -> Result<Option<Self>, lexopt::Error> {
+    fn parse(known: &[&'static str]) -> Result<Option<Self>, lexopt::Error> {
         let (mut parser, mut options) = (Parser::from_env(), Self::default());
         while let Some(arg) = parser.next()? {
             let found = match arg {
@@ -48,11 +44,11 @@ impl Options {
 }
 
 /// Runs an example. The exit status is 0, or 1 if the example failed, or 2 if the command line is not valid.
-pub async fn main<F: Future<Output = Result<(), Failure>>>(
+pub async fn main(
     name: &str,
     usage: &str,
-    known: &'static [&'static str],
-    run: impl FnOnce(Options) -> F,
+    known: &[&'static str],
+    run: impl AsyncFnOnce(Options) -> Result,
 ) -> ExitCode {
     // Prints the warnings of the host and the store, for example about a full disk. After a warning, the host retries.
     tracing_subscriber::fmt()
@@ -78,10 +74,10 @@ pub async fn main<F: Future<Output = Result<(), Failure>>>(
 
 /// Opens the store of an example, either in this file or in memory. The tests kill the process after each commit of the
 /// store.
-pub async fn open(db: Option<&Path>, clock: Arc<dyn Clock>) -> wfe::Result<Arc<dyn PersistenceProvider>> {
+pub async fn open(db: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Arc<dyn PersistenceProvider>> {
     let options = match db {
-        Some(file) => SqlitePersistenceProvider::file(file),
-        None => SqlitePersistenceProvider::builder(":memory:"),
+        Some(file) => SqliteStore::file(file),
+        None => SqliteStore::builder(":memory:"),
     };
     Ok(KillAfter::from_env(Arc::new(options.clock(clock).open().await?)))
 }

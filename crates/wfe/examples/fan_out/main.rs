@@ -14,11 +14,11 @@ mod workflow;
 
 use std::{fs::File, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use wfe::{Outcome, StartOptions, Waits, WorkflowHost, clock::SystemClock, steps::StepError};
+use wfe::{clock::SystemClock, prelude::*, status::Waits};
 
 use crate::{
-    common::{Failure, Options},
-    workflow::{CENSUS, Census, Region, Registry},
+    common::{Options, Result},
+    workflow::{Census, Region, Registry},
 };
 
 const USAGE: &str = "\
@@ -36,18 +36,16 @@ async fn main() -> ExitCode {
     common::main("fan_out", USAGE, &["db"], run).await
 }
 
-async fn run(options: Options) -> Result<(), Failure> {
+async fn run(options: Options) -> Result {
     let (db, temporary) = (options.path("db"), tempfile::tempdir()?);
     let store = common::open(db.as_deref(), Arc::new(SystemClock)).await?;
     let host = WorkflowHost::builder_shared(store).build();
-    let registry: Arc<dyn Registry> = Arc::new(Books {
-        woken: db.map_or_else(|| temporary.path().join("woken"), |db| db.with_added_extension("woken")),
-    });
-    host.register(workflow::region(&registry)?)?;
-    host.register(workflow::census()?)?;
+    let woken = db.map_or_else(|| temporary.path().join("woken"), |db| db.with_added_extension("woken"));
+    host.register(workflow::region(Arc::new(Books { woken }))?)?;
+    let censuses = host.register(workflow::census()?)?;
     host.start().await?;
-    count(&host).await?;
-    cancel(&host).await?;
+    count(&censuses).await?;
+    cancel(&host, &censuses).await?;
     host.stop().await?;
     Ok(())
 }
@@ -65,7 +63,7 @@ impl Registry for Books {
             "north" => Ok(Some(1_200)),
             "east" => Ok(Some(340)),
             "south" if File::create_new(&self.woken).is_ok() => {
-                Err(StepError::retryable("the registry does not answer").with_code("asleep"))
+                Err("the registry does not answer").code("asleep")
             }
             "south" => Ok(Some(5_600)),
             _ => Ok(None),
@@ -73,79 +71,57 @@ impl Registry for Books {
     }
 }
 
-async fn count(host: &WorkflowHost) -> Result<(), Failure> {
-    let id = start(host, "census-1", &["north", "east", "south"]).await?;
-    match host.outcome::<Census>(&id).await? {
-        Outcome::Completed(census) => {
-            for (region, count) in &census.counts {
-                println!("  {region}: {count}");
-            }
-            println!("census-1: {} in all", census.total);
-        }
-        other => println!("census-1: {other:?}"),
+async fn count(censuses: &Workflow<Census>) -> Result {
+    let instance = start(censuses, "census-1", &["north", "east", "south"]).await?;
+    let census = instance.outcome().await?.completed()?;
+    for (region, count) in &census.counts {
+        println!("  {region}: {count}");
     }
-    for failure in host.failures(&id).all().await? {
-        println!(
-            "  attempt {} of {} failed ({}): {}",
-            failure.attempt,
-            failure.step,
-            failure.code,
-            failure.causes.join(": ")
-        );
+    println!("census-1: {} in all", census.total);
+    for failure in instance.failures().all().await? {
+        let causes = failure.causes.join(": ");
+        println!("  attempt {} of {} failed ({}): {causes}", failure.attempt, failure.step, failure.code);
     }
     Ok(())
 }
 
-async fn cancel(host: &WorkflowHost) -> Result<(), Failure> {
-    let id = start(host, "census-2", &["west", "islands"]).await?;
+async fn cancel(host: &WorkflowHost, censuses: &Workflow<Census>) -> Result {
+    let census = start(censuses, "census-2", &["west", "islands"]).await?;
     // The registry does not know the children's regions, so each child waits for an event.
     let mut children = Vec::new();
-    while !host.status(&id).await?.status.is_final() {
-        children = waiting_children(host, &id).await?;
+    while !census.status().await?.status.is_final() {
+        children = waiting_children(host, &census).await?;
         if children.len() == 2 {
             println!("census-2 waits for 2 children, and each of them for an event; it is cancelled");
-            host.cancel(&id).await?;
+            census.cancel().await?;
             break;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    println!("census-2: {}", end(&host.outcome::<Census>(&id).await?));
+    println!("census-2: {}", census.outcome().await?);
     for child in children {
-        println!("  its child: {}", end(&host.outcome::<Region>(&child).await?));
+        println!("  its child: {}", child.outcome().await?);
     }
     Ok(())
 }
 
-async fn start(host: &WorkflowHost, name: &str, regions: &[&str]) -> Result<String, Failure> {
-    let census =
-        Census { regions: regions.iter().map(|region| (*region).to_owned()).collect(), ..Census::default() };
+async fn start(censuses: &Workflow<Census>, name: &str, regions: &[&str]) -> Result<Instance<Census>> {
     println!("{name} is started: {}", regions.join(", "));
-    let options = StartOptions {
-        reference: Some(name.to_owned()),
-        name: Some(name.to_owned()),
-        ..StartOptions::default()
-    };
-    Ok(host.start_workflow_with(CENSUS, &census, options).await?)
+    let regions = regions.iter().map(|&region| region.into()).collect();
+    let census = Census { regions, ..Census::default() };
+    Ok(censuses.start(&census).reference(name).name(name).await?.instance)
 }
 
-/// Returns the ids of the children of this instance that wait for an event.
-async fn waiting_children(host: &WorkflowHost, id: &str) -> Result<Vec<String>, Failure> {
+/// Returns the children of this instance that wait for an event.
+async fn waiting_children(host: &WorkflowHost, census: &Instance<Census>) -> Result<Vec<Instance<Region>>> {
     let mut waiting = Vec::new();
-    for position in host.status(id).await?.positions {
-        let Waits::Child { id: child, .. } = position.waits else { continue };
-        let stands = host.status(&child).await?.positions;
-        if stands.iter().any(|position| matches!(position.waits, Waits::Event { .. })) {
+    for position in census.status().await?.positions {
+        let Waits::Child { id, .. } = position.waits else { continue };
+        let child = host.instance::<Region>(id);
+        let positions = child.status().await?.positions;
+        if positions.iter().any(|position| matches!(position.waits, Waits::Event { .. })) {
             waiting.push(child);
         }
     }
     Ok(waiting)
-}
-
-fn end<D>(outcome: &Outcome<D>) -> &'static str {
-    match outcome {
-        Outcome::Completed(_) => "completed",
-        Outcome::Failed(_) => "failed",
-        Outcome::Cancelled => "cancelled",
-        Outcome::Terminated => "terminated",
-    }
 }

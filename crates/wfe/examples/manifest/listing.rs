@@ -9,37 +9,28 @@ use walkdir::WalkDir;
 
 use crate::{name::Name, sums};
 
-/// The program's own files. The manifest never contains them, wherever they are.
+/// The program's own files, as resolved paths. The manifest never contains them, wherever they are.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
-    files: Vec<PathBuf>,
-    manifests: Vec<PathBuf>,
-    databases: Vec<PathBuf>,
+    pub db: PathBuf,
+    pub out: PathBuf,
+    pub log: Option<PathBuf>,
 }
 
 impl Own {
-    pub fn add_file(&mut self, path: &Path) -> io::Result<()> {
-        self.files.push(resolve(path)?);
-        Ok(())
-    }
-
-    /// Adds the manifest and its temporary files.
-    pub fn add_manifest(&mut self, path: &Path) -> io::Result<()> {
-        self.manifests.push(resolve(path)?);
-        Ok(())
-    }
-
-    /// Adds the database and the files that SQLite and WFE keep next to it.
-    pub fn add_database(&mut self, path: &Path) -> io::Result<()> {
-        self.databases.push(resolve(path)?);
-        Ok(())
-    }
-
-    /// Whether this resolved path is one of the program's own files.
+    /// Whether this path is one of the program's own files.
     pub fn has(&self, path: &Path) -> bool {
-        self.files.iter().any(|own| own == path)
-            || self.manifests.iter().any(|out| out == path || sums::is_temporary(out, path))
-            || self.databases.iter().any(|db| db == path || wfe_sqlite::is_sidecar(db, path))
+        self.is_of_db(path) || self.is_of_out(path) || self.log.as_deref() == Some(path)
+    }
+
+    /// Whether this path is the database, or a file that SQLite or WFE keeps next to it.
+    pub fn is_of_db(&self, path: &Path) -> bool {
+        path == self.db || wfe::sqlite::is_sidecar(&self.db, path)
+    }
+
+    /// Whether this path is the manifest, or one of its temporary files.
+    pub fn is_of_out(&self, path: &Path) -> bool {
+        path == self.out || sums::is_temporary(&self.out, path)
     }
 }
 

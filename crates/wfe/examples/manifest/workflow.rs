@@ -9,11 +9,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use wfe::{
-    definition::{Definition, OnFailure, Retry, WorkflowBuilder, blocking, blocking_item, each_from},
-    steps::{Ctx, ItemResult, StepError},
-};
+use wfe::{prelude::*, steps::ItemResult};
 
 use crate::{
     listing::{self, Own},
@@ -28,7 +26,7 @@ pub const HASH: &str = "hash";
 /// The data of the instance. The results of the steps are stored separately.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Summary {
-    pub files: u64,
+    pub files: usize,
     pub failed: Vec<(Name, String)>,
 }
 
@@ -45,34 +43,29 @@ pub struct Place {
 /// Builds the definition of the run. Each directory has its own definition. A host claims only instances whose
 /// definition is registered with that host. One database can therefore hold the runs of many directories, while each
 /// process works on its own run.
-pub fn definition(place: &Arc<Place>, id: &str) -> wfe::Result<Definition> {
-    let (lister, hasher, writer) = (Arc::clone(place), Arc::clone(place), Arc::clone(place));
-    // The list is computed once and stored. After a kill, the run continues with the same list.
-    let files = each_from(blocking(move |_: &Ctx, _: &Summary| Ok(listing::list(&lister.dir, &lister.own)?)))
-        // On failure, the run is suspended, and the next start of the program tries again.
-        .on_failure(OnFailure::Suspend);
+pub fn definition(place: Arc<Place>, id: &str) -> Result<Definition<Summary>, Error> {
+    let jobs = place.jobs;
     WorkflowBuilder::<Summary>::new(id, 1)
-        .for_each(HASH, files.parallel(place.jobs), |file| {
-            file.then(
-                "sha256",
-                blocking_item(move |_: &Ctx, _: &Summary, name: Name| hasher.hash(&name))
-                    .retry(Retry::up_to(2).initial(Duration::from_millis(50)))
-                    .on_failure(OnFailure::Continue),
-            )
+        .with(place)
+        // The list is computed once and stored. After a kill, the run continues with the same list.
+        .blocking(HASH, |ctx, _| Ok(listing::list(&ctx.app.dir, &ctx.app.own)?))
+        .each(|file| {
+            file.blocking("sha256", |ctx, _, name| ctx.app.hash(name))
+                .retry(Retry::exponential().attempts(3).initial(Duration::from_millis(50)))
+                .on_failure(OnFailure::Continue)
         })
-        .then(
-            "write",
-            blocking(move |ctx: &Ctx, _: &Summary| {
-                let mut gathered = Gathered::default();
-                let mut results = ctx.results::<Name>(HASH);
-                while let Some(result) = results.next_blocking()? {
-                    gathered.add(result)?;
-                }
-                Ok(gathered.write(&writer.out)?)
-            })
-            .on_failure(OnFailure::Suspend)
-            .output(|summary: &Summary, data: &mut Summary| *data = summary.clone()),
-        )
+        .concurrent(jobs)
+        // On failure, the run is suspended, and the next start of the program tries again.
+        .on_failure(OnFailure::Suspend)
+        .blocking("write", |ctx, _| {
+            let (mut results, mut hashed) = (ctx.results(HASH), Vec::new());
+            while let Some(result) = results.next_blocking()? {
+                hashed.push(result);
+            }
+            write(&ctx.app.out, hashed)
+        })
+        .output(|summary, data| *data = summary)
+        .on_failure(OnFailure::Suspend)
         .build()
 }
 
@@ -110,31 +103,18 @@ fn hash_file(path: &Path) -> io::Result<String> {
     Ok(digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
 }
 
-/// The results of all files, gathered for writing OUT.
-#[derive(Default)]
-pub struct Gathered {
-    hashes: Vec<(u64, Name, String)>,
-    failed: Vec<(u64, Name, String)>,
-}
-
-impl Gathered {
-    pub fn add(&mut self, result: ItemResult<Name>) -> Result<(), StepError> {
-        match result.result {
-            Ok(Some(serde_json::Value::String(hash))) => self.hashes.push((result.index, result.item, hash)),
+/// Writes OUT in the order of the sorted list. The store returns the results in the order in which the files were
+/// hashed.
+pub fn write(out: &Path, mut results: Vec<ItemResult<Name>>) -> Result<Summary, StepError> {
+    results.sort_unstable_by_key(|result| result.index);
+    let (mut summary, mut text) = (Summary { files: results.len(), failed: Vec::new() }, Vec::new());
+    for ItemResult { item: name, result, .. } in results {
+        match result {
+            Ok(Some(Value::String(hash))) => text.extend_from_slice(&sums::line(&name, &hash)),
             Ok(other) => return Err(StepError::fatal(format!("no hash but {other:?} is stored for a file"))),
-            Err(failure) => self.failed.push((result.index, result.item, failure.causes.join(": "))),
+            Err(failure) => summary.failed.push((name, failure.causes.join(": "))),
         }
-        Ok(())
     }
-
-    /// Writes OUT in the order of the sorted list. The store returns the results in the order in which the files were
-    /// hashed.
-    pub fn write(mut self, out: &Path) -> io::Result<Summary> {
-        self.hashes.sort_unstable_by_key(|(index, ..)| *index);
-        self.failed.sort_unstable_by_key(|(index, ..)| *index);
-        let files = (self.hashes.len() + self.failed.len()) as u64;
-        sums::replace(out, self.hashes.iter().map(|(_, name, hash)| sums::line(name, hash)))?;
-        let failed = self.failed.into_iter().map(|(_, name, cause)| (name, cause)).collect();
-        Ok(Summary { files, failed })
-    }
+    sums::replace(out, &text)?;
+    Ok(summary)
 }

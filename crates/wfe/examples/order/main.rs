@@ -17,16 +17,16 @@ mod common;
 mod shop;
 mod workflow;
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
-use wfe::{Outcome, PublishOptions, StartOptions, Waits, WorkflowHost};
+use wfe::{prelude::*, status::Waits};
 
 use crate::{
     attend::attend,
     calendar::Calendar,
-    common::{Failure, Options},
+    common::{Options, Result},
     shop::Shop,
-    workflow::{APPROVED, ORDER, Order},
+    workflow::{APPROVED, Order},
 };
 
 const USAGE: &str = "\
@@ -41,15 +41,36 @@ async fn main() -> ExitCode {
     common::main("order", USAGE, &["db"], run).await
 }
 
-async fn run(options: Options) -> Result<(), Failure> {
+async fn run(options: Options) -> Result {
     let db = options.path("db");
     let calendar = Calendar::open(db.as_deref())?;
     let store = common::open(db.as_deref(), calendar.clock()).await?;
     let host = WorkflowHost::builder_shared(store).clock(calendar.clock()).build();
-    host.register(workflow::order(&Arc::new(Shop))?)?;
+    let workflow = host.register(workflow::order(Shop)?)?;
     host.start().await?;
     for (order, approver) in orders() {
-        fulfil(&host, &calendar, &order, approver).await?;
+        println!("{} is placed: {} cents, to {}", order.id, order.cents, order.address);
+        // The reference makes the start idempotent: after a crash, this returns the instance that is already stored.
+        let instance = workflow.start(&order).reference(&order.id).name(&order.id).await?;
+
+        attend(&instance, &order.id, async |position| {
+            match (&position.waits, approver) {
+                (Waits::Event { key, .. }, Some(by)) => {
+                    println!("  {by} approves");
+                    // The event's id makes publishing idempotent too.
+                    host.publish(APPROVED, key, by.to_owned()).id(format!("{key} approved")).await?;
+                }
+                (Waits::Event { until: Some(time), .. } | Waits::Retry { at: time, .. }, _) => {
+                    calendar.turn_to(*time)?;
+                }
+                _ => {}
+            }
+            Ok(())
+        })
+        .await?;
+
+        let order = instance.outcome().await?.completed()?;
+        println!("{}: {}; done: {}", order.id, order.end, order.log.join(", "));
     }
     host.stop().await?;
     Ok(())
@@ -58,9 +79,9 @@ async fn run(options: Options) -> Result<(), Failure> {
 /// The orders, each with the person who approves the order, if any.
 fn orders() -> [(Order, Option<&'static str>); 3] {
     let order = |id: &str, cents, address: &str| Order {
-        id: id.to_owned(),
+        id: id.into(),
         cents,
-        address: address.to_owned(),
+        address: address.into(),
         ..Order::default()
     };
     [
@@ -68,46 +89,4 @@ fn orders() -> [(Order, Option<&'static str>); 3] {
         (order("order-2", 12_500, "3 Oak Lane"), None),
         (order("order-3", 4_900, "the moon"), None),
     ]
-}
-
-async fn fulfil(
-    host: &WorkflowHost,
-    calendar: &Calendar,
-    order: &Order,
-    approver: Option<&str>,
-) -> Result<(), Failure> {
-    println!("{} is placed: {} cents, to {}", order.id, order.cents, order.address);
-    // The reference makes the start idempotent: after a crash, this returns the instance that is already stored.
-    let options = StartOptions {
-        reference: Some(order.id.clone()),
-        name: Some(order.id.clone()),
-        ..StartOptions::default()
-    };
-    let id = host.start_workflow_with(ORDER, order, options).await?;
-
-    attend(host, &id, &order.id, async |position| {
-        match (&position.waits, approver) {
-            (Waits::Event { key, .. }, Some(by)) => {
-                println!("  {by} approves");
-                // The event's id makes publishing idempotent too.
-                let once =
-                    PublishOptions { id: Some(format!("{key} approved")), ..PublishOptions::default() };
-                host.publish_event_with(APPROVED, key, by, once).await?;
-            }
-            (Waits::Event { until: Some(time), .. } | Waits::Retry { at: time, .. }, _) => {
-                calendar.turn_to(*time)?;
-            }
-            _ => {}
-        }
-        Ok(())
-    })
-    .await?;
-
-    match host.outcome::<Order>(&id).await? {
-        Outcome::Completed(order) => {
-            println!("{}: {}; done: {}", order.id, order.end.unwrap_or_default(), order.log.join(", "));
-        }
-        other => println!("{}: {other:?}", order.id),
-    }
-    Ok(())
 }

@@ -23,11 +23,15 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use wfe::{CatchUp, NewSchedule, Timetable, WfeError, WorkflowHost, traits::PersistenceProvider};
+use wfe::{
+    prelude::*,
+    schedules::{CatchUp, NewSchedule, Timetable},
+    traits::PersistenceProvider,
+};
 
 use crate::{
     calendar::Calendar,
-    common::{Failure, Options},
+    common::{Options, Result},
     workflow::REPORT,
 };
 
@@ -48,7 +52,7 @@ async fn main() -> ExitCode {
     common::main("report", USAGE, &["db", "out"], run).await
 }
 
-async fn run(options: Options) -> Result<(), Failure> {
+async fn run(options: Options) -> Result {
     let db = options.path("db");
     let temporary = tempfile::tempdir()?;
     let folder = options.path("out").unwrap_or_else(|| temporary.path().to_owned());
@@ -68,15 +72,14 @@ struct Office {
 impl Office {
     /// Simulates the days one after the other. After a crash, the program continues with the day that the calendar
     /// shows.
-    async fn ten_days(&self) -> Result<(), Failure> {
+    async fn ten_days(&self) -> Result {
         let mut host = self.open().await?;
-        if self.calendar.now() < day(2, 6) {
-            let at_six = Timetable::cron("0 6 * * *"); // in UTC; `.in_zone("Europe/Berlin")` sets a time zone
-            let daily = NewSchedule::new(SCHEDULE, REPORT, at_six).catch_up(CatchUp::One);
-            match host.schedules().create(daily, &"Sales".to_owned()).await {
-                Ok(()) | Err(WfeError::AlreadyExists { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+        let at_six = Timetable::cron("0 6 * * *"); // in UTC; `.in_zone("Europe/Berlin")` sets a time zone
+        let daily = NewSchedule::new(SCHEDULE, REPORT.name(), at_six).catch_up(CatchUp::One);
+        match host.schedules().create(daily, &"Sales".to_owned()).await {
+            // After a crash, the schedule may exist already.
+            Ok(()) | Err(Error::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
         for morning in [day(2, 6), day(3, 6)] {
             if self.calendar.now() <= morning {
@@ -88,7 +91,7 @@ impl Office {
             println!("paused for two days");
             if self.calendar.now() < day(5, 12) {
                 host.schedules().pause(SCHEDULE).await?;
-                self.until(async || Ok(host.schedules().get(SCHEDULE).await?.is_paused)).await?;
+                until(async || Ok(host.schedules().get(SCHEDULE).await?.is_paused)).await?;
                 self.calendar.turn_to(day(5, 12))?;
             }
             println!("resumed at {}", self.calendar.now());
@@ -109,7 +112,7 @@ impl Office {
         Ok(())
     }
 
-    async fn open(&self) -> Result<WorkflowHost, Failure> {
+    async fn open(&self) -> Result<WorkflowHost> {
         let host = WorkflowHost::builder_shared(self.store.clone()).clock(self.calendar.clock()).build();
         host.register(workflow::report(&self.folder, self.calendar.clock())?)?;
         host.start().await?;
@@ -117,10 +120,10 @@ impl Office {
     }
 
     /// Waits until the report of this day is written and the schedule has processed the day's tick.
-    async fn written(&self, host: &WorkflowHost, time: DateTime<Utc>) -> Result<(), Failure> {
+    async fn written(&self, host: &WorkflowHost, time: DateTime<Utc>) -> Result {
         let file = workflow::file(&self.folder, time);
         let schedules = host.schedules();
-        self.until(async || {
+        until(async || {
             let last = schedules.get(SCHEDULE).await?.last;
             Ok(file.exists() && last.is_some_and(|last| last.date_naive() == time.date_naive()))
         })
@@ -129,16 +132,9 @@ impl Office {
         Ok(())
     }
 
-    async fn until(&self, mut holds: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
-        while !holds().await? {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        Ok(())
-    }
-
-    fn show(&self) -> Result<(), Failure> {
+    fn show(&self) -> Result {
         let files = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path()));
-        let mut files = files.collect::<std::io::Result<Vec<_>>>()?;
+        let mut files: Vec<_> = files.collect::<Result<_>>()?;
         files.sort();
         println!("reports: {}", files.len());
         for file in files {
@@ -148,7 +144,14 @@ impl Office {
     }
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+async fn until(mut holds: impl AsyncFnMut() -> Result<bool>) -> Result {
+    while !holds().await? {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<String> {
     Ok(fs::read_to_string(file)?.trim_end().to_owned())
 }
 

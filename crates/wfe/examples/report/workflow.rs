@@ -7,32 +7,24 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use wfe::{
-    Result, Tick,
-    clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, blocking},
-    steps::Ctx,
-};
+use wfe::{clock::Clock, prelude::*, schedules::Tick};
 
-pub const REPORT: &str = "report";
+/// The workflow. The data of an instance is the subject of its report.
+pub const REPORT: WorkflowName<String> = WorkflowName::new("report");
 
-/// Builds the workflow that writes the report of a day into a folder. The data of an instance is the subject of the
-/// report. The day of the report is the day of the schedule's tick, not the current day. A missed tick is caught up
-/// late, and a retry runs even later.
-pub fn report(folder: &Path, clock: Arc<dyn Clock>) -> Result<Definition> {
+/// Builds the workflow that writes the report of a day into a folder. The day of the report is the day of the
+/// schedule's tick, not the current day. A missed tick is caught up late, and a retry runs even later.
+pub fn report(folder: &Path, clock: Arc<dyn Clock>) -> Result<Definition<String>, Error> {
     let folder = folder.to_owned();
-    WorkflowBuilder::<String>::new(REPORT, 1)
-        .then(
-            "write",
-            // Writing a file blocks the thread. `blocking` runs the body on a separate thread, so that it does not
-            // delay other steps.
-            blocking(move |ctx: &Ctx, about: &String| {
-                // A report that was triggered by hand has no tick; it uses the current time.
-                let time = Tick::of(ctx).map_or_else(|| clock.now(), |tick| tick.time);
-                Ok(write(&folder, about, time)?)
-            })
-            .retry(Retry::up_to(3)),
-        )
+    REPORT
+        .define(1)
+        // Writing a file blocks the thread, so the body runs on a thread where it does not delay other steps.
+        .blocking("write", move |ctx, about| {
+            // A report that was triggered by hand has no tick; it uses the current time.
+            let time = Tick::of(ctx).map_or_else(|| clock.now(), |tick| tick.time);
+            Ok(write(&folder, about, time)?)
+        })
+        .retry(Retry::exponential().attempts(4))
         .build()
 }
 

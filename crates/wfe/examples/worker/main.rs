@@ -23,12 +23,11 @@ use std::{
     time::Duration,
 };
 
-use wfe::{Outcome, StartOptions, Waits, WorkflowHost, clock::SystemClock};
+use wfe::{clock::SystemClock, prelude::*, status::Waits};
 
 use crate::{
-    common::{Failure, Options},
-    worker_process::Manner,
-    workflow::{PICTURE, Picture},
+    common::{Options, Result},
+    workflow::Picture,
 };
 
 const USAGE: &str = "\
@@ -47,59 +46,52 @@ async fn main() -> ExitCode {
     common::main("worker", USAGE, &["db", "work"], run).await
 }
 
-async fn run(options: Options) -> Result<(), Failure> {
+async fn run(options: Options) -> Result {
     let temporary = tempfile::tempdir()?;
     let db = options.path("db").unwrap_or_else(|| temporary.path().join("pictures.db"));
     if let Some(manner) = options.path("work") {
-        return worker_process::work(&db, manner.to_string_lossy().parse()?).await;
+        return worker_process::work(&db, &manner.to_string_lossy()).await;
     }
     let store = common::open(Some(&db), Arc::new(SystemClock)).await?;
     let host = WorkflowHost::builder_shared(store).build();
-    host.register(workflow::picture()?)?;
+    let pictures = host.register(workflow::picture()?)?;
     host.start().await?;
-    make(&host, &db, "elm.jpg", None).await?;
-    make(&host, &db, "oak.jpg", Some(Manner::Hasty)).await?;
-    make(&host, &db, "ash.jpg", Some(Manner::Slow)).await?;
+    // Each picture, with the worker that claims the activity before the steady worker starts.
+    for (file, first) in [("elm.jpg", None), ("oak.jpg", Some("hasty")), ("ash.jpg", Some("slow"))] {
+        let picture = Picture { file: file.into(), thumbnail: None };
+        let instance = pictures.start(&picture).reference(file).name(file).await?;
+        if !instance.status().await?.status.is_final() {
+            make(&instance, &db, file, first).await?;
+        }
+        let picture = instance.outcome().await?.completed()?;
+        let made = picture.thumbnail.ok_or("the picture has no thumbnail")?;
+        println!("{file}: {}, made by the {} worker", made.file, made.by);
+    }
     host.stop().await?;
     Ok(())
 }
 
-/// Gets one thumbnail made. `first` is the worker that claims the activity before the steady worker starts.
-async fn make(host: &WorkflowHost, db: &Path, file: &str, first: Option<Manner>) -> Result<(), Failure> {
-    let options = StartOptions {
-        reference: Some(file.to_owned()),
-        name: Some(file.to_owned()),
-        ..StartOptions::default()
-    };
-    let picture = Picture { file: file.to_owned(), thumbnail: None };
-    let id = host.start_workflow_with(PICTURE, &picture, options).await?;
-    if !host.status(&id).await?.status.is_final() {
-        let mut first = first.map(|manner| Process::start(db, manner)).transpose()?;
-        if let Some(first) = &mut first {
-            first.show_line()?;
-            println!("  {file} is claimed by {}", claimant(host, &id).await?.unwrap_or_default());
-        }
-        let mut steady = Process::start(db, Manner::Steady)?;
-        host.outcome::<Picture>(&id).await?;
-        steady.end("")?;
-        if let Some(first) = &mut first {
-            first.end("go on")?;
-        }
+/// Runs the workers until the thumbnail is made.
+async fn make(instance: &Instance<Picture>, db: &Path, file: &str, first: Option<&str>) -> Result {
+    let mut first = first.map(|manner| Process::start(db, manner)).transpose()?;
+    if let Some(first) = &mut first {
+        first.show_line()?;
+        println!("  {file} is claimed by {}", claimant(instance).await?.unwrap_or_default());
     }
-    match host.outcome::<Picture>(&id).await? {
-        Outcome::Completed(Picture { thumbnail: Some(made), .. }) => {
-            println!("{file}: {}, made by the {} worker", made.file, made.by);
-        }
-        other => println!("{file}: {other:?}"),
+    let mut steady = Process::start(db, "steady")?;
+    instance.outcome().await?;
+    steady.end("")?;
+    if let Some(first) = &mut first {
+        first.end("go on")?;
     }
     Ok(())
 }
 
 /// Waits until a worker has claimed the activity of this instance, and returns the name of the worker. Returns `None`
 /// if the instance has ended.
-async fn claimant(host: &WorkflowHost, id: &str) -> Result<Option<String>, Failure> {
+async fn claimant(instance: &Instance<Picture>) -> Result<Option<String>> {
     loop {
-        let status = host.status(id).await?;
+        let status = instance.status().await?;
         if status.status.is_final() {
             return Ok(None);
         }
@@ -120,11 +112,11 @@ struct Process {
 }
 
 impl Process {
-    fn start(db: &Path, manner: Manner) -> Result<Self, Failure> {
+    fn start(db: &Path, manner: &str) -> Result<Self> {
         let mut child = Command::new(env::current_exe()?)
             .arg("--db")
             .arg(db)
-            .args(["--work", manner.name()])
+            .args(["--work", manner])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -133,7 +125,7 @@ impl Process {
         Ok(Self { child, input, output })
     }
 
-    fn show_line(&mut self) -> Result<(), Failure> {
+    fn show_line(&mut self) -> Result {
         if let Some(line) = self.output.next() {
             println!("  {}", line?);
         }
@@ -142,7 +134,7 @@ impl Process {
 
     /// Writes `word` to the worker's standard input and closes the input, which makes the worker end. Prints the
     /// remaining output of the worker, and waits until its process has exited.
-    fn end(&mut self, word: &str) -> Result<(), Failure> {
+    fn end(&mut self, word: &str) -> Result {
         if let Some(mut input) = self.input.take() {
             // The write fails if the worker's process has exited.
             input.write_all(word.as_bytes()).ok();

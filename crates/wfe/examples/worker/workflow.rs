@@ -3,37 +3,30 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wfe::{
-    Result,
-    definition::{Definition, Retry, WorkflowBuilder, activity},
-};
+use wfe::prelude::*;
 
-pub const PICTURE: &str = "picture";
-/// The name of the activity. Workers claim it by this name and need not know the workflow.
-pub const THUMBNAIL: &str = "make-thumbnail";
+/// The activity. Workers claim it by its name and need not know the workflow.
+pub const THUMBNAIL: Activity<String, Thumbnail> = Activity::new("make-thumbnail");
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Picture {
     pub file: String,
     pub thumbnail: Option<Thumbnail>,
 }
 
 /// The result that a worker reports.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Thumbnail {
     pub file: String,
     pub by: String,
 }
 
-pub fn picture() -> Result<Definition> {
-    WorkflowBuilder::<Picture>::new(PICTURE, 1)
-        .activity(
-            "thumbnail",
-            activity(THUMBNAIL, |picture: &Picture, ()| picture.file.clone())
-                .output(|made: &Thumbnail, picture| picture.thumbnail = Some(made.clone()))
-                .fail_after(|_, ()| Duration::from_hours(1)),
-        )
+pub fn picture() -> Result<Definition<Picture>, Error> {
+    WorkflowBuilder::<Picture>::new("picture", 1)
+        .activity("thumbnail", THUMBNAIL, |picture| picture.file.clone())
+        .output(|made, picture| picture.thumbnail = Some(made))
+        .fail_after(|_| Duration::from_hours(1))
         // The activity is retried if a worker reports a failure, or if no result arrives within an hour.
-        .retry(Retry::up_to(3))
+        .retry(Retry::exponential().attempts(4))
         .build()
 }

@@ -14,7 +14,7 @@ use tokio::{
 };
 use wfe_core::{
     Result, WfeError,
-    definition::Definition,
+    definition::AnyDefinition,
     executor::LifecycleEvent,
     models::WorkflowInstance,
     steps::StepError,
@@ -25,7 +25,7 @@ use wfe_core::{
 use super::{
     message::{Order, Phase},
     schedule::definition::{Spec, Starter, definitions_for},
-    start,
+    start::{self, StoredStart},
     state::{
         notifications::{Notifications, Permit},
         options::Options,
@@ -97,7 +97,7 @@ impl Handle {
     /// the id of the instance. If the engine does not run or has no capacity, the instance waits in the store. If the
     /// future is dropped while it waits for the middleware or for its permit, nothing was started. If the future is
     /// dropped later, the start may still happen.
-    pub async fn start(&self, instance: WorkflowInstance) -> Result<String> {
+    pub async fn start(&self, instance: WorkflowInstance) -> Result<StoredStart> {
         let shared = &self.0.shared;
         if self.has_ended() {
             return Err(shared.store.loss.or_closed());
@@ -133,7 +133,7 @@ impl Handle {
         let mut instance =
             WorkflowInstance::created_at(&spec.definition, found.version(), spec.data.clone(), shared.now());
         instance.reference = Some(reference);
-        self.start(instance).await
+        Ok(self.start(instance).await?.id)
     }
 
     /// Returns the permit that is needed to pass a request to the engine. Call this before the request is stored. Waits
@@ -188,7 +188,7 @@ impl Handle {
     /// # Errors
     /// [`InvalidDefinition`](WfeError::InvalidDefinition) if a definition with this id and version is already
     /// registered.
-    pub fn register(&self, definition: Definition) -> Result<()> {
+    pub fn register(&self, definition: AnyDefinition) -> Result<()> {
         let shared = &self.0.shared;
         let starter: Arc<dyn Starter> = Arc::new(Ticks(Arc::downgrade(&self.0)));
         let all_own = definitions_for(&definition, &starter)?;
@@ -327,7 +327,7 @@ impl Handle {
 
     /// Returns the definition with this id and version. If `version` is `None`, returns the newest version of the
     /// definition.
-    pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<Definition> {
+    pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<AnyDefinition> {
         self.0.shared.find_definition(id, version)
     }
 

@@ -23,6 +23,7 @@ pub(crate) use self::{
         definition::{LISTED, Spec, TICK, Ticked, own_definition},
         timetable::next_tick,
     },
+    start::StoredStart,
     state::options::Options,
     steps::in_flight::{BodyState, BodyStates},
 };

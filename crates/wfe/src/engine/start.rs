@@ -18,6 +18,13 @@ use super::{
     steps::slots::take_slots,
 };
 
+/// An instance that is stored.
+pub(crate) struct StoredStart {
+    pub id: String,
+    /// Whether this call stored it. False: an instance with the same definition id and reference was stored before.
+    pub is_new: bool,
+}
+
 /// Stores a new instance. If `permit` is set, also has the engine run the instance. If `permit` is `None`, the host
 /// does not run, and the instance waits in the store.
 ///
@@ -29,7 +36,7 @@ pub(super) async fn store_new(
     shared: &Arc<Shared>,
     mut instance: WorkflowInstance,
     permit: Option<Permit>,
-) -> Result<String> {
+) -> Result<StoredStart> {
     // If there is no capacity in memory, the instance waits in the store and is claimed later.
     let limited = shared.options.limits.instances(&instance.workflow_definition_id);
     let slot = limited.and_then(|slots| take_slots(slots, 1));
@@ -54,7 +61,7 @@ pub(super) async fn store_new(
         }
     };
     if !started.is_new {
-        return Ok(started.id);
+        return Ok(StoredStart { id: started.id, is_new: false });
     }
     instance.id.clone_from(&started.id);
     shared.publish(LifecycleEvent::started(&instance));
@@ -72,7 +79,7 @@ pub(super) async fn store_new(
         // This also happens on a host that does not run, because it may have been started meanwhile.
         shared.channel.notify(Notifications::unowned_instance);
     }
-    Ok(started.id)
+    Ok(StoredStart { id: started.id, is_new: true })
 }
 
 /// The stored state of an instance that was started a moment ago. Revision 0 means that the instance was never changed.

@@ -1,8 +1,10 @@
 use std::{collections::HashSet, time::Duration};
 
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
+    definition::Activity,
     executor::{idempotency_key, idempotency_key_of_path, view},
     limits::later,
     models::EventSubscription,
@@ -24,24 +26,24 @@ use crate::{
 /// can claim the activity; the first worker's late answer is then refused.
 ///
 /// ```
-/// use std::{collections::HashSet, time::Duration};
-/// use wfe::{Outcome, WorkflowHost, definition::{WorkflowBuilder, activity}};
-/// use wfe_sqlite::SqlitePersistenceProvider;
+/// use wfe::prelude::*;
+///
+/// const DOUBLE: Activity<u32, u32> = Activity::new("double");
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> wfe::Result<()> {
 /// let double = WorkflowBuilder::<u32>::new("double", 1)
-///     .activity("ask", activity("double", |n: &u32, _| *n).output(|twice: &u32, n: &mut u32| *n = *twice))
+///     .activity("ask", DOUBLE, |n| *n)
+///     .output(|twice, n| *n = twice)
 ///     .build()?;
-/// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
-/// host.register(double)?;
+/// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
+/// let double = host.register(double)?;
 /// host.start().await?;
-/// let id = host.start_workflow("double", &21_u32).await?;
+/// let instance = double.start(&21).await?;
 ///
-/// let worker = host.activities().worker("double", "worker 1");
-/// tokio::spawn(worker.run(|n: u32, _| async move { Ok(2 * n) }));
+/// tokio::spawn(host.activities().worker(DOUBLE, "worker 1").run(async |n, _| Ok(2 * n)));
 ///
-/// assert_eq!(host.outcome::<u32>(&id).await?, Outcome::Completed(42));
+/// assert_eq!(instance.outcome().await?.completed()?, 42);
 /// # host.stop().await
 /// # }
 /// ```
@@ -201,8 +203,13 @@ impl Activities {
     /// Creates a worker in this process that does the activities with this name, one at a time or
     /// [several at once](Worker::concurrent). `worker` is its name in claims.
     #[must_use]
-    pub fn worker(&self, name: impl Into<String>, worker: impl Into<String>) -> Worker {
-        Worker::new(self.clone(), name.into(), worker.into())
+    #[expect(clippy::needless_pass_by_value, reason = "callers write a constant: `worker(PACK, …)`")]
+    pub fn worker<I, O>(&self, activity: Activity<I, O>, worker: impl Into<String>) -> Worker<I, O>
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + Sync + 'static,
+    {
+        Worker::new(self.clone(), activity.name().to_owned(), worker.into())
     }
 }
 

@@ -42,7 +42,7 @@ impl ActivityCtx {
     /// this worker is stopping, it may claim the same activity again.
     ///
     /// ```
-    /// use wfe::{ActivityCtx, steps::StepError};
+    /// use wfe::{steps::StepError, external_tasks::ActivityCtx};
     ///
     /// async fn convert(pages: Vec<String>, ctx: ActivityCtx) -> Result<usize, StepError> {
     ///     for page in &pages {

@@ -19,25 +19,21 @@ const SCANNED_TASKS: usize = 256;
 /// type. The host need not be started.
 ///
 /// ```
-/// use wfe::{Outcome, WorkflowHost, definition::{WorkflowBuilder, user_task}, steps::UserAnswer};
-/// use wfe_sqlite::SqlitePersistenceProvider;
+/// use wfe::{prelude::*, steps::UserAnswer};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> wfe::Result<()> {
 /// let leave = WorkflowBuilder::<String>::new("leave", 1)
-///     .user_task(
-///         "decide",
-///         user_task(|who: &String, _| format!("May {who} go on leave?"))
-///             .assignee(|_, _| "the boss")
-///             .plain_option("yes")
-///             .plain_option("no")
-///             .output(|answer, said| *said = answer.option.clone()),
-///     )
+///     .user_task("decide", |who| format!("May {who} go on leave?"))
+///     .assignee(|_| "the boss")
+///     .plain_option("yes")
+///     .plain_option("no")
+///     .output(|answer, said| *said = answer.option)
 ///     .build()?;
-/// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
-/// host.register(leave)?;
+/// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
+/// let leave = host.register(leave)?;
 /// host.start().await?;
-/// let id = host.start_workflow("leave", &"Anna".to_owned()).await?;
+/// let instance = leave.start(&"Anna".to_owned()).await?;
 ///
 /// let task = loop {
 ///     let mut open = host.user_tasks().open(Some("the boss"), None, 10).await?;
@@ -47,10 +43,10 @@ const SCANNED_TASKS: usize = 256;
 /// #   tokio::time::sleep(std::time::Duration::from_millis(1)).await;
 /// };
 /// assert_eq!(task.task.prompt, "May Anna go on leave?");
-/// let answer = UserAnswer { option: "yes".into(), user: Some("Bo".into()), data: Default::default() };
+/// let answer = UserAnswer::new("yes").by("Bo");
 /// host.user_tasks().answer(&task.id, &answer).await?;
 ///
-/// assert_eq!(host.outcome::<String>(&id).await?, Outcome::Completed("yes".into()));
+/// assert_eq!(instance.outcome().await?.completed()?, "yes");
 /// # host.stop().await
 /// # }
 /// ```

@@ -1,4 +1,4 @@
-use std::{future::Future, panic::AssertUnwindSafe, pin::pin, time::Duration};
+use std::{fmt, future::Future, marker::PhantomData, panic::AssertUnwindSafe, pin::pin, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::{
@@ -31,14 +31,36 @@ const SCANNED_ACTIVITIES: usize = 256;
 
 /// Does the activities with one name in this process. [`Activities::worker`] creates a worker. The worker is notified
 /// of new activities and need not poll for them; it polls at the host's
-/// [`poll_interval`](crate::HostBuilder::poll_interval) in case a notification was lost.
-#[derive(Debug, Clone)]
-pub struct Worker {
+/// [`poll_interval`](crate::host::HostBuilder::poll_interval) in case a notification was lost.
+///
+/// `I` is the type of the activities' input, and `O` is the type of their results.
+pub struct Worker<I, O> {
     activities: Activities,
     name: String,
     claimant: String,
     lease: Duration,
     concurrent: usize,
+    types: PhantomData<fn(I) -> O>,
+}
+
+// Derived, `Clone` would ask the same of the input and the result.
+impl<I, O> Clone for Worker<I, O> {
+    fn clone(&self) -> Self {
+        let Self { activities, name, claimant, lease, concurrent, types } = self;
+        let (activities, name, claimant) = (activities.clone(), name.clone(), claimant.clone());
+        Self { activities, name, claimant, lease: *lease, concurrent: *concurrent, types: *types }
+    }
+}
+
+impl<I, O> fmt::Debug for Worker<I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("name", &self.name)
+            .field("claimant", &self.claimant)
+            .field("lease", &self.lease)
+            .field("concurrent", &self.concurrent)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The progress of a worker's shutdown.
@@ -66,9 +88,13 @@ enum Worked {
     GraceOver,
 }
 
-impl Worker {
+impl<I, O> Worker<I, O>
+where
+    I: DeserializeOwned + 'static,
+    O: Serialize + Sync + 'static,
+{
     pub(in crate::external_tasks) fn new(activities: Activities, name: String, worker: String) -> Self {
-        Self { activities, name, claimant: worker, lease: LEASE, concurrent: 1 }
+        Self { activities, name, claimant: worker, lease: LEASE, concurrent: 1, types: PhantomData }
     }
 
     /// Sets the lease: for how long an activity is claimed. Default: 30 s; minimum: 3 ms, which [`run`](Self::run)
@@ -90,11 +116,9 @@ impl Worker {
     ///
     /// # Errors
     /// The errors of [`run_until`](Self::run_until).
-    pub async fn run<I, O, W, F>(self, work: W) -> Result<()>
+    pub async fn run<W, F>(self, work: W) -> Result<()>
     where
-        I: DeserializeOwned,
-        O: Serialize + Sync,
-        W: Fn(I, ActivityCtx) -> F + Send + Sync,
+        W: FnOnce(I, ActivityCtx) -> F + Clone + Send + Sync,
         F: Future<Output = std::result::Result<O, StepError>> + Send,
     {
         self.run_until(pending::<()>(), work).await
@@ -102,13 +126,14 @@ impl Worker {
 
     /// Does activities until `stop` resolves or the host [ends](crate::WorkflowHost::stop), whichever comes first.
     /// Then the worker claims nothing further, finishes its running activities, stores their answers, and returns.
-    /// Activities that are not finished within the host's [`grace`](crate::HostBuilder::grace) time are dropped and
-    /// given back, so that other workers get them at once. Dropping the returned future gives all claimed activities
-    /// back at once.
+    /// Activities that are not finished within the host's [`grace`](crate::host::HostBuilder::grace) time are dropped
+    /// and given back, so that other workers get them at once. Dropping the returned future gives all claimed
+    /// activities back at once.
     ///
     /// `work` is the body of the activities. It gets the input and the [context](ActivityCtx) of an activity; what it
-    /// returns is the answer. An activity fails if `work` panics, if the input does not deserialize as `I`, or if the
-    /// answer cannot be serialized. All bodies run in the caller's task, so `work` must not block.
+    /// returns is the answer. Each activity gets a clone of `work`, so an `async move` closure can move what it has
+    /// captured into its future. An activity fails if `work` panics, if the input does not deserialize as `I`, or if
+    /// the answer cannot be serialized. All bodies run in the caller's task, so `work` must not block.
     ///
     /// A body starts as soon as its activity is claimed. Neither the body nor the heartbeats of its claim wait for
     /// the next claim. If the claim is lost meanwhile (because the instance was cancelled, or the heartbeats came too
@@ -121,10 +146,12 @@ impl Worker {
     ///
     /// ```
     /// # use wfe::{WorkflowHost, steps::StepError};
+    /// # use wfe::definition::Activity;
+    /// # const THUMBNAIL: Activity<String, String> = Activity::new("make-thumbnail");
     /// # async fn make_thumbnail(_: String) -> Result<String, StepError> { Ok(String::new()) }
     /// async fn work(host: &WorkflowHost, signal: tokio::sync::oneshot::Receiver<()>) -> wfe::Result<()> {
-    ///     let worker = host.activities().worker("make-thumbnail", "worker 1");
-    ///     worker.run_until(signal, async |file: String, _| make_thumbnail(file).await).await
+    ///     let worker = host.activities().worker(THUMBNAIL, "worker 1");
+    ///     worker.run_until(signal, async |file, _| make_thumbnail(file).await).await
     /// }
     /// ```
     ///
@@ -134,11 +161,9 @@ impl Worker {
     /// * [`Unusable`](WfeError::Unusable): the store is lost. Running bodies are dropped.
     ///
     /// Other errors of the store are logged, and the worker tries again.
-    pub async fn run_until<I, O, W, F>(self, stop: impl Future, work: W) -> Result<()>
+    pub async fn run_until<W, F>(self, stop: impl Future, work: W) -> Result<()>
     where
-        I: DeserializeOwned,
-        O: Serialize + Sync,
-        W: Fn(I, ActivityCtx) -> F + Send + Sync,
+        W: FnOnce(I, ActivityCtx) -> F + Clone + Send + Sync,
         F: Future<Output = std::result::Result<O, StepError>> + Send,
     {
         if self.lease < MIN_LEASE {
@@ -244,11 +269,9 @@ impl Worker {
         Some(first.max(later(self.activities.host().engine().now(), CLOCK_SKEW)))
     }
 
-    async fn work_on<I, O, W, F>(&self, held: HeldClaim, work: &W, shutdown: &Shutdown)
+    async fn work_on<W, F>(&self, held: HeldClaim, work: &W, shutdown: &Shutdown)
     where
-        I: DeserializeOwned,
-        O: Serialize + Sync,
-        W: Fn(I, ActivityCtx) -> F + Send + Sync,
+        W: FnOnce(I, ActivityCtx) -> F + Clone + Send + Sync,
         F: Future<Output = std::result::Result<O, StepError>> + Send,
     {
         if shutdown.stopping.is_cancelled() {
@@ -294,7 +317,7 @@ impl Worker {
     }
 
     /// Runs the body and renews the claim meanwhile.
-    async fn body<I, O, W, F>(
+    async fn body<W, F>(
         &self,
         held: &HeldClaim,
         work: &W,
@@ -302,17 +325,17 @@ impl Worker {
         expiry: &mut DateTime<Utc>,
     ) -> Worked
     where
-        I: DeserializeOwned,
-        O: Serialize,
-        W: Fn(I, ActivityCtx) -> F + Send + Sync,
+        W: FnOnce(I, ActivityCtx) -> F + Clone + Send + Sync,
         F: Future<Output = std::result::Result<O, StepError>> + Send,
     {
         let body = AssertUnwindSafe(async {
             let input =
                 held.claim.input().map_err(|e| StepError::fatal(e).with_code(StepError::UNREADABLE))?;
-            let result =
-                work(input, ActivityCtx::new(held.claim.activity().clone(), shutdown.stopping.clone()))
-                    .await?;
+            let result = work.clone()(
+                input,
+                ActivityCtx::new(held.claim.activity().clone(), shutdown.stopping.clone()),
+            )
+            .await?;
             // Inside `catch_unwind`, because the answer's own `Serialize` may panic as well.
             to_value(&result)
                 .map_err(|e| StepError::fatal(WfeError::from(e)).with_code(StepError::UNSTORABLE))

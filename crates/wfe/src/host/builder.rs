@@ -11,12 +11,11 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use wfe::WorkflowHost;
-/// use wfe_sqlite::SqlitePersistenceProvider;
+/// use wfe::prelude::*;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> wfe::Result<()> {
-/// let host = WorkflowHost::builder(SqlitePersistenceProvider::new(":memory:").await?)
+/// let host = WorkflowHost::builder(SqliteStore::new(":memory:").await?)
 ///     .concurrent_steps(64)
 ///     .concurrent_instances_of("import", 10) // further instances wait in the store
 ///     .concurrent_bodies_of("import", "upload", 2) // across all instances
@@ -133,8 +132,8 @@ impl HostBuilder {
     }
 
     /// Sets how long [`WorkflowHost::stop`] waits for running steps, and for the activities that
-    /// [workers](crate::Worker) of this host are working on. Default: 30 s. The grace time is real time under every
-    /// [`clock`](Self::clock): a host stops without a test advancing its virtual clock.
+    /// [workers](crate::external_tasks::Worker) of this host are working on. Default: 30 s. The grace time is real time
+    /// under every [`clock`](Self::clock): a host stops without a test advancing its virtual clock.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.options.grace = grace;

@@ -18,27 +18,28 @@ impl WorkflowHost {
     ///
     /// # Examples
     /// ```
-    /// use wfe::{Outcome, WorkflowHost, definition::{WorkflowBuilder, event}};
-    /// use wfe_sqlite::SqlitePersistenceProvider;
+    /// use wfe::prelude::*;
+    ///
+    /// const ANSWERED: Event<u32> = Event::new("answered");
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> wfe::Result<()> {
     /// let waits = WorkflowBuilder::<u32>::new("waits", 1)
-    ///     .wait_for("answer", event("answered", |_: &u32, ()| "k").output(|n: &u32, data| *data = *n))
+    ///     .wait_for("answer", ANSWERED, |_| "k")
+    ///     .output(|n, data| *data = n)
     ///     .build()?;
-    /// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
-    /// host.register(waits)?;
+    /// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
+    /// let waits = host.register(waits)?;
     /// host.start().await?;
-    /// let ids = [host.start_workflow("waits", &0_u32).await?, host.start_workflow("waits", &0_u32).await?];
-    /// let third = host.start_workflow("waits", &0_u32).await?;
-    /// host.suspend(&ids[0]).await?;
-    /// host.cancel(&ids[1]).await?; // compensates open sagas, if there are any
-    /// host.terminate(&third).await?; // compensates nothing
-    /// host.publish_event("answered", "k", &7_u32).await?;
-    /// host.resume(&ids[0]).await?; // receives the event that was published while it was suspended
-    /// assert_eq!(host.outcome::<u32>(&ids[0]).await?, Outcome::Completed(7));
-    /// assert_eq!(host.outcome::<u32>(&ids[1]).await?, Outcome::Cancelled);
-    /// assert_eq!(host.outcome::<u32>(&third).await?, Outcome::Terminated);
+    /// let (first, second, third) = (waits.start(&0).await?, waits.start(&0).await?, waits.start(&0).await?);
+    /// first.suspend().await?;
+    /// second.cancel().await?; // compensates open sagas, if there are any
+    /// third.terminate().await?; // compensates nothing
+    /// host.publish(ANSWERED, "k", 7_u32).await?;
+    /// first.resume().await?; // receives the event that was published while it was suspended
+    /// assert_eq!(first.outcome().await?, Outcome::Completed(7));
+    /// assert_eq!(second.outcome().await?, Outcome::Cancelled);
+    /// assert_eq!(third.outcome().await?, Outcome::Terminated);
     /// # host.stop().await
     /// # }
     /// ```
@@ -74,31 +75,25 @@ impl WorkflowHost {
     ///
     /// # Examples
     /// ```
-    /// use wfe::{
-    ///     Outcome, WorkflowHost,
-    ///     definition::{OnFailure, WorkflowBuilder, inline},
-    ///     models::WorkflowStatus,
-    ///     steps::StepError,
-    /// };
-    /// use wfe_sqlite::SqlitePersistenceProvider;
+    /// use wfe::{models::WorkflowStatus, prelude::*};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> wfe::Result<()> {
     /// let fails = WorkflowBuilder::<u32>::new("fails", 1)
-    ///     .then("bad", inline(|_, n| async move { if *n == 0 { Err(StepError::fatal("nothing to do")) } else { Ok(()) } }))
+    ///     .call("bad", |_, n| if *n == 0 { Err("nothing to do").fatal() } else { Ok(()) })
     ///     .on_failure(OnFailure::Suspend)
-    ///     .then("good", inline(|_, _| async { Ok(()) }).output(|(), n| *n += 1))
+    ///     .change("good", |n| *n += 1)
     ///     .build()?;
-    /// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
-    /// host.register(fails)?;
+    /// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
+    /// let fails = host.register(fails)?;
     /// host.start().await?;
     /// for from_a_step in [false, true] {
-    ///     let id = host.start_workflow("fails", &0_u32).await?;
-    ///     while host.status(&id).await?.status != WorkflowStatus::Suspended {
+    ///     let instance = fails.start(&0).await?;
+    ///     while instance.status().await?.status != WorkflowStatus::Suspended {
     ///         tokio::task::yield_now().await;
     ///     }
-    ///     if from_a_step { host.resume_from(&id, "good").await? } else { host.skip(&id).await? }
-    ///     assert_eq!(host.outcome::<u32>(&id).await?, Outcome::Completed(1));
+    ///     if from_a_step { instance.resume_from("good").await? } else { instance.skip().await? }
+    ///     assert_eq!(instance.outcome().await?.completed()?, 1);
     /// }
     /// # host.stop().await
     /// # }

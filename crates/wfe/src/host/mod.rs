@@ -5,6 +5,7 @@ pub(crate) mod claim_count;
 mod control;
 pub(crate) mod failures;
 mod idle;
+mod instance;
 mod publish;
 mod query;
 pub(crate) mod schedules;
@@ -12,8 +13,16 @@ mod start;
 pub(crate) mod status;
 mod workflow_host;
 
-pub use crate::host::publish::PublishOptions;
-pub use crate::host::start::StartOptions;
+pub use crate::{
+    engine::Idle,
+    host::{builder::HostBuilder, failures::Failures},
+    store::Guarantees,
+};
+pub use wfe_core::executor::{Lifecycle, LifecycleEvent};
+
+pub use crate::host::instance::Instance;
+pub use crate::host::publish::{Publish, Published};
+pub use crate::host::start::{Started, Starting, Workflow};
 pub use crate::host::workflow_host::WorkflowHost;
 
 pub(crate) use workflow_host::RESERVED;

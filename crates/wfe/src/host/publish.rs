@@ -1,6 +1,18 @@
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    pin::Pin,
+};
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use wfe_core::{Result, WfeError, definition::to_value, logging, models::Event};
+use serde_json::Value;
+use wfe_core::{
+    Result, WfeError,
+    definition::{self, to_value},
+    logging,
+    models::Event,
+};
 
 use super::workflow_host::{RESERVED, WorkflowHost};
 use crate::{
@@ -8,109 +20,79 @@ use crate::{
     store::{Guarantees, StoreAccess},
 };
 
-/// Options for publishing an event.
-///
-/// ```
-/// use chrono::{TimeDelta, Utc};
-/// use wfe::{PublishOptions, WorkflowHost};
-///
-/// async fn open_tomorrow(host: &WorkflowHost) -> wfe::Result<String> {
-///     let options = PublishOptions {
-///         id: Some("opening of branch 7".to_owned()), // publishing it again has no effect
-///         effective: Some(Utc::now() + TimeDelta::days(1)), // no instance receives it before
-///     };
-///     host.publish_event_with("opened", "branch 7", &(), options).await
-/// }
-/// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PublishOptions {
-    /// The caller's own id for the event. It makes publishing idempotent: a second call with the same id, name and
-    /// key succeeds and has no effect, even if its data differs. A second call with the same id, but another name or
-    /// key, is refused. The id must not begin with `wfe.`, which is reserved for the engine's own events. If it is
-    /// `None`, the store generates an id.
-    pub id: Option<String>,
-    /// When the event happened, or will happen. No instance receives an event before its effective time. If the
-    /// effective time is before the start of an instance, the instance's first wait does not receive the event,
-    /// unless that wait has an earlier effective date.
-    ///
-    /// `None` means now. An event without an effective time comes after every start that was stored before it, and
-    /// before every start that is stored later. The order does not depend on the clock, which may be set back in
-    /// between, or not move at all.
-    pub effective: Option<DateTime<Utc>>,
+/// An event with its options. It is published when it is awaited. [`WorkflowHost::publish`] returns it.
+#[must_use = "nothing is published before it is awaited"]
+pub struct Publish {
+    host: WorkflowHost,
+    name: String,
+    key: String,
+    data: Result<Value>,
+    id: Option<String>,
+    effective: Option<DateTime<Utc>>,
 }
 
-impl WorkflowHost {
-    /// Publishes an event. Every instance that waits for an event with this name and key receives the event once. An
-    /// instance that already exists and starts to wait later also receives it once. Returns the event's id once the
-    /// event is stored. From then on, the event is neither lost nor delivered twice, even if processes crash.
-    ///
-    /// An instance that is started after the event was published receives it only if its wait requests earlier events
-    /// ([`effective`](wfe_core::definition::Await::effective)). The same holds for a child workflow that its parent
-    /// starts after the event was published.
-    ///
-    /// The host need not be started. Running hosts on the same store are notified of the event.
-    ///
-    /// # Errors
-    /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is reserved for the engine.
-    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits (those of
-    ///   `PersistenceProvider`), which do not support waiting for events.
-    /// * [`Serialization`](WfeError::Serialization): the data cannot be represented as JSON.
-    /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the event may or may not be
-    ///   stored. If the caller gave an id ([`PublishOptions`]), it is safe to publish the event again.
-    pub async fn publish_event(
-        &self,
-        name: &str,
-        key: &str,
-        data: &(impl Serialize + ?Sized + Sync),
-    ) -> Result<String> {
-        self.publish_event_with(name, key, data, PublishOptions::default()).await
+/// An event that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The id of the event.
+    pub id: String,
+    /// Whether this call stored the event. False: an event with the caller's [id](Publish::id) was published before.
+    pub is_new: bool,
+}
+
+impl Publish {
+    /// Sets the caller's own id for the event. It makes publishing idempotent: a second call with the same id, name and
+    /// key succeeds and has no effect, even if its data differs. A second call with the same id, but another name or
+    /// key, is refused. The id must not begin with `wfe.`, which is reserved for the engine's own events. By default,
+    /// the store generates an id.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
     }
 
-    /// Publishes an event with options. Otherwise, this is like [`publish_event`](Self::publish_event).
+    /// Sets when the event happened, or will happen. No instance receives an event before its effective time. If the
+    /// effective time is before the start of an instance, the instance's first wait does not receive the event,
+    /// unless that wait has an earlier effective time.
     ///
-    /// # Errors
-    /// The errors of [`publish_event`](Self::publish_event), and:
-    /// * [`Invalid`](WfeError::Invalid): the id is empty, or begins with `wfe.`, which is reserved for the engine.
-    ///   Nothing is written.
-    /// * [`AlreadyExists`](WfeError::AlreadyExists): an event with this id, but another name or key, was published
-    ///   before. Nothing is written. Choose another id.
-    pub async fn publish_event_with(
-        &self,
-        name: &str,
-        key: &str,
-        data: &(impl Serialize + ?Sized + Sync),
-        options: PublishOptions,
-    ) -> Result<String> {
+    /// The default is now. An event without an effective time comes after every start that was stored before it, and
+    /// before every start that is stored later. The order does not depend on the clock, which may be set back in
+    /// between, or not move at all.
+    pub fn effective(mut self, time: DateTime<Utc>) -> Self {
+        self.effective = Some(time);
+        self
+    }
+
+    async fn run(self) -> Result<Published> {
+        let Self { host, name, key, data, id, effective } = self;
         if name.starts_with(RESERVED) {
             return Err(WfeError::Invalid(format!(
                 "event name {name:?} begins with {RESERVED:?}, which is reserved for the engine; choose another name"
             )));
         }
-        if let Some(id) = options.id.as_ref().filter(|id| id.starts_with(RESERVED)) {
+        if let Some(id) = id.as_ref().filter(|id| id.starts_with(RESERVED)) {
             return Err(WfeError::Invalid(format!(
                 "event id {id:?} begins with {RESERVED:?}, which is reserved for the engine; choose another id"
             )));
         }
-        let (store, is_own_id) = (self.store(), options.id.is_some());
-        if options.id.as_ref().is_some_and(String::is_empty) {
-            return Err(WfeError::Invalid(
-                "the event id is empty; set it to `None` or give an id".to_owned(),
-            ));
+        if id.as_ref().is_some_and(String::is_empty) {
+            return Err(WfeError::Invalid("the event id is empty; leave it out or choose one".to_owned()));
         }
+        let (store, is_own_id) = (host.store(), id.is_some());
         let event = Event {
-            id: options.id.unwrap_or_default(),
-            event_name: name.to_owned(),
-            event_key: key.to_owned(),
-            event_data: to_value(data)?,
-            event_time: options.effective.unwrap_or_else(|| self.engine().now()),
+            id: id.unwrap_or_default(),
+            event_name: name,
+            event_key: key,
+            event_data: data?,
+            event_time: effective.unwrap_or_else(|| host.engine().now()),
             is_processed: false,
         };
-        self.require_events()?;
+        host.require_events()?;
         loop {
-            match store_event(self.engine(), &event, options.effective.is_some()).await {
+            match store_event(host.engine(), &event, effective.is_some()).await {
                 Ok(id) => {
-                    self.event_was_stored(&id, options.effective).await;
-                    return Ok(id);
+                    host.event_was_stored(&id, effective).await;
+                    return Ok(Published { id, is_new: true });
                 }
                 Err(taken @ WfeError::AlreadyExists { .. }) if is_own_id => {
                     match store.loss.seen(store.provider.get_event(&event.id).await) {
@@ -118,7 +100,7 @@ impl WorkflowHost {
                             if (&first.event_name, &first.event_key)
                                 == (&event.event_name, &event.event_key) =>
                         {
-                            return Ok(event.id);
+                            return Ok(Published { id: event.id, is_new: false });
                         }
                         Ok(_) => return Err(taken),
                         // The event was removed meanwhile: storing it can succeed now.
@@ -129,6 +111,110 @@ impl WorkflowHost {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl IntoFuture for Publish {
+    type Output = Result<Published>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, key, id, effective, .. } = self;
+        f.debug_struct("Publish")
+            .field("name", name)
+            .field("key", key)
+            .field("id", id)
+            .field("effective", effective)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WorkflowHost {
+    /// Publishes an event, once the result is awaited. Every instance that waits for an event with this name and key
+    /// receives the event once. An instance that already exists and starts to wait later also receives it once. When
+    /// the event is stored, it is neither lost nor delivered twice, even if processes crash.
+    ///
+    /// An instance that is started after the event was published receives it only if its wait requests earlier events
+    /// ([`effective`](wfe_core::definition::Sequence::effective)). The same holds for a child workflow that its parent
+    /// starts after the event was published.
+    ///
+    /// The host need not be started. Running hosts on the same store are notified of the event. If the future is
+    /// dropped, the event may still be stored.
+    ///
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use wfe::prelude::*;
+    ///
+    /// const OPENED: Event<()> = Event::new("opened");
+    ///
+    /// async fn open_tomorrow(host: &WorkflowHost) -> Result<(), Error> {
+    ///     let tomorrow = Utc::now() + TimeDelta::days(1); // no instance receives the event before
+    ///     // Publishing it again has no effect.
+    ///     host.publish(OPENED, "branch 7", ()).id("opening of branch 7").effective(tomorrow).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// A payload of another type does not compile:
+    ///
+    /// ```compile_fail,E0308
+    /// use wfe::prelude::*;
+    ///
+    /// const COUNTED: Event<u32> = Event::new("counted");
+    ///
+    /// async fn publish(host: &WorkflowHost) {
+    ///     let _ = host.publish(COUNTED, "k", "one").await;
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// The awaited result is an error in these cases:
+    ///
+    /// * [`Invalid`](WfeError::Invalid): the name, or the event's own id, begins with `wfe.`, which is reserved for the
+    ///   engine; or the id is empty. Nothing is written.
+    /// * [`AlreadyExists`](WfeError::AlreadyExists): an event with this id, but another name or key, was published
+    ///   before. Nothing is written. Choose another id.
+    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits (those of
+    ///   `PersistenceProvider`), which do not support waiting for events.
+    /// * [`Serialization`](WfeError::Serialization): the data cannot be represented as JSON.
+    /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the event may or may not be
+    ///   stored. If the caller gave an [id](Publish::id), it is safe to publish the event again.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers write a constant: `host.publish(APPROVED, …)`"
+    )]
+    pub fn publish<V: Serialize>(
+        &self,
+        event: definition::Event<V>,
+        key: impl Into<String>,
+        payload: V,
+    ) -> Publish {
+        self.publication(event.name(), key.into(), to_value(&payload))
+    }
+
+    /// Publishes an event, and returns its id once the event is stored. It is another form of
+    /// [`publish`](Self::publish), whose documentation has the rules.
+    ///
+    /// # Errors
+    /// The errors of [`publish`](Self::publish).
+    pub async fn publish_event(
+        &self,
+        name: &str,
+        key: &str,
+        data: &(impl Serialize + ?Sized + Sync),
+    ) -> Result<String> {
+        Ok(self.publication(name, key.to_owned(), to_value(data)).await?.id)
+    }
+
+    fn publication(&self, name: &str, key: String, data: serde_json::Result<Value>) -> Publish {
+        let (name, data) = (name.to_owned(), data.map_err(WfeError::from));
+        Publish { host: self.clone(), name, key, data, id: None, effective: None }
     }
 
     /// Refuses calls that need events if the store implements only the base traits (those of `PersistenceProvider`).

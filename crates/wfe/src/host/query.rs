@@ -22,6 +22,14 @@ impl WorkflowHost {
         self.engine().wait_end(id).await?.typed(id)
     }
 
+    /// Another name of [`outcome`](Self::outcome).
+    ///
+    /// # Errors
+    /// The errors of [`outcome`](Self::outcome).
+    pub async fn wait_for<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
+        self.outcome(id).await
+    }
+
     /// Returns the status of an instance: at which steps it is, and what it waits for.
     ///
     /// # Errors
@@ -29,7 +37,8 @@ impl WorkflowHost {
     /// * [`Corrupt`](WfeError::Corrupt): the stored state of the instance does not decode, or contradicts itself. The
     ///   error names the row. A host that claims such an instance suspends it. The state contradicts itself if
     ///   * the instance has begun, but has no execution pointers,
-    ///   * it waits for an event, a child or an answer, but has no subscription, or its subscription belongs to another wait,
+    ///   * it waits for an event, a child or an answer, but has no subscription, or its subscription belongs to another
+    ///     wait,
     ///   * it could run, but has no time at which a host would claim it, or
     ///   * a step has a status from which it can never continue.
     pub async fn status(&self, id: &str) -> Result<InstanceStatus> {
@@ -78,27 +87,24 @@ impl WorkflowHost {
     /// come in the order in which the iterations completed. They stay readable after the instance has ended.
     ///
     /// ```
-    /// use wfe::{WorkflowHost, definition::{WorkflowBuilder, each, inline_item}};
-    /// use wfe_sqlite::SqlitePersistenceProvider;
+    /// use wfe::prelude::*;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> wfe::Result<()> {
     /// let squares = WorkflowBuilder::<Vec<u32>>::new("squares", 1)
-    ///     .for_each("all", each(|numbers: &Vec<u32>| numbers.clone()), |one| {
-    ///         one.then("square", inline_item(|_, _, n: u32| async move { Ok(n * n) }))
-    ///     })
+    ///     .for_each("all", |numbers| numbers.clone(), |one| one.call("square", |_, _, n| Ok(n * n)))
     ///     .build()?;
-    /// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
-    /// host.register(squares)?;
+    /// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
+    /// let squares = host.register(squares)?;
     /// host.start().await?;
-    /// let id = host.start_workflow("squares", &vec![2_u32, 3]).await?;
-    /// host.outcome::<Vec<u32>>(&id).await?;
-    /// let (mut lines, mut results) = (Vec::new(), host.results::<u32>(&id, "all"));
+    /// let instance = squares.start(&vec![2, 3]).await?;
+    /// instance.outcome().await?;
+    /// let (mut lines, mut results) = (Vec::new(), instance.results::<u32>("all"));
     /// while let Some(one) = results.next().await.expect("they are numbers, and the store can be read") {
     ///     lines.push(format!("{}: {:?}", one.item, one.result.ok().flatten()));
     /// }
     /// assert_eq!(lines, ["2: Some(Number(4))", "3: Some(Number(9))"]);
-    /// assert_eq!(host.data::<Vec<u32>>(&id).await?, [2, 3]);
+    /// assert_eq!(instance.data().await?, [2, 3]);
     /// # host.stop().await
     /// # }
     /// ```

@@ -22,16 +22,16 @@ use crate::{
 ///
 /// A schedule is kept in the store. Any running host on which the schedule's definition is registered runs it; if the
 /// schedule names a version, that version must be registered. Each tick of a schedule starts exactly one instance,
-/// even if processes crash meanwhile. The steps of the instance can read the tick with [`Tick::of`](crate::Tick::of).
+/// even if processes crash meanwhile. The steps of the instance can read the tick with
+/// [`Tick::of`](crate::schedules::Tick::of).
 ///
 /// ```
-/// use wfe::{CatchUp, NewSchedule, Timetable, WorkflowHost, definition::{WorkflowBuilder, inline}};
-/// use wfe_sqlite::SqlitePersistenceProvider;
+/// use wfe::{prelude::*, schedules::{CatchUp, NewSchedule, Timetable}};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> wfe::Result<()> {
-/// let report = WorkflowBuilder::<String>::new("report", 1).then("write", inline(|_, _| async { Ok(()) })).build()?;
-/// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
+/// let report = WorkflowBuilder::<String>::new("report", 1).then("write", async |_, _| Ok(())).build()?;
+/// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
 /// host.register(report)?;
 /// host.start().await?;
 /// let at_three = Timetable::cron("0 3 * * *").in_zone("Europe/Berlin");

@@ -1,95 +1,255 @@
-use wfe_core::{Result, WfeError, definition::Data};
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    ops::Deref,
+    pin::Pin,
+};
 
-use super::workflow_host::{RESERVED, WorkflowHost};
+use wfe_core::{
+    Result, WfeError,
+    definition::{Data, WorkflowName},
+};
 
-/// Options for starting an instance.
-///
-/// ```
-/// use wfe::{Outcome, StartOptions, WorkflowHost, definition::{Definition, WorkflowBuilder, inline}};
-/// use wfe_sqlite::SqlitePersistenceProvider;
-///
-/// fn version(number: u32) -> wfe::Result<Definition> {
-///     WorkflowBuilder::<u32>::new("w", number)
-///         .then("write", inline(move |_, _| async move { Ok(number) }).output(|n, data| *data = *n))
-///         .build()
-/// }
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> wfe::Result<()> {
-/// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
-/// host.register(version(1)?)?;
-/// host.register(version(2)?)?;
-/// host.start().await?;
-/// let newest = host.start_workflow("w", &0_u32).await?;
-/// assert_eq!(host.outcome::<u32>(&newest).await?, Outcome::Completed(2));
-/// let options = StartOptions { version: Some(1), reference: Some("order 7".to_owned()), ..StartOptions::default() };
-/// let old = host.start_workflow_with("w", &0_u32, options.clone()).await?;
-/// assert_eq!(host.outcome::<u32>(&old).await?, Outcome::Completed(1));
-/// // A second start with the same reference returns the same instance.
-/// assert_eq!(host.start_workflow_with("w", &0_u32, options).await?, old);
-/// # host.stop().await
-/// # }
-/// ```
-#[derive(Debug, Clone, Default)]
-pub struct StartOptions {
-    /// The caller's own key for the instance. It makes the start idempotent: a second start with the same definition
-    /// id and reference starts nothing and returns the id of the stored instance, whatever its version and status.
-    /// Steps can read the reference with [`Ctx::reference`](wfe_core::steps::Ctx::reference). If it is `None`, every
-    /// start creates an instance.
-    pub reference: Option<String>,
-    /// The version of the definition to run. `None` means the newest registered version.
-    pub version: Option<u32>,
-    /// A human-readable name, unique among all instances. If it is `None`, the instance's id becomes its name.
-    pub name: Option<String>,
-    /// A human-readable description. The engine does not use it.
-    pub description: Option<String>,
+use super::{
+    instance::Instance,
+    workflow_host::{RESERVED, WorkflowHost},
+};
+use crate::engine::StoredStart;
+
+/// A workflow on a host: starts its instances, with data of type `D`. [`WorkflowHost::register`] and
+/// [`WorkflowHost::workflow`] return it. Cheap to clone.
+pub struct Workflow<D> {
+    host: WorkflowHost,
+    name: WorkflowName<D>,
 }
 
-impl WorkflowHost {
-    /// Starts an instance of the newest version of a definition. Returns the instance's id once the instance is
-    /// stored.
-    ///
-    /// If the host is not started, the instance is stored and waits. If the host runs and the returned future is
-    /// dropped, the instance may still be stored; if so, it runs.
-    ///
-    /// # Errors
-    /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound): the definition is not registered. The error
-    ///   has version 0 if no version is registered.
-    /// * [`Invalid`](WfeError::Invalid): the definition has another data type; or the given name begins with `wfe.`,
-    ///   which is reserved for the engine.
-    /// * [`Closed`](WfeError::Closed): the host was stopped, or it ended because the runtime on which it was started has ended.
-    /// * [`Unusable`](WfeError::Unusable): the store is lost, and the host has ended or will end soon.
-    /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the instance may or may not be
-    ///   stored. If the caller gave a reference ([`StartOptions`]), it is safe to start the instance again.
-    pub async fn start_workflow<D: Data>(&self, definition: &str, data: &D) -> Result<String> {
-        self.start_workflow_with(definition, data, StartOptions::default()).await
+impl<D: Data> Workflow<D> {
+    /// The id of the definition.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.name.name()
     }
 
-    /// Starts an instance with options. Otherwise, this is like [`start_workflow`](Self::start_workflow).
+    /// The instance with this id, with typed calls. Nothing is read: an unknown id, or an instance of another workflow, is
+    /// an error of the calls.
+    #[must_use]
+    pub fn instance(&self, id: impl Into<String>) -> Instance<D> {
+        self.host.instance(id)
+    }
+
+    /// Starts an instance with this data, once the result is awaited: `orders.start(&order).await?`. Options come
+    /// before: `orders.start(&order).reference("order-17").await?`.
+    ///
+    /// By default, the instance runs the newest version of the definition that is registered with the host. When this
+    /// returns, the instance is stored. If the host is not started, the instance waits in the store. If the host runs
+    /// and the future is dropped, the instance may still be stored; if so, it runs.
+    ///
+    /// ```
+    /// use wfe::prelude::*;
+    ///
+    /// fn version(number: u32) -> Result<Definition<u32>, Error> {
+    ///     WorkflowBuilder::<u32>::new("w", number).change("write", move |data| *data = number).build()
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> wfe::Result<()> {
+    /// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
+    /// host.register(version(1)?)?;
+    /// let workflow = host.register(version(2)?)?;
+    /// host.start().await?;
+    /// assert_eq!(workflow.start(&0).await?.outcome().await?.completed()?, 2);
+    /// let old = workflow.start(&0).version(1).reference("order 7").await?;
+    /// assert_eq!(old.outcome().await?.completed()?, 1);
+    /// // A second start with the same reference finds the same instance.
+    /// let again = workflow.start(&0).reference("order 7").await?;
+    /// assert_eq!((again.id(), again.is_new), (old.id(), false));
+    /// # host.stop().await
+    /// # }
+    /// ```
+    ///
+    /// Data of another type does not compile:
+    ///
+    /// ```compile_fail,E0308
+    /// use wfe::prelude::*;
+    ///
+    /// async fn start(numbers: &Workflow<u32>) {
+    ///     let _ = numbers.start(&"one").await;
+    /// }
+    /// ```
     ///
     /// # Errors
-    /// * The errors of [`start_workflow`](Self::start_workflow).
+    /// The awaited result is an error in these cases:
+    ///
+    /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound): the definition is not registered. The error has version
+    ///   0 if no version is registered.
+    /// * [`Invalid`](WfeError::Invalid): the definition has another data type; or the given name begins with `wfe.`,
+    ///   which is reserved for the engine.
     /// * [`AlreadyExists`](WfeError::AlreadyExists): another instance has the given name.
-    pub async fn start_workflow_with<D: Data>(
-        &self,
-        definition: &str,
-        data: &D,
-        options: StartOptions,
-    ) -> Result<String> {
-        let engine = self.engine();
-        let found = engine.find_definition(definition, options.version).ok_or_else(|| {
-            WfeError::DefinitionNotFound { id: definition.to_owned(), version: options.version.unwrap_or(0) }
+    /// * [`Closed`](WfeError::Closed): the host was stopped, or it ended because the runtime on which it was started
+    ///   has ended.
+    /// * [`Unusable`](WfeError::Unusable): the store is lost, and the host has ended or will end soon.
+    /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the instance may or may not be
+    ///   stored. If the caller gave a reference, it is safe to start the instance again.
+    pub fn start(&self, data: &D) -> Starting<D> {
+        Starting {
+            workflow: self.clone(),
+            data: data.clone(),
+            reference: None,
+            version: None,
+            name: None,
+            description: None,
+        }
+    }
+}
+
+// Derived, these would ask the same of the data.
+impl<D> Clone for Workflow<D> {
+    fn clone(&self) -> Self {
+        Self { host: self.host.clone(), name: self.name.clone() }
+    }
+}
+
+impl<D> fmt::Debug for Workflow<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Workflow").field(&self.name.name()).finish()
+    }
+}
+
+/// A start with its options. It happens when it is awaited.
+#[must_use = "nothing starts before it is awaited"]
+pub struct Starting<D> {
+    workflow: Workflow<D>,
+    data: D,
+    reference: Option<String>,
+    version: Option<u32>,
+    name: Option<String>,
+    description: Option<String>,
+}
+
+impl<D> Starting<D> {
+    /// Sets the caller's own key for the instance. It makes the start idempotent: a second start with the same
+    /// definition id and reference starts nothing and returns the stored instance, whatever its version and status.
+    /// Steps can read the reference with [`Ctx::reference`](wfe_core::steps::Ctx::reference). By default, every start
+    /// creates an instance.
+    pub fn reference(mut self, reference: impl Into<String>) -> Self {
+        self.reference = Some(reference.into());
+        self
+    }
+
+    /// Sets the version of the definition to run. By default, it is the newest registered version.
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Sets a human-readable name, unique among all instances. By default, it is the instance's id.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets a human-readable description. The engine does not use it.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+}
+
+impl<D: Data> Starting<D> {
+    async fn run(self) -> Result<Started<D>> {
+        let Self {
+            workflow: Workflow { host, name: definition },
+            data,
+            reference,
+            version,
+            name,
+            description,
+        } = self;
+        let engine = host.engine();
+        let found = engine.find_definition(definition.name(), version).ok_or_else(|| {
+            WfeError::DefinitionNotFound { id: definition.name().to_owned(), version: version.unwrap_or(0) }
         })?;
-        let mut instance = found.instance(data, engine.now())?;
-        instance.name = options.name.unwrap_or_default();
+        let mut instance = found.instance(&data, engine.now())?;
+        instance.name = name.unwrap_or_default();
         if instance.name.starts_with(RESERVED) {
             return Err(WfeError::Invalid(format!(
                 "instance name {:?} begins with {RESERVED:?}, which is reserved for the engine; choose another name",
                 instance.name
             )));
         }
-        instance.reference = options.reference;
-        instance.description = options.description;
-        engine.start(instance).await
+        instance.reference = reference;
+        instance.description = description;
+        let StoredStart { id, is_new } = engine.start(instance).await?;
+        Ok(Started { instance: host.instance(id), is_new })
+    }
+}
+
+impl<D: Data> IntoFuture for Starting<D> {
+    type Output = Result<Started<D>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<D> fmt::Debug for Starting<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { workflow, reference, version, name, .. } = self;
+        f.debug_struct("Starting")
+            .field("workflow", workflow)
+            .field("reference", reference)
+            .field("version", version)
+            .field("name", name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A stored instance, and whether this call has started it. It dereferences to the [`Instance`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Started<D> {
+    /// The instance.
+    pub instance: Instance<D>,
+    /// Whether this call started the instance. False: an instance with the same definition id and
+    /// [reference](Starting::reference) was stored before.
+    pub is_new: bool,
+}
+
+impl<D> Started<D> {
+    /// The id of the instance, without the host.
+    #[must_use]
+    pub fn into_id(self) -> String {
+        self.instance.into_id()
+    }
+}
+
+impl<D> Deref for Started<D> {
+    type Target = Instance<D>;
+
+    fn deref(&self) -> &Instance<D> {
+        &self.instance
+    }
+}
+
+impl WorkflowHost {
+    /// The workflow with this name, for a process that starts instances without the definition at hand. The definition
+    /// must be registered before the first start.
+    #[must_use]
+    pub fn workflow<D: Data>(&self, name: WorkflowName<D>) -> Workflow<D> {
+        Workflow { host: self.clone(), name }
+    }
+
+    /// Starts an instance of the newest version of a definition, and returns its id once the instance is stored. It is
+    /// another form of [`Workflow::start`], whose documentation has the rules.
+    ///
+    /// If the host is not started, the instance is stored and waits. If the host runs and the returned future is
+    /// dropped, the instance may still be stored; if so, it runs.
+    ///
+    /// # Errors
+    /// The errors of [`Workflow::start`].
+    pub async fn start_workflow<D: Data>(&self, definition: &str, data: &D) -> Result<String> {
+        let started = self.workflow(WorkflowName::named(definition.to_owned())).start(data).await?;
+        Ok(started.into_id())
     }
 }

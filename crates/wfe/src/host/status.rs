@@ -169,6 +169,7 @@ pub enum Waits {
 
 /// A worker's claim of an activity.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Held {
     /// The name of the worker. `None` means that no worker's name is stored with the claim.
     pub worker: Option<String>,

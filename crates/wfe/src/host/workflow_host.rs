@@ -2,10 +2,13 @@ use std::{fmt, sync::Arc};
 
 use tokio::sync::broadcast;
 use wfe_core::{
-    Result, WfeError, definition::Definition, executor::LifecycleEvent, traits::PersistenceProvider,
+    Result, WfeError,
+    definition::{AnyDefinition, Data, Definition, WorkflowName},
+    executor::LifecycleEvent,
+    traits::PersistenceProvider,
 };
 
-use super::{builder::HostBuilder, claim_count::Claims};
+use super::{builder::HostBuilder, claim_count::Claims, start::Workflow};
 use crate::{
     engine::{Handle, Options},
     store::{Guarantees, StoreAccess},
@@ -56,11 +59,10 @@ impl WorkflowHost {
     /// Returns what the store of this host guarantees.
     ///
     /// ```
-    /// # use wfe::{Guarantees, WorkflowHost};
-    /// # use wfe_sqlite::SqlitePersistenceProvider;
+    /// # use wfe::{host::Guarantees, prelude::*};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> wfe::Result<()> {
-    /// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
+    /// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
     /// assert_eq!(host.guarantees(), Guarantees::OneTransactionPerStep);
     /// # host.stop().await
     /// # }
@@ -70,13 +72,25 @@ impl WorkflowHost {
         self.store().guarantees
     }
 
-    /// Registers a definition. Stored instances that waited for this definition continue.
+    /// Registers a definition, and returns the handle of its workflow, which starts instances of the newest registered
+    /// version. Stored instances that waited for this definition continue.
     ///
     /// # Errors
-    /// * [`InvalidDefinition`](WfeError::InvalidDefinition): a definition with this id and version is already
-    ///   registered.
-    /// * [`Invalid`](WfeError::Invalid): the id begins with `wfe.`, which is reserved for the engine.
-    pub fn register(&self, definition: Definition) -> Result<()> {
+    /// [`InvalidDefinition`](WfeError::InvalidDefinition): a definition with this id and version is already registered.
+    pub fn register<D: Data>(&self, definition: Definition<D>) -> Result<Workflow<D>> {
+        let name = WorkflowName::named(definition.id().to_owned());
+        self.register_any(definition)?;
+        Ok(self.workflow(name))
+    }
+
+    /// Registers a definition whose data type may be erased, such as one of a list. Otherwise, this is like
+    /// [`register`](Self::register).
+    ///
+    /// # Errors
+    /// The errors of [`register`](Self::register), and [`Invalid`](WfeError::Invalid): the definition is one of the
+    /// engine itself.
+    pub fn register_any(&self, definition: impl Into<AnyDefinition>) -> Result<()> {
+        let definition = definition.into();
         let id = definition.id();
         if id.starts_with(RESERVED) {
             return Err(WfeError::Invalid(format!(
@@ -119,16 +133,15 @@ impl WorkflowHost {
     /// number of events that it missed.
     ///
     /// ```
-    /// use wfe::{Lifecycle, WorkflowHost, definition::{WorkflowBuilder, inline}};
-    /// use wfe_sqlite::SqlitePersistenceProvider;
+    /// use wfe::{host::Lifecycle, prelude::*};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> wfe::Result<()> {
-    /// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
-    /// host.register(WorkflowBuilder::<u32>::new("w", 1).then("only", inline(|_, _| async { Ok(()) })).build()?)?;
+    /// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
+    /// let workflow = host.register(WorkflowBuilder::<u32>::new("w", 1).then("only", async |_, _| Ok(())).build()?)?;
     /// host.start().await?;
     /// let mut events = host.lifecycle();
-    /// host.start_workflow("w", &1_u32).await?;
+    /// workflow.start(&1).await?;
     /// let mut seen = Vec::new();
     /// loop {
     ///     let event = events.recv().await.expect("the host runs, and no event was missed");
@@ -149,14 +162,14 @@ impl WorkflowHost {
     }
 
     /// Stops the host. No further steps start. Running steps may finish within the [grace
-    /// time](crate::HostBuilder::grace), and their results are stored. When the grace time is over, the cancellation
-    /// tokens of the steps that still run are cancelled, and `stop` no longer waits for these steps. A second later
-    /// the steps are dropped, unless they block their thread. The next host runs the interrupted steps again.
-    /// Everything else stays in the store for the next start.
+    /// time](crate::host::HostBuilder::grace), and their results are stored. When the grace time is over, the
+    /// cancellation tokens of the steps that still run are cancelled, and `stop` no longer waits for these steps. A
+    /// second later the steps are dropped, unless they block their thread. The next host runs the interrupted steps
+    /// again. Everything else stays in the store for the next start.
     ///
-    /// The [workers](crate::Worker) of the host stop too, even if the host was never started. They claim nothing
-    /// further, and may finish their activities within the same grace time. Activities that are not answered by then
-    /// are dropped and given back, so that workers of other hosts get them at once.
+    /// The [workers](crate::external_tasks::Worker) of the host stop too, even if the host was never started. They
+    /// claim nothing further, and may finish their activities within the same grace time. Activities that are not
+    /// answered by then are dropped and given back, so that workers of other hosts get them at once.
     ///
     /// # Errors
     /// * [`Closed`](WfeError::Closed): the host was stopped before, or has ended with the runtime on which it was

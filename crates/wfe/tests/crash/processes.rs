@@ -7,54 +7,50 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use tempfile::TempDir;
 use wfe::{
-    Outcome, StartOptions, WorkflowHost,
-    definition::{Definition, Retry, WorkflowBuilder, each, inline},
+    Outcome, WorkflowHost,
+    definition::{Definition, IntoStep, Retry, WorkflowBuilder, task},
     models::WorkflowStatus,
-    steps::{Ctx, StepError},
+    steps::StepError,
     traits::WorkflowRepository,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::crash::{KILL_AFTER, KillAfter, processes_at_every_commit};
 
-use crate::support::{Body, Line, Plain};
+use crate::support::Line;
 
 const FOLDER: &str = "WFE_CRASH_FOLDER";
 /// Set: the process does not abort, but says that it is time to kill it, and stands still.
 const BY_OTHERS: &str = "WFE_CRASH_BY_OTHERS";
 
 /// Writes its key into a file: the world outside.
-fn act<I: wfe::definition::Item>(folder: &Path, word: &'static str) -> Plain<(), I> {
+fn act(folder: &Path, word: &'static str) -> impl IntoStep<Line> {
     let file = folder.join("effects");
-    inline(move |ctx: Ctx, _| {
-        let file = file.clone();
-        async move {
+    task::<Line>()
+        .call(move |ctx, _| {
             let key = ctx.idempotency_key();
             let place = key.split_once('/').map_or("", |(_, place)| place);
-            let mut file = fs::File::options().create(true).append(true).open(file)?;
+            let mut file = fs::File::options().create(true).append(true).open(&file)?;
             file.write_all(format!("{place}\n").as_bytes())?;
             Ok(())
-        }
-    })
-    .output(move |(), line: &mut Line| line.words.push(word.to_owned()))
+        })
+        .output(move |(), line| line.words.push(word.to_owned()))
 }
 
-fn definition(folder: &Path) -> Definition {
-    let fail: Plain<()> = inline(|_, _| async { Err(StepError::fatal("broken")) });
+fn definition(folder: &Path) -> Definition<Line> {
     WorkflowBuilder::<Line>::new("w", 1)
-        .for_each("each", each(|_: &Line| vec![1_u32, 2, 3]), |one: Body<u32>| {
-            one.then("a", act(folder, "a"))
-        })
+        .for_each("each", |_| vec![1_u32, 2, 3], |one| one.step("a", act(folder, "a")))
         .saga("saga", |saga| {
-            saga.then("b", act(folder, "b"))
-                .compensate_with(|b| b.then("un-b", act(folder, "un-b")))
-                .then("fail", fail)
+            saga.step("b", act(folder, "b"))
+                .compensate_with(|undo| undo.step("un-b", act(folder, "un-b")))
+                .call("fail", |_, _| Err::<(), _>(StepError::fatal("broken")))
         })
-        .retry(Retry::up_to(1).initial(std::time::Duration::ZERO))
-        .then("c", act(folder, "c"))
+        .retry(Retry::every(Duration::ZERO).attempts(2))
+        .step("c", act(folder, "c"))
         .build()
         .unwrap()
 }
@@ -74,15 +70,10 @@ async fn serve() {
         .into_store(),
     };
     let host = WorkflowHost::builder_shared(store).build();
-    host.register(definition(&folder)).unwrap();
+    let workflow = host.register(definition(&folder)).unwrap();
     host.start().await.unwrap();
-    let options = StartOptions {
-        reference: Some("it".to_owned()),
-        name: Some("it".to_owned()),
-        ..StartOptions::default()
-    };
-    let id = host.start_workflow_with("w", &Line::default(), options).await.unwrap();
-    assert!(matches!(host.outcome::<Line>(&id).await.unwrap(), Outcome::Completed(_)));
+    let instance = workflow.start(&Line::default()).reference("it").name("it").await.unwrap();
+    assert!(matches!(instance.outcome().await.unwrap(), Outcome::Completed(_)));
     host.stop().await.unwrap();
 }
 

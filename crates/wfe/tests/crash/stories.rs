@@ -1,13 +1,14 @@
 use std::time::Duration;
 
 use wfe::{
-    Family, PublishOptions, Result,
-    definition::{Every, OnFailure, Retry, WorkflowBuilder, activity, child, each, event, user_task},
+    Result,
+    definition::{Activity, Definition, Event, Every, OnFailure, Retry, WorkflowBuilder, WorkflowName},
+    error::Family,
     models::WorkflowStatus,
 };
 use wfe_testkit::{TestHost, crash::Effects, steps::fail};
 
-use crate::support::{Body, Line, Plain, act, begin, dies_everywhere, flaky, runs_alike, undoable};
+use crate::support::{Line, act, begin, dies_everywhere, flaky, runs_alike, undoable};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -20,24 +21,28 @@ fn builder(id: &str) -> WorkflowBuilder<Line> {
 fn loops_and_branches() {
     runs_alike(|effects| {
         let all = builder("w")
-            .then("first", act(effects, "first"))
-            .for_each("each", each(|_: &Line| vec![1_u32, 2, 3]), |one: Body<u32>| {
-                one.then("a", act(effects, "a")).if_(
-                    "two",
-                    |_, n| *n == 2,
-                    |then| then.then("b", act(effects, "b")),
-                )
-            })
-            .while_("while", |line, ()| line.n < 8, |round| round.then("c", act(effects, "c")))
-            .decide(
-                "which",
-                |line, ()| line.n,
-                |by| {
-                    by.when(8, |one| one.then("eight", act(effects, "eight")))
-                        .otherwise(|other| other.then("other", act(effects, "other")))
+            .step("first", act(effects, "first"))
+            .for_each(
+                "each",
+                |_| vec![1_u32, 2, 3],
+                |one| {
+                    one.step("a", act(effects, "a")).if_(
+                        "two",
+                        |_, n| *n == 2,
+                        |then| then.step("b", act(effects, "b")),
+                    )
                 },
             )
-            .if_("back", |line, ()| line.n < 14, |then| then.go_to("up", "while"));
+            .while_("while", |line| line.n < 8, |round| round.step("c", act(effects, "c")))
+            .decide(
+                "which",
+                |line| line.n,
+                |by| {
+                    by.when(8, |one| one.step("eight", act(effects, "eight")))
+                        .otherwise(|other| other.step("other", act(effects, "other")))
+                },
+            )
+            .if_("back", |line| line.n < 14, |then| then.go_to("up", "while"));
         [all.build().unwrap()]
     });
 }
@@ -46,12 +51,19 @@ fn loops_and_branches() {
 #[test]
 fn branches_at_once() {
     runs_alike(|effects| {
-        let count = || -> Plain<(), u32> { flaky(effects, 0).output(|(), line: &mut Line| line.n += 1) };
         let all = builder("w")
-            .for_each("each", each(|_: &Line| vec![1_u32, 2, 3, 4, 5]).parallel(3), |one: Body<u32>| {
-                one.then("a", count()).then("b", count())
-            })
-            .then("after", act(effects, "after"));
+            .for_each(
+                "each",
+                |_| vec![1_u32, 2, 3, 4, 5],
+                |one| {
+                    one.step("a", flaky(effects, 0))
+                        .output(|(), line, _| line.n += 1)
+                        .step("b", flaky(effects, 0))
+                        .output(|(), line, _| line.n += 1)
+                },
+            )
+            .concurrent(3)
+            .step("after", act(effects, "after"));
         [all.build().unwrap()]
     });
 }
@@ -60,15 +72,14 @@ fn branches_at_once() {
 fn sagas() {
     runs_alike(|effects| {
         let saga = builder("w").saga("saga", |saga| {
-            undoable(undoable(saga, effects, "a", "un-a"), effects, "b", "un-b")
-                .for_each("each", each(|_: &Line| vec![1_u32, 2]), |one: Body<u32>| {
-                    undoable(one, effects, "c", "un-c")
-                })
-                .saga("inner", |inner| undoable(inner, effects, "d", "un-d"))
-                .then("fail", fail())
+            saga.step("a", undoable(effects, "a", "un-a"))
+                .step("b", undoable(effects, "b", "un-b"))
+                .for_each("each", |_| vec![1_u32, 2], |one| one.step("c", undoable(effects, "c", "un-c")))
+                .saga("inner", |inner| inner.step("d", undoable(effects, "d", "un-d")))
+                .step("fail", fail())
         });
-        let saga = saga.retry(Retry::up_to(1).initial(HOUR)).on_failure(OnFailure::Continue);
-        [saga.then("after", act(effects, "after")).build().unwrap()]
+        let saga = saga.retry(Retry::exponential().attempts(2).initial(HOUR)).on_failure(OnFailure::Continue);
+        [saga.step("after", act(effects, "after")).build().unwrap()]
     });
 }
 
@@ -76,15 +87,16 @@ fn sagas() {
 fn time() {
     runs_alike(|effects| {
         let all = builder("w")
-            .after("side", |_, ()| 5 * HOUR, |side| side.then("later", act(effects, "later")))
-            .delay("day", |_, ()| HOUR)
-            .then("flaky", flaky(effects, 2).retry(Retry::up_to(2).initial(HOUR).jitter(0.0)))
-            .then("a", act(effects, "a"))
+            .after("side", |_| 5 * HOUR, |side| side.step("later", act(effects, "later")))
+            .delay("day", |_| HOUR)
+            .step("flaky", flaky(effects, 2))
+            .retry(Retry::exponential().attempts(3).initial(HOUR).jitter(0.0))
+            .step("a", act(effects, "a"))
             .recur(
                 "tick",
                 Every::interval(DAY),
-                |line, ()| line.n >= 4,
-                |tick| tick.then("t", act(effects, "t")),
+                |line| line.n >= 4,
+                |tick| tick.step("t", act(effects, "t")),
             );
         [all.build().unwrap()]
     });
@@ -94,11 +106,12 @@ fn time() {
 fn failures() {
     runs_alike(|effects| {
         let all = builder("w")
-            .then("a", act(effects, "a"))
-            .then("fail", fail())
-            .fallback(|b| b.then("instead", act(effects, "instead")))
-            .then("flaky", flaky(effects, 3).retry(Retry::up_to(3).initial(Duration::ZERO)))
-            .then("end", fail());
+            .step("a", act(effects, "a"))
+            .step("fail", fail())
+            .fallback(|instead| instead.step("instead", act(effects, "instead")))
+            .step("flaky", flaky(effects, 3))
+            .retry(Retry::every(Duration::ZERO).attempts(4))
+            .step("end", fail());
         [all.build().unwrap()]
     });
 }
@@ -106,36 +119,44 @@ fn failures() {
 #[test]
 fn children() {
     runs_alike(|effects| {
-        let one = builder("child").delay("hour", |_, ()| HOUR).then("c", act(effects, "c"));
+        let one = builder("child").delay("hour", |_| HOUR).step("c", act(effects, "c"));
         let all = builder("w")
-            .for_each("each", each(|_: &Line| vec![1_u32, 2]).parallel(2), |one| {
-                one.sub_workflow(
-                    "run",
-                    child("child", |_: &Line, n: &u32| Line { n: *n, ..Line::default() })
-                        .output(|of: &Line, own: &mut Line| own.n += of.n),
-                )
-            })
-            .then("after", act(effects, "after"));
+            .for_each(
+                "each",
+                |_| vec![1_u32, 2],
+                |one| {
+                    one.sub_workflow("run", WorkflowName::<Line>::new("child"), |_, n| Line {
+                        n: *n,
+                        ..Line::default()
+                    })
+                    .output(|child, line, _| line.n += child.n)
+                },
+            )
+            .concurrent(2)
+            .step("after", act(effects, "after"));
         [all.build().unwrap(), one.build().unwrap()]
     });
 }
 
-fn waiting(effects: &Effects) -> wfe::definition::Definition {
-    let word = || {
-        event("word", |_: &Line, ()| "k")
-            .output(|word: &String, line: &mut Line| line.words.push(word.clone()))
-    };
+const WORD: Event<String> = Event::new("word");
+
+fn waiting(effects: &Effects) -> Definition<Line> {
     builder("w")
-        .while_("three", |line, ()| line.words.len() < 3, |round| round.wait_for("word", word()))
-        .then("a", act(effects, "a"))
-        .wait_for("last", word().timeout(|_, ()| DAY, |late| late.then("late", act(effects, "late"))))
+        .while_(
+            "three",
+            |line| line.words.len() < 3,
+            |round| round.wait_for("word", WORD, |_| "k").output(|word, line| line.words.push(word)),
+        )
+        .step("a", act(effects, "a"))
+        .wait_for("last", WORD, |_| "k")
+        .output(|word, line| line.words.push(word))
+        .on_timeout(|_| DAY, |late| late.step("late", act(effects, "late")))
         .build()
         .unwrap()
 }
 
 async fn publish(host: &TestHost, word: &str) -> Result<()> {
-    let options = PublishOptions { id: Some(word.to_owned()), ..PublishOptions::default() };
-    host.host().publish_event_with("word", "k", word, options).await?;
+    host.publish(WORD, "k", word.to_owned()).id(word).await?;
     Ok(())
 }
 
@@ -158,18 +179,13 @@ fn work_outside() {
     dies_everywhere(async |life| {
         let effects = &life.effects;
         let definition = builder("w")
-            .activity(
-                "price",
-                activity("price", |line: &Line, ()| line.n).output(|n: &u32, l: &mut Line| l.n = *n),
-            )
-            .then("a", act(effects, "a"))
-            .user_task(
-                "ask",
-                user_task(|_: &Line, ()| "?")
-                    .option("yes", |yes| yes.then("yes", act(effects, "yes")))
-                    .escalate(|_, ()| DAY, |b| b.then("remind", act(effects, "remind"))),
-            )
-            .then("after", act(effects, "after"));
+            .activity("price", Activity::<u32, u32>::new("price"), |line| line.n)
+            .output(|price, line| line.n = price)
+            .step("a", act(effects, "a"))
+            .user_task("ask", |_| "?")
+            .option("yes", |yes| yes.step("yes", act(effects, "yes")))
+            .escalate(|_| DAY, |late| late.step("remind", act(effects, "remind")))
+            .step("after", act(effects, "after"));
         let (host, id) = begin(&life, [definition.build().unwrap()]).await?;
         while !host.status(&id).await?.status.is_final() {
             // What a worker that died has claimed is free after its lease.
@@ -193,8 +209,9 @@ fn work_outside() {
 fn a_cancelled_saga() {
     dies_everywhere(async |life| {
         let saga = builder("w").saga("saga", |saga| {
-            undoable(undoable(saga, &life.effects, "a", "un-a"), &life.effects, "b", "un-b")
-                .delay("long", |_, ()| DAY)
+            saga.step("a", undoable(&life.effects, "a", "un-a"))
+                .step("b", undoable(&life.effects, "b", "un-b"))
+                .delay("long", |_| DAY)
         });
         let (host, id) = begin(&life, [saga.build().unwrap()]).await?;
         host.idle().await?;
@@ -207,7 +224,7 @@ fn a_cancelled_saga() {
 #[test]
 fn a_suspended_instance() {
     dies_everywhere(async |life| {
-        let two = builder("w").delay("day", |_, ()| DAY).then("a", act(&life.effects, "a"));
+        let two = builder("w").delay("day", |_| DAY).step("a", act(&life.effects, "a"));
         let (host, id) = begin(&life, [two.build().unwrap()]).await?;
         host.idle().await?;
         host.host().suspend(&id).await?;

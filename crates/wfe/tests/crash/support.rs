@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 use wfe::{
-    Result, StartOptions,
-    definition::{Definition, Inline, Item, Sequence, Task, inline},
-    steps::{Ctx, StepError},
+    Result,
+    definition::{Definition, IntoStep, Main, Ran, Sequence, WorkflowName, Wrote, task},
+    steps::StepError,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{
@@ -18,65 +18,53 @@ pub struct Line {
     pub n: u32,
 }
 
-pub type Body<I = ()> = Sequence<Line, I>;
-pub type Plain<R, I = ()> = Task<R, Line, I, Inline<R, Line, I>>;
-
 /// A step with an effect in the world outside; it writes this word.
-pub fn act<I: Item>(effects: &Effects, word: &'static str) -> Plain<(), I> {
-    let effects = effects.clone();
-    inline(move |ctx: Ctx, _| {
-        let effects = effects.clone();
-        async move {
-            effects.happen(&ctx);
+pub fn act(effects: &Effects, word: &'static str) -> Sequence<Line, Main, Effects, Wrote> {
+    task::<Line>()
+        .with(effects.clone())
+        .call(|ctx, _| {
+            ctx.app.happen(ctx);
             Ok(())
-        }
-    })
-    .output(move |(), line: &mut Line| {
-        line.words.push(word.to_owned());
-        line.n += 1;
-    })
+        })
+        .output(move |(), line| {
+            line.words.push(word.to_owned());
+            line.n += 1;
+        })
 }
 
 /// As [`act`], with what undoes it.
-pub fn undoable<I: Item>(
-    body: Body<I>,
-    effects: &Effects,
-    word: &'static str,
-    undo: &'static str,
-) -> Body<I> {
-    body.then(word, act(effects, word)).compensate_with(|b| b.then(undo, act(effects, undo)))
+pub fn undoable(effects: &Effects, word: &'static str, undo: &'static str) -> impl IntoStep<Line> {
+    act(effects, word).compensate_with(|b| b.step(undo, act(effects, undo)))
 }
 
 /// A step that fails so often.
-pub fn flaky<I: Item>(effects: &Effects, failures: u32) -> Plain<(), I> {
-    let effects = effects.clone();
-    inline(move |ctx: Ctx, _| {
-        let effects = effects.clone();
-        async move {
-            if ctx.attempt() <= failures {
-                return Err(StepError::retryable("not yet"));
-            }
-            effects.happen(&ctx);
-            Ok(())
+pub fn flaky(effects: &Effects, failures: u32) -> impl IntoStep<Line, Left = Ran<()>> {
+    task::<Line>().with(effects.clone()).call(move |ctx, _| {
+        if ctx.attempt() <= failures {
+            return Err(StepError::retryable("not yet"));
         }
+        ctx.app.happen(ctx);
+        Ok(())
     })
 }
 
 /// A host in one life of a story, and the instance that the story is about.
-pub async fn begin<const N: usize>(life: &Life, definitions: [Definition; N]) -> Result<(TestHost, String)> {
-    let first = definitions[0].id().to_owned();
+pub async fn begin<const N: usize>(
+    life: &Life,
+    definitions: [Definition<Line>; N],
+) -> Result<(TestHost, String)> {
+    let first = WorkflowName::named(definitions[0].id().to_owned());
     let mut builder = TestHost::builder_shared(life.store.clone(), life.clock.clone());
     for definition in definitions {
         builder = builder.define(definition);
     }
     let host = builder.start().await?;
-    let options = StartOptions { reference: Some("it".to_owned()), ..StartOptions::default() };
-    let id = host.start_workflow_with(&first, &Line::default(), options).await?;
+    let id = host.workflow(first).start(&Line::default()).reference("it").await?.instance.into_id();
     Ok((host, id))
 }
 
 /// A story of an instance that runs to its end by itself.
-pub fn runs_alike<const N: usize>(definitions: impl Fn(&Effects) -> [Definition; N]) {
+pub fn runs_alike<const N: usize>(definitions: impl Fn(&Effects) -> [Definition<Line>; N]) {
     dies_everywhere(|life| {
         let definitions = definitions(&life.effects);
         async move {

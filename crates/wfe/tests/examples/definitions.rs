@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use wfe::{Outcome, Waits, WorkflowHost, steps::StepError};
+use wfe::{Outcome, WorkflowHost, host::Workflow, status::Waits, steps::StepError};
 use wfe_sqlite::SqlitePersistenceProvider;
 
 #[path = "../../examples/fan_out/workflow.rs"]
 mod fan_out;
 
-use fan_out::{CENSUS, COUNTED, Census, Registry};
+use fan_out::{COUNTED, Census, Registry};
 
 /// Knows nothing of the islands, and of every other region that ten live there.
 struct Ten;
@@ -23,13 +23,12 @@ impl Registry for Ten {
     }
 }
 
-async fn host() -> WorkflowHost {
+async fn host() -> (WorkflowHost, Workflow<Census>) {
     let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await.unwrap());
-    let registry: Arc<dyn Registry> = Arc::new(Ten);
-    host.register(fan_out::region(&registry).unwrap()).unwrap();
-    host.register(fan_out::census().unwrap()).unwrap();
+    host.register(fan_out::region(Arc::new(Ten)).unwrap()).unwrap();
+    let workflow = host.register(fan_out::census().unwrap()).unwrap();
     host.start().await.unwrap();
-    host
+    (host, workflow)
 }
 
 fn census(regions: &[&str]) -> Census {
@@ -49,21 +48,21 @@ async fn waits_by_hand(host: &WorkflowHost, census: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_census_adds_up_what_was_known_and_what_was_counted_by_hand() {
-    let host = host().await;
-    let id = host.start_workflow(CENSUS, &census(&["north", "islands"])).await.unwrap();
+    let (host, workflow) = host().await;
+    let instance = workflow.start(&census(&["north", "islands"])).await.unwrap();
     // An event from before the child began would not be for it.
     host.idle().await.unwrap();
-    assert!(waits_by_hand(&host, &id).await);
-    host.publish_event(COUNTED, "islands", &7_u64).await.unwrap();
-    let Outcome::Completed(end) = host.outcome::<Census>(&id).await.unwrap() else { panic!("it failed") };
+    assert!(waits_by_hand(&host, instance.id()).await);
+    host.publish(COUNTED, "islands", 7).await.unwrap();
+    let end = instance.outcome().await.unwrap().completed().unwrap();
     assert_eq!((end.total, end.counts["islands"]), (17, 7));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_census_whose_child_has_failed_for_good_fails_as_its_child_did() {
-    let host = host().await;
-    let id = host.start_workflow(CENSUS, &census(&["north", "nowhere"])).await.unwrap();
-    let end = host.outcome::<Census>(&id).await.unwrap();
+    let (_host, workflow) = host().await;
+    let instance = workflow.start(&census(&["north", "nowhere"])).await.unwrap();
+    let end = instance.outcome().await.unwrap();
     let Outcome::Failed(failure) = end else { panic!("{end:?}") };
     assert_eq!((failure.step.as_str(), failure.code.as_str()), ("count", "no-region"));
 }

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use wfe::{
     Result, WorkflowHost,
     clock::Clock,
-    definition::{Definition, WorkflowBuilder, activity, user_task},
+    definition::{Activity, Definition, WorkflowBuilder},
     models::Event,
     steps::WorkerAnswer,
     traits::{Committed, Fence, PersistenceProvider, StepCommit},
 };
 use wfe_testkit::{Layer, Layered};
 
-use crate::support::{Tally, Timed, completed, in_time, nothing, started, until};
+use crate::support::{Tally, Timed, completed, in_time, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -62,7 +62,7 @@ type Accepted = Arc<Mutex<Option<bool>>>;
 
 async fn answered(
     place: &Timed,
-    definition: &Definition,
+    definition: &Definition<Tally>,
     moment: fn(&StepCommit) -> Option<&String>,
     answer: Value,
 ) -> (WorkflowHost, Accepted) {
@@ -80,11 +80,13 @@ async fn an_hour_later(place: &Timed) {
 }
 
 /// Adds what the worker says, or 100 if that does not come within an hour.
-fn asking() -> Definition {
-    let ask = activity("double", |_: &Tally, ()| 0)
-        .output(|n: &u32, tally: &mut Tally| tally.sum += n)
-        .timeout(|_, ()| HOUR, |late| late.then("late", nothing().output(|(), tally| tally.sum += 100)));
-    WorkflowBuilder::<Tally>::new("w", 1).activity("ask", ask).build().unwrap()
+fn asking() -> Definition<Tally> {
+    WorkflowBuilder::<Tally>::new("w", 1)
+        .activity("ask", Activity::<_, u32>::new("double"), |_| 0)
+        .output(|n, tally| tally.sum += n)
+        .on_timeout(|_| HOUR, |late| late.change("late", |tally| tally.sum += 100))
+        .build()
+        .unwrap()
 }
 
 in_time! {
@@ -103,11 +105,13 @@ in_time! {
     }
 
     async fn a_task_that_was_answered_in_the_last_moment_goes_to_nobody_else(place: Timed) {
-        let ask = user_task(|_: &Tally, ()| "well?")
-            .assignee(|_, ()| "anna")
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .user_task("ask", |_| "well?")
+            .assignee(|_| "anna")
             .plain_option("yes")
-            .reassign(|_, ()| HOUR, |_, ()| "bo");
-        let definition = WorkflowBuilder::<Tally>::new("w", 1).user_task("ask", ask).build().unwrap();
+            .reassign(|_| HOUR, |_| "bo")
+            .build()
+            .unwrap();
         let yes = json!({"option": "yes"});
         let (host, accepted) = answered(&place, &definition, FIRST, yes).await;
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
@@ -117,16 +121,18 @@ in_time! {
     }
 
     async fn a_task_that_is_only_escalated_stays_open_to_answers(place: Timed) {
-        let ask = user_task(|_: &Tally, ()| "well?")
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .user_task("ask", |_| "well?")
             .plain_option("yes")
-            .escalate(|_, ()| HOUR, |b| b.then("tell", nothing().output(|(), tally| tally.sum += 1)));
-        let definition = WorkflowBuilder::<Tally>::new("w", 1).user_task("ask", ask).build().unwrap();
+            .escalate(|_| HOUR, |late| late.change("tell", |tally| tally.sum += 1))
+            .build()
+            .unwrap();
         let host = place.host(&[&definition]).await;
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         an_hour_later(&place).await;
         until(async || host.data::<Tally>(&id).await.unwrap().sum == 1).await;
         let open = host.user_tasks().open(None, None, 9).await.unwrap().rows;
-        let yes = wfe::steps::UserAnswer { option: "yes".to_owned(), user: None, data: Value::Null };
+        let yes = wfe::steps::UserAnswer::new("yes");
         host.user_tasks().answer(&open[0].id, &yes).await.unwrap();
         assert_eq!(completed(&host, &id).await.sum, 1);
     }

@@ -13,9 +13,11 @@ use std::{
 
 use async_trait::async_trait;
 use wfe::{
-    Outcome, Rest, StepDone, StepMiddleware, Waits, WorkflowHost,
-    definition::{Definition, OnFailure, Retry, WorkflowBuilder, blocking, inline},
+    Outcome, WorkflowHost,
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder},
+    middleware::{Rest, StepDone, StepMiddleware},
     models::WorkflowStatus,
+    status::Waits,
     steps::{Ctx, StepError},
 };
 
@@ -53,35 +55,39 @@ impl Bodies {
     }
 
     /// The first `times` attempts take too long, and do not look at their tokens.
-    fn deaf(&self, times: u32) -> Definition {
+    fn deaf(&self, times: u32) -> Definition<Tally> {
         let this = self.clone();
-        let body = inline(move |ctx: Ctx, _: Arc<Tally>| {
-            let one = this.begin();
-            async move {
+        WorkflowBuilder::<Tally>::new("deaf", 1)
+            .then("call", async move |ctx, _| {
+                let _one = this.begin();
                 if ctx.attempt() <= times {
                     std::future::pending::<()>().await;
                 }
-                drop(one);
                 Ok(())
-            }
-        });
-        let body = body.timeout(SHORT).retry(often());
-        WorkflowBuilder::<Tally>::new("deaf", 1).then("call", body).build().unwrap()
+            })
+            .timeout(SHORT)
+            .retry(often())
+            .build()
+            .unwrap()
     }
 
     /// The first body blocks its thread until it is let go, whatever its token says. If the instance is to be suspended, no
     /// other attempt is made before somebody resumes it.
-    fn blocks(&self, then: OnFailure, timeout: Duration) -> Definition {
+    fn blocks(&self, then: OnFailure, timeout: Duration) -> Definition<Tally> {
         let this = self.clone();
-        let body = blocking(move |_: &Ctx, _: &Tally| {
-            let one = this.begin();
-            if one.1 == 1 {
-                keep_thread(|| this.open.load(Relaxed));
-            }
-            Ok(())
-        });
-        let body = body.timeout(timeout).retry(often().only_if(move |_| then != OnFailure::Suspend));
-        WorkflowBuilder::<Tally>::new("blocks", 1).then("call", body.on_failure(then)).build().unwrap()
+        WorkflowBuilder::<Tally>::new("blocks", 1)
+            .blocking("call", move |_, _| {
+                let one = this.begin();
+                if one.1 == 1 {
+                    keep_thread(|| this.open.load(Relaxed));
+                }
+                Ok(())
+            })
+            .timeout(timeout)
+            .retry(often().only_if(move |_| then != OnFailure::Suspend))
+            .on_failure(then)
+            .build()
+            .unwrap()
     }
 
     fn let_go(&self) {
@@ -104,7 +110,7 @@ impl Bodies {
 
 /// More often than the slowest machine needs.
 fn often() -> Retry {
-    Retry::up_to(99).initial(Duration::from_millis(1))
+    Retry::exponential().attempts(100).initial(Duration::from_millis(1))
 }
 
 /// Hands on what comes, or gives up on the first body that has begun.

@@ -10,9 +10,11 @@ use std::{
 
 use async_trait::async_trait;
 use wfe::{
-    Outcome, Rest, StepDone, StepMiddleware, Waits,
+    Outcome,
     clock::Clock,
-    definition::{Definition, Inline, Retry, Task, WorkflowBuilder, blocking},
+    definition::{HasBody, IntoStep, Retry, WorkflowBuilder, task},
+    middleware::{Rest, StepDone, StepMiddleware},
+    status::Waits,
     steps::{Ctx, StepError},
 };
 
@@ -45,21 +47,18 @@ impl StepMiddleware for Hasty {
 }
 
 /// Blocks until its token is fired at the first attempt, and answers the attempt at any other.
-fn patient(begun: &Count, cancelled: &Count) -> Task<u32, Tally, (), Inline<u32, Tally, ()>> {
+fn patient(begun: &Count, cancelled: &Count) -> impl IntoStep<Tally, Left: HasBody> {
     let (begun, cancelled) = (begun.clone(), cancelled.clone());
-    let body = move |ctx: &Ctx, _: &Tally| {
-        begun.up();
-        if ctx.attempt() == 1 {
-            keep_thread(|| ctx.cancellation().is_cancelled());
-            cancelled.up();
-        }
-        Ok(ctx.attempt())
-    };
-    blocking(body).output(|attempt: &u32, tally: &mut Tally| tally.numbers.push(*attempt))
-}
-
-fn one(step: Task<u32, Tally, (), Inline<u32, Tally, ()>>) -> Definition {
-    WorkflowBuilder::<Tally>::new("w", 1).then("blocks", step).build().unwrap()
+    task::<Tally>()
+        .blocking(move |ctx, _| {
+            begun.up();
+            if ctx.attempt() == 1 {
+                keep_thread(|| ctx.cancellation().is_cancelled());
+                cancelled.up();
+            }
+            Ok(ctx.attempt())
+        })
+        .output(|attempt, tally| tally.numbers.push(attempt))
 }
 
 struct Notes(Arc<Mutex<Vec<String>>>);
@@ -77,7 +76,9 @@ impl StepMiddleware for Notes {
 on_every_store! {
     async fn a_blocking_step_sees_in_its_token_that_nobody_wants_its_result(store: Store) {
         let (begun, cancelled) = (Count::default(), Count::default());
-        let host = store.host(&[&one(patient(&begun, &cancelled))]).await;
+        let step = patient(&begun, &cancelled);
+        let definition = WorkflowBuilder::<Tally>::new("w", 1).step("blocks", step).build().unwrap();
+        let host = store.host(&[&definition]).await;
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         until(async || begun.get() == 1).await;
         host.cancel(&id).await.unwrap();
@@ -86,20 +87,22 @@ on_every_store! {
     }
 
     async fn a_blocking_step_that_panics_has_failed_with_and_without_middleware(store: Store) {
-        let step = || {
-            let body = blocking(|ctx: &Ctx, _: &Tally| {
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .blocking("blocks", |ctx, _| {
                 assert!(ctx.attempt() > 1, "the first attempt");
                 Ok(ctx.attempt())
-            });
-            one(body.retry(Retry::up_to(1).initial(Duration::ZERO)).output(|n: &u32, tally: &mut Tally| tally.sum = *n))
-        };
+            })
+            .output(|n, tally| tally.sum = n)
+            .retry(Retry::every(Duration::ZERO).attempts(2))
+            .build()
+            .unwrap();
         let notes = Arc::new(Mutex::new(Vec::new()));
         for has_middleware in [false, true] {
             let mut builder = store.builder().await;
             if has_middleware {
                 builder = builder.step_middleware(Notes(notes.clone()));
             }
-            let host = started(builder.build(), &[&step()]).await;
+            let host = started(builder.build(), &[&definition]).await;
             let id = host.start_workflow("w", &Tally::default()).await.unwrap();
             assert_eq!(completed(&host, &id).await.sum, 2);
             host.stop().await.unwrap();
@@ -110,13 +113,15 @@ on_every_store! {
     async fn a_blocking_step_keeps_its_place_until_it_ends_also_if_nobody_waits_for_it(store: Store) {
         let (begun, open) = (Count::default(), Arc::new(AtomicBool::new(false)));
         let (body_begun, is_open) = (begun.clone(), open.clone());
-        let slow = blocking(move |_: &Ctx, _: &Tally| {
-            body_begun.up();
-            keep_thread(|| is_open.load(SeqCst));
-            Ok(())
-        });
-        let slow = WorkflowBuilder::<Tally>::new("slow", 1).then("slow", slow).build().unwrap();
-        let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+        let slow = WorkflowBuilder::<Tally>::new("slow", 1)
+            .blocking("slow", move |_, _| {
+                body_begun.up();
+                keep_thread(|| is_open.load(SeqCst));
+                Ok(())
+            })
+            .build()
+            .unwrap();
+        let other = WorkflowBuilder::<Tally>::new("other", 1).step("a", nothing()).build().unwrap();
         for is_left_by_middleware in [false, true] {
             let count = begun.get();
             open.store(false, SeqCst);
@@ -147,8 +152,13 @@ on_every_store! {
 in_time! {
     async fn an_attempt_of_a_blocking_step_that_takes_too_long_is_told_and_the_next_one_counts(place: Timed) {
         let (begun, cancelled) = (Count::default(), Count::default());
-        let step = patient(&begun, &cancelled).timeout(HOUR).retry(Retry::up_to(1).initial(Duration::ZERO));
-        let host = place.host(&[&one(step)]).await;
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .step("blocks", patient(&begun, &cancelled))
+            .timeout(HOUR)
+            .retry(Retry::every(Duration::ZERO).attempts(2))
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         let limit = place.clock.now() + HOUR;
         place.clock.wait_for(|deadlines| deadlines.contains(&limit)).await;

@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore};
 use wfe::{
-    HostBuilder, Outcome, Result, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, child, event, inline},
-    steps::Ctx,
+    Outcome, Result, WorkflowHost,
+    definition::{Definition, Event, WorkflowBuilder, WorkflowName},
+    host::{HostBuilder, Lifecycle},
     traits::{Claimed, Owner, PersistenceProvider, StepStore},
 };
 use wfe_testkit::{Layer, Layered};
@@ -65,7 +65,7 @@ impl Held {
     async fn hold_a_claim(&self, host: &WorkflowHost) {
         host.idle().await.unwrap();
         self.claims.store(0, SeqCst);
-        host.register(WorkflowBuilder::<Tally>::new("another", 1).then("only", nothing()).build().unwrap())
+        host.register(WorkflowBuilder::<Tally>::new("another", 1).step("only", nothing()).build().unwrap())
             .unwrap();
         until(async || self.came.get() == 1).await;
     }
@@ -111,31 +111,24 @@ impl Layer for Holding {
     }
 }
 
-fn quick() -> Definition {
-    WorkflowBuilder::<Tally>::new("quick", 1)
-        .then("only", nothing().output(|(), tally: &mut Tally| tally.sum += 1))
-        .build()
-        .unwrap()
+const WAITS: WorkflowName<Tally> = WorkflowName::new("waits");
+
+fn quick() -> Definition<Tally> {
+    WorkflowBuilder::<Tally>::new("quick", 1).change("only", |tally| tally.sum += 1).build().unwrap()
 }
 
 /// A body that goes on when it is let go, or when it is told to.
-fn waits(version: u32, go: &Arc<Notify>, begun: &Count, cancelled: &Count) -> Definition {
+fn waits(version: u32, go: &Arc<Notify>, begun: &Count, cancelled: &Count) -> Definition<Tally> {
     let (go, begun, cancelled) = (go.clone(), begun.clone(), cancelled.clone());
     WorkflowBuilder::<Tally>::new("waits", version)
-        .then(
-            "only",
-            inline(move |ctx: Ctx, _: Arc<Tally>| {
-                let (go, cancelled) = (go.clone(), cancelled.clone());
-                begun.up();
-                async move {
-                    tokio::select! {
-                        () = go.notified() => {}
-                        () = ctx.cancellation().cancelled() => { cancelled.up(); }
-                    }
-                    Ok(())
-                }
-            }),
-        )
+        .then("only", async move |ctx, _| {
+            begun.up();
+            tokio::select! {
+                () = go.notified() => {}
+                () = ctx.cancellation().cancelled() => { cancelled.up(); }
+            }
+            Ok(())
+        })
         .build()
         .unwrap()
 }
@@ -170,13 +163,13 @@ in_time! {
 
     async fn a_request_to_one_instance_does_not_wait_until_another_is_acquired(place: Timed) {
         let waiting = WorkflowBuilder::<Tally>::new("waits", 1)
-            .wait_for("wait", event("never", |_: &Tally, ()| "key"))
+            .wait_for("wait", Event::<()>::new("never"), |_| "key")
             .build()
             .unwrap();
         let parent = WorkflowBuilder::<Tally>::new("parent", 1)
             .parallel("both", |both| {
-                both.branch(|one| one.sub_workflow("a", child("waits", |_: &Tally, ()| Tally::default()).version(1)))
-                    .branch(|two| two.sub_workflow("b", child("waits", |_: &Tally, ()| Tally::default()).version(1)))
+                both.branch(|one| one.sub_workflow("a", WAITS, |_| Tally::default()).version(1))
+                    .branch(|two| two.sub_workflow("b", WAITS, |_| Tally::default()).version(1))
             })
             .build()
             .unwrap();
@@ -197,7 +190,7 @@ in_time! {
         let mut ended_children = Vec::new();
         until(async || {
             while let Ok(event) = events.try_recv() {
-                if let wfe::Lifecycle::Terminated { .. } = event.what && &*event.definition_id == "waits" {
+                if let Lifecycle::Terminated { .. } = event.what && &*event.definition_id == "waits" {
                     ended_children.push(event.instance_id);
                 }
             }

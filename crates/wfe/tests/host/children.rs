@@ -12,28 +12,30 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Barrier, Notify};
 use wfe::{
-    Outcome, PublishOptions, Result, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, child, each, event, inline},
-    steps::{Ctx, StepError},
+    Outcome, Result, WorkflowHost,
+    definition::{Definition, Event, WorkflowBuilder, WorkflowName},
+    steps::StepError,
     traits::{Claimed, Committed, Ending, Fence, Owner, PersistenceProvider, StepCommit},
 };
 use wfe_testkit::{Layer, Layered};
 
-use crate::support::{Count, Store, Tally, Timed, ended, in_time, nothing, started, until};
+use crate::support::{Count, Store, Tally, Timed, ended, in_time, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
+const PART: WorkflowName<Tally> = WorkflowName::new("part");
 
 /// Begins a child of the definition `part`, whose version it names, and adds up what it comes to.
-fn parent() -> Definition {
+fn parent() -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("parent", 1)
-        .for_each("all", each(|tally: &Tally| tally.numbers.clone()), |one| {
-            one.sub_workflow(
-                "sub",
-                child("part", |_: &Tally, n: &u32| Tally { numbers: vec![], sum: *n })
+        .for_each(
+            "all",
+            |tally| tally.numbers.clone(),
+            |one| {
+                one.sub_workflow("sub", PART, |_, n| Tally { numbers: vec![], sum: *n })
                     .version(1)
-                    .output(|part: &Tally, tally| tally.sum += part.sum),
-            )
-        })
+                    .output(|part, tally, _| tally.sum += part.sum)
+            },
+        )
         .build()
         .unwrap()
 }
@@ -42,55 +44,44 @@ fn child_of(id: &str) -> String {
     format!("{id}//all/0/sub//1")
 }
 
-fn doubling() -> Definition {
-    WorkflowBuilder::<Tally>::new("part", 1)
-        .then("double", nothing().output(|(), tally: &mut Tally| tally.sum *= 2))
-        .build()
-        .unwrap()
+fn doubling() -> Definition<Tally> {
+    PART.define(1).change("double", |tally| tally.sum *= 2).build().unwrap()
 }
 
 /// A parent with a step that ends only when what follows its child has run.
-fn busy_parent() -> Definition {
-    let go = Arc::new(Notify::new());
-    let goes = go.clone();
-    let after = inline(move |_, _: Arc<Tally>| {
-        goes.notify_one();
-        async { Ok(()) }
-    });
-    let held = inline(move |_, _: Arc<Tally>| {
-        let go = go.clone();
-        async move {
-            go.notified().await;
-            Ok(())
-        }
-    });
+fn busy_parent() -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("parent", 1)
-        .parallel("both", move |both| {
-            both.branch(move |b| {
-                b.sub_workflow("sub", child("part", |_: &Tally, ()| Tally::default())).then("after", after)
+        .with(Arc::new(Notify::new()))
+        .parallel("both", |both| {
+            both.branch(|b| {
+                b.sub_workflow("sub", PART, |_| Tally::default()).call("after", |ctx, _| {
+                    ctx.app.notify_one();
+                    Ok(())
+                })
             })
-            .branch(move |b| b.then("held", held))
+            .branch(|b| {
+                b.then("held", async |ctx, _| {
+                    ctx.app.notified().await;
+                    Ok(())
+                })
+            })
         })
         .build()
         .unwrap()
 }
 
 /// Children that do not end by themselves: at work, asleep, waiting for an event.
-fn endless(cancelled: &Count) -> [Definition; 3] {
+fn endless(cancelled: &Count) -> [Definition<Tally>; 3] {
     let cancelled = cancelled.clone();
-    let work = inline(move |ctx: Ctx, _: Arc<Tally>| {
-        let cancelled = cancelled.clone();
-        async move {
-            ctx.cancellation().cancelled().await;
-            cancelled.up();
-            Ok(())
-        }
+    let works = PART.define(1).then("held", async move |ctx, _| {
+        ctx.cancellation().cancelled().await;
+        cancelled.up();
+        Ok(())
     });
-    let part = || WorkflowBuilder::<Tally>::new("part", 1);
     [
-        part().then("held", work),
-        part().delay("held", |_, ()| HOUR),
-        part().wait_for("held", event("never", |_: &Tally, ()| "k")),
+        works.closed(),
+        PART.define(1).delay("held", |_| HOUR).closed(),
+        PART.define(1).wait_for("held", Event::<()>::new("never"), |_| "k").closed(),
     ]
     .map(|part| part.build().unwrap())
 }
@@ -169,12 +160,14 @@ impl Layer for Acquiring {
 }
 
 /// A parent of many children that wait for an event.
-fn many() -> [Definition; 2] {
-    let all = each(|tally: &Tally| tally.numbers.clone()).parallel(CHILDREN as usize);
+fn many() -> [Definition<Tally>; 2] {
     let parent = WorkflowBuilder::<Tally>::new("parent", 1)
-        .for_each("all", all, |one| {
-            one.sub_workflow("sub", child("part", |_: &Tally, _: &u32| Tally::default()).version(1))
-        })
+        .for_each(
+            "all",
+            |tally| tally.numbers.clone(),
+            |one| one.sub_workflow("sub", PART, |_, _| Tally::default()).version(1),
+        )
+        .concurrent(CHILDREN as usize)
         .build();
     let [_, _, part] = endless(&Count::default());
     [parent.unwrap(), part]
@@ -219,11 +212,13 @@ in_time! {
         let host = host.clock(place.clock.clone()).poll_interval(100_000 * HOUR).concurrent_instances(1).build();
         let ([parent, part], runs) = (many(), Count::default());
         let begun = runs.clone();
-        let long = inline(move |_, _: Arc<Tally>| {
-            begun.up();
-            std::future::pending::<std::result::Result<(), StepError>>()
-        });
-        let long = WorkflowBuilder::<Tally>::new("long", 1).then("long", long).build().unwrap();
+        let long = WorkflowBuilder::<Tally>::new("long", 1)
+            .then("long", move |_, _| {
+                begun.up();
+                std::future::pending::<std::result::Result<(), StepError>>()
+            })
+            .build()
+            .unwrap();
         let host = started(host, &[&parent, &part, &long]).await;
         let id = with_many_children(&host).await;
         host.start_workflow("long", &Tally::default()).await.unwrap();
@@ -254,13 +249,14 @@ in_time! {
 
     async fn no_id_of_a_caller_s_keeps_a_parent_from_hearing_of_its_child(place: Timed) {
         let host = place.host(&[&parent(), &doubling()]).await;
-        let waiting = WorkflowBuilder::<Tally>::new("part", 2)
-            .wait_for("held", event("go", |_: &Tally, ()| "k"))
+        let waiting = PART
+            .define(2)
+            .wait_for("held", Event::<u32>::new("go"), |_| "k")
             .build()
             .unwrap();
         host.register(waiting).unwrap();
         let any = WorkflowBuilder::<Tally>::new("any", 1)
-            .sub_workflow("sub", child("part", |_: &Tally, ()| Tally::default()))
+            .sub_workflow("sub", PART, |_| Tally::default())
             .build()
             .unwrap();
         host.register(any).unwrap();
@@ -269,8 +265,7 @@ in_time! {
         stands(&host, &of).await;
         let (mut accepted, store) = (0, place.provider().await);
         for own in [format!("{of}//end"), format!("wfe.child-ended:{of}")] {
-            let options = PublishOptions { id: Some(own), ..Default::default() };
-            accepted += u32::from(host.publish_event_with("n", "k", &1, options).await.is_ok());
+            accepted += u32::from(host.publish(Event::<u32>::new("n"), "k", 1_u32).id(own).await.is_ok());
         }
         assert_eq!(accepted, 1, "one that the engine makes is refused");
         host.publish_event("go", "k", &1).await.unwrap();

@@ -12,11 +12,12 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, TimeZone, Utc};
 use wfe::{
-    HostBuilder, NewSchedule, Result, Timetable, WfeError, WorkflowHost,
+    Result, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, WorkflowBuilder, inline},
+    definition::{Definition, WorkflowBuilder},
+    host::HostBuilder,
     models::WorkflowStatus,
-    steps::Ctx,
+    schedules::{NewSchedule, Timetable},
     traits::{Claimed, Committed, Fence, Owner, PersistenceProvider, StepCommit, StepStore},
 };
 use wfe_testkit::{Layer, Layered, VirtualClock};
@@ -97,20 +98,27 @@ fn beyond() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2300, 1, 1, 0, 0, 0).unwrap()
 }
 
-fn sleepy() -> Definition {
-    let builder = WorkflowBuilder::<Tally>::new("sleepy", 1).then("first", nothing());
-    builder.delay("sleep", |_, ()| Duration::from_hours(1)).then("last", nothing()).build().unwrap()
+fn sleepy() -> Definition<Tally> {
+    WorkflowBuilder::<Tally>::new("sleepy", 1)
+        .step("first", nothing())
+        .delay("sleep", |_| Duration::from_hours(1))
+        .step("last", nothing())
+        .build()
+        .unwrap()
 }
 
 /// One step, which counts its runs; while it does, somebody sets the clock.
-fn set_while_it_runs(runs: &Count, clock: &Arc<VirtualClock>) -> Definition {
+fn set_while_it_runs(runs: &Count, clock: &Arc<VirtualClock>) -> Definition<Tally> {
     let (runs, clock) = (runs.clone(), clock.clone());
-    let body = inline(move |_: Ctx, _: Arc<Tally>| {
-        runs.up();
-        clock.set(beyond());
-        async { Ok(()) }
-    });
-    WorkflowBuilder::<Tally>::new("set", 1).then("run", body).then("last", nothing()).build().unwrap()
+    WorkflowBuilder::<Tally>::new("set", 1)
+        .call("run", move |_, _| {
+            runs.up();
+            clock.set(beyond());
+            Ok(())
+        })
+        .step("last", nothing())
+        .build()
+        .unwrap()
 }
 
 in_time! {

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use wfe::{
     Outcome,
     clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, inline},
+    definition::{Definition, Retry, WorkflowBuilder},
     steps::StepError,
 };
 
@@ -37,23 +37,17 @@ impl Default for Gate {
 }
 
 impl Gate {
-    fn definition(&self, id: &str) -> Definition {
+    fn definition(&self, id: &str) -> Definition<Tally> {
         let this = self.clone();
         WorkflowBuilder::<Tally>::new(id, 1)
-            .then(
-                "hold",
-                inline(move |_, _: Arc<Tally>| {
-                    let this = this.clone();
-                    async move {
-                        let now = this.now.fetch_add(1, SeqCst) + 1;
-                        this.most.fetch_max(now, SeqCst);
-                        this.runs.up();
-                        this.go.acquire().await.unwrap().forget();
-                        this.now.fetch_sub(1, SeqCst);
-                        Ok(())
-                    }
-                }),
-            )
+            .then("hold", async move |_, _| {
+                let now = this.now.fetch_add(1, SeqCst) + 1;
+                this.most.fetch_max(now, SeqCst);
+                this.runs.up();
+                this.go.acquire().await.unwrap().forget();
+                this.now.fetch_sub(1, SeqCst);
+                Ok(())
+            })
             .build()
             .unwrap()
     }
@@ -76,24 +70,23 @@ struct Deaf {
 }
 
 impl Deaf {
-    fn definition(&self) -> Definition {
+    fn definition(&self) -> Definition<Tally> {
         let this = self.clone();
-        let body = inline(move |_, _: Arc<Tally>| {
-            this.begun.up();
-            let dropped = Dropped(this.dropped.clone());
-            async move {
-                let never = std::future::pending::<Result<(), StepError>>().await;
-                drop(dropped);
-                never
-            }
-        });
-        let body = body.timeout(Duration::from_mins(1)).retry(Retry::up_to(1).initial(Duration::ZERO));
-        WorkflowBuilder::<Tally>::new("deaf", 1).then("call", body).build().unwrap()
+        WorkflowBuilder::<Tally>::new("deaf", 1)
+            .then("call", async move |_, _| {
+                this.begun.up();
+                let _dropped = Dropped(this.dropped);
+                std::future::pending::<Result<(), StepError>>().await
+            })
+            .timeout(Duration::from_mins(1))
+            .retry(Retry::every(Duration::ZERO).attempts(2))
+            .build()
+            .unwrap()
     }
 }
 
-fn other() -> Definition {
-    WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap()
+fn other() -> Definition<Tally> {
+    WorkflowBuilder::<Tally>::new("other", 1).step("a", nothing()).build().unwrap()
 }
 
 on_every_store! {
@@ -112,9 +105,9 @@ on_every_store! {
     }
 
     async fn no_more_instances_of_a_definition_are_worked_on_than_it_may_have(store: Store) {
-        let (gate, other) = (Gate::default(), WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap());
+        let gate = Gate::default();
         let builder = store.builder().await.poll_interval(Duration::from_hours(1)).concurrent_instances_of("few", 2);
-        let host = started(builder.build(), &[&gate.definition("few"), &other]).await;
+        let host = started(builder.build(), &[&gate.definition("few"), &other()]).await;
         let mut ids = Vec::new();
         for _ in 0..7 {
             ids.push(host.start_workflow("few", &Tally::default()).await.unwrap());
@@ -190,7 +183,7 @@ in_time! {
     }
 
     async fn the_last_place_is_taken_again_as_soon_as_it_is_free(place: Timed) {
-        let (gate, short) = (Gate::default(), WorkflowBuilder::<Tally>::new("short", 1).then("a", nothing()));
+        let (gate, short) = (Gate::default(), WorkflowBuilder::<Tally>::new("short", 1).step("a", nothing()));
         let builder = place.builder().await.concurrent_instances(8);
         let host = started(builder.build(), &[&gate.definition("long"), &short.build().unwrap()]).await;
         for begun in 1..=8 {
@@ -211,10 +204,10 @@ in_time! {
         let runs = Count::default();
         let count = runs.clone();
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .then("slow", inline(move |_, _: Arc<Tally>| {
+            .then("slow", move |_, _| {
                 count.up();
-                std::future::pending::<std::result::Result<(), StepError>>()
-            }))
+                std::future::pending::<Result<(), StepError>>()
+            })
             .timeout(Duration::from_mins(1))
             .build()
             .unwrap();
@@ -231,7 +224,7 @@ in_time! {
     async fn a_workflow_that_is_not_over_at_its_deadline_has_failed(place: Timed) {
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
             .deadline(Duration::from_hours(2))
-            .delay("long", |_, ()| Duration::from_hours(3))
+            .delay("long", |_| Duration::from_hours(3))
             .build()
             .unwrap();
         let host = place.host(&[&definition]).await;

@@ -2,10 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use wfe::{
-    Lifecycle, Outcome, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, inline},
+    Outcome, WorkflowHost,
+    definition::{Definition, WorkflowBuilder},
+    host::Lifecycle,
     models::WorkflowStatus,
-    steps::Ctx,
 };
 
 use crate::support::{
@@ -27,32 +27,23 @@ impl Held {
         Self { go: Arc::new(Notify::new()), begun, cancelled, after }
     }
 
-    fn definition(&self) -> Definition {
+    fn definition(&self) -> Definition<Tally> {
         let (go, begun, cancelled) = (self.go.clone(), self.begun.clone(), self.cancelled.clone());
         let after = self.after.clone();
         WorkflowBuilder::<Tally>::new("held", 1)
-            .then(
-                "held",
-                inline(move |ctx: Ctx, _| {
-                    let (go, begun, cancelled) = (go.clone(), begun.clone(), cancelled.clone());
-                    async move {
-                        begun.up();
-                        tokio::select! {
-                            () = go.notified() => {}
-                            () = ctx.cancellation().cancelled() => { cancelled.up(); }
-                        }
-                        Ok(7)
-                    }
-                })
-                .output(|seven, tally: &mut Tally| tally.sum = *seven),
-            )
-            .then(
-                "after",
-                inline(move |_, _: Arc<Tally>| {
-                    after.up();
-                    async { Ok(()) }
-                }),
-            )
+            .then("held", async move |ctx, _| {
+                begun.up();
+                tokio::select! {
+                    () = go.notified() => {}
+                    () = ctx.cancellation().cancelled() => { cancelled.up(); }
+                }
+                Ok(7)
+            })
+            .output(|seven, tally| tally.sum = seven)
+            .call("after", move |_, _| {
+                after.up();
+                Ok(())
+            })
             .build()
             .unwrap()
     }
@@ -94,7 +85,7 @@ on_every_store! {
     }
 
     async fn a_request_waits_for_a_host_that_runs(store: Store) {
-        let definition = WorkflowBuilder::<Tally>::new("held", 1).then("a", nothing()).build().unwrap();
+        let definition = WorkflowBuilder::<Tally>::new("held", 1).step("a", nothing()).build().unwrap();
         let host = store.builder().await.build();
         host.register(definition).unwrap();
         let id = host.start_workflow("held", &Tally::default()).await.unwrap();
@@ -138,7 +129,7 @@ on_every_native_store! {
     }
 
     async fn a_host_leaves_an_instance_to_those_that_have_its_definition_whatever_it_was_asked(store: Store) {
-        let build = |id: &str| WorkflowBuilder::<Tally>::new(id, 1).then("a", nothing()).build().unwrap();
+        let build = |id: &str| WorkflowBuilder::<Tally>::new(id, 1).step("a", nothing()).build().unwrap();
         let has_it = store.builder().await.build();
         has_it.register(build("known")).unwrap();
         let asks = store.host(&[&build("other")]).await;
@@ -152,7 +143,7 @@ on_every_native_store! {
     }
 
     async fn an_instance_that_cannot_be_read_is_suspended_and_can_be_terminated(store: Store) {
-        let definition = WorkflowBuilder::<Tally>::new("w", 1).then("a", nothing()).build().unwrap();
+        let definition = WorkflowBuilder::<Tally>::new("w", 1).step("a", nothing()).build().unwrap();
         let first = store.builder().await.build();
         first.register(definition.clone()).unwrap();
         let waits = first.start_workflow("w", &Tally::default()).await.unwrap();
@@ -172,7 +163,7 @@ on_every_native_store! {
 
     async fn however_often_a_busy_instance_was_asked_meanwhile_one_look_answers(store: Store) {
         let (held, gate) = (Held::new(), Gate::default());
-        let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+        let other = WorkflowBuilder::<Tally>::new("other", 1).step("a", nothing()).build().unwrap();
         let builder = WorkflowHost::builder_shared(after_loads(store.provider().await, &gate));
         let builder = builder.poll_interval(Duration::from_hours(1));
         let host = started(builder.build(), &[&held.definition(), &other]).await;

@@ -4,9 +4,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe::{
-    NewSchedule, Outcome, Timetable, WfeError, WorkflowHost,
-    definition::{Definition, OnFailure, WorkflowBuilder, child, event, inline, user_task},
+    Outcome, WfeError, WorkflowHost,
+    definition::{AnyDefinition, Definition, Event, OnFailure, WorkflowBuilder, WorkflowName},
     models::{ExecutionError, WorkflowStatus},
+    schedules::{NewSchedule, Timetable},
     steps::{StepError, UserAnswer},
     traits::PersistenceProvider,
 };
@@ -15,6 +16,7 @@ use wfe_sqlite::SqlitePersistenceProvider;
 use crate::support::{Count, Store, Tally, completed, ended, nothing, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
+const DELIVERED: Event<()> = Event::new("delivered");
 
 /// Somebody who changes rows by hand, with neither CHECKs nor triggers.
 struct Hand(SqliteConnection);
@@ -68,7 +70,7 @@ async fn told(host: &WorkflowHost, id: &str) -> (&'static str, &'static str, Str
 }
 
 /// A host that keeps no copies of what others change.
-async fn host(store: &Store, definitions: &[&Definition]) -> WorkflowHost {
+async fn host(store: &Store, definitions: &[&AnyDefinition]) -> WorkflowHost {
     let provider =
         SqlitePersistenceProvider::file(store.path().unwrap()).cache_bytes(0).open().await.unwrap();
     let host = WorkflowHost::builder_shared(Arc::new(provider) as Arc<dyn PersistenceProvider>);
@@ -76,24 +78,21 @@ async fn host(store: &Store, definitions: &[&Definition]) -> WorkflowHost {
 }
 
 /// A step with an effect outside, then a wait.
-fn pays(paid: &Count) -> Definition {
+fn pays(paid: &Count) -> Definition<Tally> {
     let paid = paid.clone();
     WorkflowBuilder::<Tally>::new("pays", 1)
-        .then(
-            "pay",
-            inline(move |_, _: Arc<Tally>| {
-                paid.up();
-                async { Ok(()) }
-            }),
-        )
-        .wait_for("wait", event("delivered", |_: &Tally, ()| "k"))
-        .then("end", nothing())
+        .call("pay", move |_, _| {
+            paid.up();
+            Ok(())
+        })
+        .wait_for("wait", DELIVERED, |_| "k")
+        .step("end", nothing())
         .build()
         .unwrap()
 }
 
 /// An instance that has paid and waits; its host has stopped.
-async fn waiting(store: &Store, definition: &Definition) -> String {
+async fn waiting(store: &Store, definition: &Definition<Tally>) -> String {
     let first = host(store, &[definition]).await;
     let id = first.start_workflow("pays", &Tally::default()).await.unwrap();
     until(async || first.status(&id).await.unwrap().current_steps == ["wait"]).await;
@@ -194,7 +193,7 @@ async fn a_wait_that_a_caller_closed_is_opened_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_at_which_nobody_would_look_again_says_so() {
-    let sleeps = WorkflowBuilder::<Tally>::new("sleeps", 1).delay("d", |_, ()| HOUR).build().unwrap();
+    let sleeps = WorkflowBuilder::<Tally>::new("sleeps", 1).delay("d", |_| HOUR).build().unwrap();
     let store = Store::file();
     let first = host(&store, &[&sleeps]).await;
     let id = first.start_workflow("sleeps", &Tally::default()).await.unwrap();
@@ -215,7 +214,7 @@ async fn an_instance_at_which_nobody_would_look_again_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_rows_stop_their_own_instances_and_no_other() {
     let two =
-        WorkflowBuilder::<Tally>::new("two", 1).then("a", nothing()).then("b", nothing()).build().unwrap();
+        WorkflowBuilder::<Tally>::new("two", 1).step("a", nothing()).step("b", nothing()).build().unwrap();
     let store = Store::file();
     let first = store.builder().await.build();
     first.register(two.clone()).unwrap();
@@ -257,7 +256,9 @@ async fn bad_rows_stop_their_own_instances_and_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_user_task_takes_the_inbox_from_nobody() {
     let asks = WorkflowBuilder::<Tally>::new("asks", 1)
-        .user_task("ask", user_task(|_: &Tally, ()| "May he?").assignee(|_, ()| "boss").plain_option("yes"))
+        .user_task("ask", |_| "May he?")
+        .assignee(|_| "boss")
+        .plain_option("yes")
         .build()
         .unwrap();
     let store = Store::file();
@@ -292,7 +293,7 @@ async fn a_broken_user_task_takes_the_inbox_from_nobody() {
         assert_eq!(open(None, limit).await, expected, "{limit}");
         assert_eq!(open(Some("boss"), limit).await, expected, "{limit}");
     }
-    let answer = UserAnswer { option: "yes".to_owned(), user: None, data: serde_json::Value::Null };
+    let answer = UserAnswer::new("yes");
     tasks.answer(&expected[0].id, &answer).await.unwrap();
     completed(&host, &expected[0].instance_id).await;
     match tasks.answer(&before[1].id, &answer).await {
@@ -323,7 +324,7 @@ async fn failures_behind_whole_pages_that_do_not_decode_are_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schedule_that_cannot_be_read_is_left_out_of_the_list() {
-    let report = WorkflowBuilder::<Tally>::new("report", 1).then("a", nothing()).build().unwrap();
+    let report = WorkflowBuilder::<Tally>::new("report", 1).step("a", nothing()).build().unwrap();
     let store = Store::file();
     let host = host(&store, &[&report]).await;
     for id in ["one", "two", "three"] {
@@ -347,13 +348,14 @@ async fn a_schedule_that_cannot_be_read_is_left_out_of_the_list() {
 async fn a_row_that_lets_no_commit_through_suspends_its_instance_and_no_other() {
     let (store, ran) = (Store::file(), Count::default());
     let counts = ran.clone();
-    let count = inline(move |_, _: Arc<Tally>| {
-        counts.up();
-        async { Ok(()) }
-    });
     let two = WorkflowBuilder::<Tally>::new("two", 1)
         .parallel("both", |all| {
-            all.branch(|b| b.wait_for("wait", event("delivered", |_: &Tally, ()| "k")).then("count", count))
+            all.branch(|b| {
+                b.wait_for("wait", DELIVERED, |_| "k").call("count", move |_, _| {
+                    counts.up();
+                    Ok(())
+                })
+            })
         })
         .build()
         .unwrap();
@@ -428,14 +430,7 @@ async fn an_instance_that_was_set_going_by_hand_before_its_failed_step_is_suspen
     let (store, ran) = (Store::file(), Count::default());
     let counts = ran.clone();
     let fails = WorkflowBuilder::<Tally>::new("fails", 1)
-        .then(
-            "a",
-            inline(move |_, _: Arc<Tally>| {
-                counts.up();
-                let fails = counts.get() == 1;
-                async move { if fails { Err(StepError::fatal("not yet")) } else { Ok(()) } }
-            }),
-        )
+        .call("a", move |_, _| if counts.up() == 1 { Err(StepError::fatal("not yet")) } else { Ok(()) })
         .on_failure(OnFailure::Suspend)
         .build()
         .unwrap();
@@ -462,9 +457,9 @@ async fn a_child_that_is_gone_or_nobodys_is_told_of_its_parent() {
         ("UPDATE workflows SET parent = NULL WHERE parent = ?", "parent"),
     ] {
         let store = Store::file();
-        let sleeps = WorkflowBuilder::<Tally>::new("sleeps", 1).delay("d", |_, ()| HOUR).build().unwrap();
+        let sleeps = WorkflowBuilder::<Tally>::new("sleeps", 1).delay("d", |_| HOUR).build().unwrap();
         let asks = WorkflowBuilder::<Tally>::new("asks", 1)
-            .sub_workflow("sub", child("sleeps", |tally: &Tally, ()| tally.clone()))
+            .sub_workflow("sub", WorkflowName::new("sleeps"), Tally::clone)
             .build()
             .unwrap();
         let first = host(&store, &[&sleeps, &asks]).await;

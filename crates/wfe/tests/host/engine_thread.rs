@@ -7,8 +7,8 @@ use std::{
 };
 
 use wfe::{
-    definition::{Retry, WorkflowBuilder, blocking, inline},
-    steps::{Ctx, StepError},
+    definition::{Retry, WorkflowBuilder},
+    steps::StepError,
 };
 
 use crate::support::{Store, Tally, completed, nothing};
@@ -20,33 +20,25 @@ async fn a_step_that_never_yields_stops_neither_commits_nor_timers() {
     let (over, spins) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (release, begun) = (over.clone(), spins.clone());
     let spinning = WorkflowBuilder::<Tally>::new("spin", 1)
-        .then(
-            "spin",
-            inline(move |_, _| {
-                let (over, spins) = (over.clone(), spins.clone());
-                async move {
-                    spins.store(true, Ordering::SeqCst);
-                    while !over.load(Ordering::SeqCst) {
-                        std::thread::yield_now();
-                    }
-                    Ok(())
-                }
-            }),
-        )
-        .then("after", nothing())
+        .then("spin", async move |_, _| {
+            spins.store(true, Ordering::SeqCst);
+            while !over.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            Ok(())
+        })
+        .step("after", nothing())
         .build()
         .unwrap();
     let other = WorkflowBuilder::<Tally>::new("other", 1)
-        .then(
+        .blocking(
             "retried",
-            blocking(
-                |ctx: &Ctx, _: &Tally| {
-                    if ctx.attempt() < 3 { Err(StepError::retryable("again")) } else { Ok(()) }
-                },
-            )
-            .retry(Retry::up_to(2).initial(Duration::from_millis(1))),
+            |ctx, _| {
+                if ctx.attempt() < 3 { Err(StepError::retryable("again")) } else { Ok(()) }
+            },
         )
-        .then("last", blocking(|_: &Ctx, _: &Tally| Ok(())))
+        .retry(Retry::exponential().attempts(3).initial(Duration::from_millis(1)))
+        .blocking("last", |_, _| Ok(()))
         .build()
         .unwrap();
     let host = store.host(&[&spinning, &other]).await;

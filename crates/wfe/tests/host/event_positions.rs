@@ -7,52 +7,53 @@ use chrono::TimeDelta;
 use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::Notify;
 use wfe::{
-    HostBuilder, PublishOptions, Result, WfeError, WorkflowHost,
+    Result, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, WorkflowBuilder, event, inline},
+    definition::{Definition, Event, Sequence, WorkflowBuilder},
+    host::HostBuilder,
     traits::PersistenceProvider,
 };
 use wfe_testkit::{Layer, Layered};
 
-use crate::support::{Count, Tally, Timed, completed, in_time, nothing, started, until};
+use crate::support::{Count, Tally, Timed, completed, in_time, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
+const NUMBER: Event<u32> = Event::new("number");
 
 /// Waits for a number, for two hours at most, in one branch; the body of the other one runs until it is let go.
-fn busy(go: &Arc<Notify>) -> Definition {
+fn busy(go: &Arc<Notify>) -> Definition<Tally> {
     let go = go.clone();
-    let works = inline(move |_, _: Arc<Tally>| {
-        let go = go.clone();
-        async move {
-            go.notified().await;
-            Ok(())
-        }
-    });
     WorkflowBuilder::<Tally>::new("busy", 1)
         .parallel("both", |both| {
-            both.branch(|b| b.then("works", works)).branch(|b| b.wait_for("wait", number()))
+            both.branch(|b| {
+                b.then("works", async move |_, _| {
+                    go.notified().await;
+                    Ok(())
+                })
+            })
+            .branch(waiting)
         })
         .build()
         .unwrap()
 }
 
 /// The same, without another branch: nobody works on it while it waits.
-fn asleep() -> Definition {
-    WorkflowBuilder::<Tally>::new("asleep", 1).wait_for("wait", number()).build().unwrap()
+fn asleep() -> Definition<Tally> {
+    waiting(WorkflowBuilder::new("asleep", 1)).build().unwrap()
 }
 
-fn number() -> wfe::definition::Await<Tally, ()> {
-    event("number", |_: &Tally, ()| "k")
-        .output(|n: &u32, tally: &mut Tally| tally.sum = *n)
-        .timeout(|_, ()| 2 * HOUR, |late| late.then("late", nothing().output(|(), t| t.numbers.push(9))))
+fn waiting(steps: Sequence<Tally>) -> Sequence<Tally> {
+    steps
+        .wait_for("wait", NUMBER, |_| "k")
+        .output(|n, tally| tally.sum = n)
+        .on_timeout(|_| 2 * HOUR, |late| late.change("late", |tally| tally.numbers.push(9)))
+        .closed()
 }
 
 /// Published by a program that the host hears nothing of, dated an hour ahead.
 async fn unheard(place: &Timed, n: u32) {
     let client = place.builder().await.build();
-    let effective = Some(place.clock.now() + TimeDelta::hours(1));
-    let options = PublishOptions { effective, ..PublishOptions::default() };
-    client.publish_event_with("number", "k", &n, options).await.unwrap();
+    client.publish(NUMBER, "k", n).effective(place.clock.now() + TimeDelta::hours(1)).await.unwrap();
 }
 
 async fn steps(host: &WorkflowHost, id: &str) -> Vec<String> {
@@ -72,8 +73,7 @@ in_time! {
             let id = host.start_workflow("busy", &Tally::default()).await.unwrap();
             until(async || steps(&host, &id).await == ["works", "wait"]).await;
             let date = place.clock.now() + TimeDelta::hours(1);
-            let options = PublishOptions { effective: Some(date), ..PublishOptions::default() };
-            host.publish_event_with("number", "k", &5, options).await.unwrap();
+            host.publish(NUMBER, "k", 5_u32).effective(date).await.unwrap();
             place.clock.wait_for(|deadlines| deadlines.contains(&date)).await;
             place.clock.set(date);
             until(async || steps(&host, &id).await == ["works"]).await;
@@ -126,13 +126,13 @@ in_time! {
         host.stop().await.unwrap();
         unheard(&place, 5).await;
         let nobody_waits = place.builder().await.build();
-        let effective = Some(place.clock.now() + TimeDelta::minutes(30));
-        let options = PublishOptions { effective, ..PublishOptions::default() };
-        let unwanted = nobody_waits.publish_event_with("nobody", "k", &1, options).await.unwrap();
+        let soon = place.clock.now() + TimeDelta::minutes(30);
+        let nobody = Event::<u32>::new("nobody");
+        let unwanted = nobody_waits.publish(nobody, "k", 1_u32).effective(soon).await.unwrap();
         place.clock.advance(HOUR);
         let host = place.host(&[&asleep()]).await;
         assert_eq!(completed(&host, &id).await, Tally::of([]).with(5));
-        until(async || place.provider().await.get_event(&unwanted).await.unwrap().is_processed).await;
+        until(async || place.provider().await.get_event(&unwanted.id).await.unwrap().is_processed).await;
     }
 }
 
@@ -191,8 +191,7 @@ async fn while_another_program_stands_in_a_commit_reads_are_answered_and_what_be
     let limit = (place.clock.now() + TimeDelta::hours(2)).timestamp_millis();
     until(async || host.status(&ids[1]).await.unwrap().next_execution == Some(limit)).await;
     let date = place.clock.now() + TimeDelta::hours(1);
-    let options = PublishOptions { effective: Some(date), ..PublishOptions::default() };
-    host.publish_event_with("number", "k", &5, options).await.unwrap();
+    host.publish(NUMBER, "k", 5_u32).effective(date).await.unwrap();
     place.clock.wait_for(|deadlines| deadlines.contains(&date)).await;
 
     let mut other = committing(&place.path().unwrap()).await;

@@ -6,32 +6,31 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::sync::Notify;
 use wfe::{
-    Kind, PublishOptions, Result, WfeError, WorkflowHost,
+    Result, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, WorkflowBuilder, event, inline},
-    models::{Event, WorkflowStatus},
+    definition::{Definition, Event, WorkflowBuilder},
+    error::Kind,
+    models::{self, WorkflowStatus},
     traits::PersistenceProvider,
 };
 use wfe_testkit::{Layer, Layered, VirtualClock};
 
 use crate::support::{Store, Tally, Timed, completed, in_time, nothing, until};
 
+const NUMBER: Event<u32> = Event::new("number");
+const OTHER: Event<u32> = Event::new("other");
+
 /// Waits `rounds` times for an event of one stream, and gathers what they carry.
-fn gathering(rounds: usize) -> Definition {
+fn gathering(rounds: usize) -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("gather", 1)
         .while_(
             "rounds",
-            move |tally, ()| tally.numbers.len() < rounds,
-            |round| {
-                round.wait_for(
-                    "wait",
-                    event("number", |_: &Tally, ()| "k").output(|n: &u32, tally| tally.numbers.push(*n)),
-                )
-            },
+            move |tally| tally.numbers.len() < rounds,
+            |round| round.wait_for("wait", NUMBER, |_| "k").output(|n, tally| tally.numbers.push(n)),
         )
         .build()
         .unwrap()
@@ -53,8 +52,8 @@ async fn is_processed(place: &Timed, id: &str) -> bool {
     place.provider().await.get_event(id).await.unwrap().is_processed
 }
 
-fn at(place: &Timed, hours: i64) -> PublishOptions {
-    PublishOptions { effective: Some(place.clock.now() + TimeDelta::hours(hours)), ..Default::default() }
+fn in_hours(place: &Timed, hours: i64) -> DateTime<Utc> {
+    place.clock.now() + TimeDelta::hours(hours)
 }
 
 in_time! {
@@ -77,10 +76,12 @@ in_time! {
     }
 
     async fn an_event_in_time_beats_a_limit_that_passed_while_the_instance_was_suspended(place: Timed) {
-        let wait = event("number", |_: &Tally, ()| "k")
-            .output(|n: &u32, tally: &mut Tally| tally.numbers.push(*n))
-            .timeout(|_, ()| Duration::from_hours(2), |late| late.then("late", nothing().output(|(), tally| tally.sum = 9)));
-        let definition = WorkflowBuilder::<Tally>::new("gather", 1).wait_for("wait", wait).build().unwrap();
+        let definition = WorkflowBuilder::<Tally>::new("gather", 1)
+            .wait_for("wait", NUMBER, |_| "k")
+            .output(|n, tally| tally.numbers.push(n))
+            .on_timeout(|_| Duration::from_hours(2), |late| late.change("late", |tally| tally.sum = 9))
+            .build()
+            .unwrap();
         let host = place.host(&[&definition]).await;
         let (mut ids, mut sums) = (Vec::new(), Vec::new());
         for _ in 0..2 {
@@ -104,11 +105,12 @@ in_time! {
         let gate = Arc::new(Notify::new());
         let open = gate.clone();
         let definition = WorkflowBuilder::<Tally>::new("late", 1)
-            .then("gate", inline(move |_, _: Arc<Tally>| {
-                let gate = gate.clone();
-                async move { gate.notified().await; Ok(()) }
-            }))
-            .wait_for("wait", event("number", |_: &Tally, ()| "k").output(|n: &u32, tally| tally.sum = *n))
+            .then("gate", async move |_, _| {
+                gate.notified().await;
+                Ok(())
+            })
+            .wait_for("wait", NUMBER, |_| "k")
+            .output(|n, tally| tally.sum = n)
             .build()
             .unwrap();
         let host = place.host(&[&definition]).await;
@@ -126,12 +128,14 @@ in_time! {
         let gate = Arc::new(Notify::new());
         let open = gate.clone();
         let definition = WorkflowBuilder::<Tally>::new("late", 1)
-            .wait_for("wait", event("number", |_: &Tally, ()| "k").output(|n: &u32, t: &mut Tally| t.numbers.push(*n)))
-            .then("gate", inline(move |_, _: Arc<Tally>| {
-                let gate = gate.clone();
-                async move { gate.notified().await; Ok(()) }
-            }))
-            .wait_for("other", event("other", |_: &Tally, ()| "k").output(|n: &u32, tally| tally.sum = *n))
+            .wait_for("wait", NUMBER, |_| "k")
+            .output(|n, tally| tally.numbers.push(n))
+            .then("gate", async move |_, _| {
+                gate.notified().await;
+                Ok(())
+            })
+            .wait_for("other", OTHER, |_| "k")
+            .output(|n, tally| tally.sum = n)
             .build()
             .unwrap();
         let host = place.host(&[&definition]).await;
@@ -139,8 +143,8 @@ in_time! {
         waits(&host, &id).await;
         place.clock.set(place.clock.now() - TimeDelta::hours(1));
         // An explicit date counts as such, and is before the start.
-        let old = host.publish_event_with("number", "k", &1, at(&place, -1)).await.unwrap();
-        until(async || is_processed(&place, &old).await).await;
+        let old = host.publish(NUMBER, "k", 1_u32).effective(in_hours(&place, -1)).await.unwrap();
+        until(async || is_processed(&place, &old.id).await).await;
         number(&host, 2).await;
         until(async || host.data::<Tally>(&id).await.unwrap().numbers == [2]).await;
         // Not yet waited for.
@@ -166,12 +170,15 @@ in_time! {
     }
 
     async fn two_waits_open_at_once_share_an_event_and_the_next_one_takes_the_next(place: Timed) {
-        let wait = || event("number", |_: &Tally, ()| "k").output(|n: &u32, tally: &mut Tally| tally.numbers.push(*n));
+        let take = |n, tally: &mut Tally| tally.numbers.push(n);
         let definition = WorkflowBuilder::<Tally>::new("share", 1)
             .parallel("both", |branches| {
-                branches.branch(|b| b.wait_for("left", wait())).branch(|b| b.wait_for("right", wait()))
+                branches
+                    .branch(|b| b.wait_for("left", NUMBER, |_| "k").output(take))
+                    .branch(|b| b.wait_for("right", NUMBER, |_| "k").output(take))
             })
-            .wait_for("then", wait())
+            .wait_for("then", NUMBER, |_| "k")
+            .output(take)
             .build()
             .unwrap();
         let host = place.host(&[&definition]).await;
@@ -190,14 +197,15 @@ in_time! {
             .parallel("both", |branches| {
                 branches
                     .branch(|b| {
-                        b.then("works", inline(move |_, _: Arc<Tally>| {
-                            let gate = gate.clone();
-                            async move { gate.notified().await; Ok(()) }
-                        }))
+                        b.then("works", async move |_, _| {
+                            gate.notified().await;
+                            Ok(())
+                        })
                     })
                     .branch(|b| {
-                        b.wait_for("wait", event("number", |_: &Tally, ()| "k").output(|n: &u32, t| t.sum = *n))
-                            .then("after", nothing().output(|(), tally| tally.numbers.push(1)))
+                        b.wait_for("wait", NUMBER, |_| "k")
+                            .output(|n, tally| tally.sum = n)
+                            .change("after", |tally| tally.numbers.push(1))
                     })
             })
             .build()
@@ -214,10 +222,9 @@ in_time! {
     async fn publishing_with_the_caller_s_id_is_idempotent(place: Timed) {
         let host = place.host(&[&gathering(2)]).await;
         let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
-        let options = PublishOptions { id: Some("it's \0 mine".to_owned()), ..Default::default() };
-        for n in [1, 2, 3] {
-            let given = host.publish_event_with("number", "k", &n, options.clone()).await.unwrap();
-            assert_eq!(given, "it's \0 mine");
+        for n in [1_u32, 2, 3] {
+            let published = host.publish(NUMBER, "k", n).id("it's \0 mine").await.unwrap();
+            assert_eq!((&*published.id, published.is_new), ("it's \0 mine", n == 1));
         }
         number(&host, 4).await;
         assert_eq!(completed(&host, &id).await.numbers, [1, 4]);
@@ -227,17 +234,19 @@ in_time! {
         let host = place.host(&[&gathering(1)]).await;
         let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
         waits(&host, &id).await;
-        let options = PublishOptions { id: Some("mine".to_owned()), ..Default::default() };
-        host.publish_event_with("other", "k", &1, options.clone()).await.unwrap();
-        let dated = PublishOptions { effective: at(&place, 1).effective, ..options.clone() };
-        for options in [options.clone(), dated] {
-            for (name, key) in [("number", "k"), ("other", "K"), ("k", "other")] {
-                let refused = host.publish_event_with(name, key, &2, options.clone()).await;
+        host.publish(OTHER, "k", 1_u32).id("mine").await.unwrap();
+        for effective in [None, Some(in_hours(&place, 1))] {
+            let publish = |event: Event<u32>, key: &str, n: u32| {
+                let event = host.publish(event, key, n).id("mine");
+                if let Some(time) = effective { event.effective(time) } else { event }
+            };
+            for (event, key) in [(NUMBER, "k"), (OTHER, "K"), (Event::new("k"), "other")] {
+                let refused = publish(event, key, 2).await;
                 let Err(WfeError::AlreadyExists { kind: Kind::Event, id }) = refused else { panic!("{refused:?}") };
                 assert_eq!(id, "mine");
             }
             // Whatever it carries, and whenever it happens, the same event is a repetition.
-            assert_eq!(host.publish_event_with("other", "k", &3, options).await.unwrap(), "mine");
+            assert_eq!(publish(OTHER, "k", 3).await.unwrap().id, "mine");
         }
         let stored = place.provider().await.get_event("mine").await.unwrap();
         assert_eq!((&*stored.event_name, &*stored.event_key, stored.event_data), ("other", "k", json!(1)));
@@ -249,8 +258,7 @@ in_time! {
         let vanishing = Vanishing { below: place.provider().await, refuses: AtomicBool::new(true) };
         let host =
             WorkflowHost::builder_shared(Arc::new(Layered(vanishing))).clock(place.clock.clone()).build();
-        let options = PublishOptions { id: Some("mine".to_owned()), ..Default::default() };
-        assert_eq!(host.publish_event_with("number", "k", &1, options).await.unwrap(), "mine");
+        assert_eq!(host.publish(NUMBER, "k", 1_u32).id("mine").await.unwrap().id, "mine");
         assert_eq!(place.provider().await.get_event("mine").await.unwrap().event_data, json!(1));
     }
 
@@ -258,8 +266,8 @@ in_time! {
         let host = place.host(&[&gathering(2)]).await;
         let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
         waits(&host, &id).await;
-        let later = host.publish_event_with("number", "k", &1, at(&place, 2)).await.unwrap();
-        let date = place.clock.now() + TimeDelta::hours(2);
+        let date = in_hours(&place, 2);
+        let later = host.publish(NUMBER, "k", 1_u32).effective(date).await.unwrap();
         place.clock.wait_for(|deadlines| deadlines.contains(&date)).await;
         place.clock.set(date - TimeDelta::milliseconds(1));
         number(&host, 2).await;
@@ -267,17 +275,17 @@ in_time! {
         waits(&host, &id).await;
         place.clock.set(date);
         assert_eq!(completed(&host, &id).await.numbers, [2, 1]);
-        until(async || is_processed(&place, &later).await).await;
+        until(async || is_processed(&place, &later.id).await).await;
     }
 
     async fn an_event_dated_ahead_outlives_the_host_that_knew_of_it(place: Timed) {
         let host = place.host(&[&gathering(1)]).await;
         let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
         waits(&host, &id).await;
-        host.publish_event_with("number", "k", &1, at(&place, 2)).await.unwrap();
+        let date = in_hours(&place, 2);
+        host.publish(NUMBER, "k", 1_u32).effective(date).await.unwrap();
         host.stop().await.unwrap();
         let host = place.host(&[&gathering(1)]).await;
-        let date = place.clock.now() + TimeDelta::hours(2);
         place.clock.wait_for(|deadlines| deadlines.contains(&date)).await;
         place.clock.set(date);
         assert_eq!(completed(&host, &id).await.numbers, [1]);
@@ -304,19 +312,15 @@ in_time! {
 
     async fn an_event_whose_wait_times_out_does_not_stay_unprocessed(place: Timed) {
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .wait_for(
-                "wait",
-                event("number", |_: &Tally, ()| "k").timeout(|_, ()| Duration::from_hours(1), |late| {
-                    late.then("late", nothing().output(|(), tally| tally.sum = 9))
-                }),
-            )
+            .wait_for("wait", NUMBER, |_| "k")
+            .on_timeout(|_| Duration::from_hours(1), |late| late.change("late", |tally| tally.sum = 9))
             .build()
             .unwrap();
         let host = place.host(&[&definition]).await;
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         waits_until(&place, &host, &id).await;
         host.suspend(&id).await.unwrap();
-        until(async || host.status(&id).await.unwrap().status == wfe::models::WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
         let event = number(&host, 1).await;
         // Once a later one has been looked at, so has this one, which the wait still needed.
         let later = host.publish_event("nobody", "k", &()).await.unwrap();
@@ -331,7 +335,7 @@ in_time! {
         let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
         waits(&host, &id).await;
         host.suspend(&id).await.unwrap();
-        until(async || host.status(&id).await.unwrap().status == wfe::models::WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
         let event = number(&host, 1).await;
         number(&host, 2).await;
         assert!(!is_processed(&place, &event).await);
@@ -345,7 +349,7 @@ in_time! {
         let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
         waits(&host, &id).await;
         host.stop().await.unwrap();
-        let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+        let other = WorkflowBuilder::<Tally>::new("other", 1).step("a", nothing()).build().unwrap();
         let host = place.host(&[&other]).await;
         number(&host, 1).await;
         let id_of_other = host.start_workflow("other", &Tally::default()).await.unwrap();
@@ -358,7 +362,8 @@ in_time! {
     async fn names_and_keys_may_be_anything_but_the_engine_s_own(place: Timed) {
         let (name, key) = ("it's \"\0\" ☃'; DROP TABLE events; --", "k'\0\"");
         let definition = WorkflowBuilder::<Tally>::new("odd", 1)
-            .wait_for("wait", event(name, move |_: &Tally, ()| key).output(|n: &u32, tally| tally.sum = *n))
+            .wait_for("wait", Event::<u32>::new(name), move |_| key)
+            .output(|n, tally| tally.sum = n)
             .build()
             .unwrap();
         let host = place.host(&[&definition]).await;
@@ -370,8 +375,7 @@ in_time! {
             assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");
         }
         for id in ["", "wfe.", "wfe.child-ended:x", "wfe.answer:x//1//t"] {
-            let options = PublishOptions { id: Some(id.to_owned()), ..Default::default() };
-            let refused = host.publish_event_with("n", "k", &1, options).await;
+            let refused = host.publish(Event::<u32>::new("n"), "k", 1_u32).id(id).await;
             assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");
             assert!(matches!(place.provider().await.get_event(id).await, Err(WfeError::EventNotFound(_))));
         }
@@ -405,7 +409,7 @@ impl Layer for Vanishing {
         &self.below
     }
 
-    async fn create_event_now(&self, event: &Event) -> Result<String> {
+    async fn create_event_now(&self, event: &models::Event) -> Result<String> {
         if self.refuses.swap(false, SeqCst) {
             return Err(WfeError::AlreadyExists { kind: Kind::Event, id: event.id.clone() });
         }
@@ -425,12 +429,12 @@ impl Layer for Slow {
         &self.below
     }
 
-    async fn create_event(&self, event: &Event) -> Result<String> {
+    async fn create_event(&self, event: &models::Event) -> Result<String> {
         self.clock.advance(Duration::from_secs(1));
         self.below.create_event(event).await
     }
 
-    async fn create_event_now(&self, event: &Event) -> Result<String> {
+    async fn create_event_now(&self, event: &models::Event) -> Result<String> {
         self.clock.advance(Duration::from_secs(1));
         self.below.create_event_now(event).await
     }

@@ -9,23 +9,24 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tokio::sync::Notify;
 use wfe::{
-    ActivityClaim, ActivityCtx, Lifecycle, OpenTask, Outcome, WfeError, WorkflowHost,
+    Outcome, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, activity, each, inline, user_task},
+    definition::{Activity, Definition, Retry, WorkflowBuilder, task},
+    external_tasks::{ActivityClaim, OpenTask},
+    host::Lifecycle,
     models::WorkflowStatus,
-    steps::{Ctx, Next, StepError, UserAnswer},
+    steps::{Next, StepError, UserAnswer},
 };
 
-use crate::support::{Count, Store, Tally, Timed, completed, ended, in_time, nothing, until};
+use crate::support::{Count, Store, Tally, Timed, completed, ended, in_time, until};
 
 pub const LEASE: Duration = Duration::from_mins(1);
+pub const DOUBLE: Activity<u32, u32> = Activity::new("double");
 
-pub fn doubling() -> Definition {
+pub fn doubling() -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("double", 1)
-        .activity(
-            "ask",
-            activity("double", |tally: &Tally, ()| tally.sum).output(|n: &u32, tally| tally.sum = *n),
-        )
+        .activity("ask", DOUBLE, |tally| tally.sum)
+        .output(|n, tally| tally.sum = n)
         .build()
         .unwrap()
 }
@@ -33,35 +34,29 @@ pub fn doubling() -> Definition {
 type Keys = Arc<Mutex<Vec<String>>>;
 
 /// A saga in a saga, all of whose steps, and what undoes them, let a worker do something. It always fails, twice.
-fn buying(keys: &Keys) -> Definition {
+fn buying(keys: &Keys) -> Definition<Tally> {
     let asks = || {
         let keys = keys.clone();
-        inline(move |ctx: Ctx, _: Arc<Tally>| {
-            let keys = keys.clone();
-            async move {
-                if ctx.event::<u32>()?.is_some() {
-                    return Ok(Next::Done);
-                }
-                keys.lock().unwrap().push(ctx.idempotency_key());
-                Next::wait_for_activity("double", &0)
+        task::<Tally>().call(move |ctx, _| {
+            if ctx.event::<u32>()?.is_some() {
+                return Ok(Next::Done);
             }
+            keys.lock().unwrap().push(ctx.idempotency_key());
+            Next::wait_for_activity("double", &0)
         })
     };
-    let fails = inline(|_, _: Arc<Tally>| async { Err::<(), _>(StepError::retryable("sold out")) });
     WorkflowBuilder::<Tally>::new("buy", 1)
         .saga("saga", |outer| {
             outer.saga("inner", |inner| {
                 inner
-                    .then("a", asks())
-                    .compensate_with(|undo| {
-                        undo.then("un-a", asks()).activity("tell", activity("double", |_: &Tally, ()| 0))
-                    })
-                    .then("b", asks())
-                    .compensate_with(|undo| undo.then("un-b", asks()))
-                    .then("c", fails)
+                    .step("a", asks())
+                    .compensate_with(|undo| undo.step("un-a", asks()).activity("tell", DOUBLE, |_| 0))
+                    .step("b", asks())
+                    .compensate_with(|undo| undo.step("un-b", asks()))
+                    .call("c", |_, _| Err::<(), _>(StepError::retryable("sold out")))
             })
         })
-        .retry(Retry::up_to(1).initial(Duration::ZERO))
+        .retry(Retry::every(Duration::ZERO).attempts(2))
         .build()
         .unwrap()
 }
@@ -106,18 +101,15 @@ async fn tasks(host: &WorkflowHost, assignee: Option<&str>, count: usize) -> Vec
 }
 
 fn answer(option: &str) -> UserAnswer {
-    UserAnswer { option: option.to_owned(), user: Some("bo".to_owned()), data: json!({"why": "\0'"}) }
+    UserAnswer::new(option).by("bo").data(json!({"why": "\0'"}))
 }
 
-fn deciding() -> Definition {
+fn deciding() -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("decide", 1)
-        .user_task(
-            "ask",
-            user_task(|tally: &Tally, ()| format!("{}?", tally.sum))
-                .assignee(|tally, ()| if tally.sum < 3 { "anna" } else { "bo" })
-                .option("yes", |yes| yes.then("grant", nothing().output(|(), tally| tally.sum += 10)))
-                .plain_option("no"),
-        )
+        .user_task("ask", |tally| format!("{}?", tally.sum))
+        .assignee(|tally| if tally.sum < 3 { "anna" } else { "bo" })
+        .option("yes", |yes| yes.change("grant", |tally| tally.sum += 10))
+        .plain_option("no")
         .build()
         .unwrap()
 }
@@ -170,14 +162,12 @@ in_time! {
         const ALL: u32 = 300;
         let is_bo_s = |n: u32| n == 0 || n >= ALL - 3;
         let asks = WorkflowBuilder::<Tally>::new("ask", 1)
-            .for_each("each", each(|_: &Tally| (0..ALL).collect()).parallel(usize::MAX), move |one| {
-                one.user_task(
-                    "ask",
-                    user_task(|_: &Tally, n: &u32| n.to_string())
-                        .assignee(move |_, n| if is_bo_s(*n) { "bo" } else { "anna" })
-                        .plain_option("yes"),
-                )
+            .for_each("each", |_| (0..ALL).collect(), |one| {
+                one.user_task("ask", |_, n| n.to_string())
+                    .assignee(move |_, n| if is_bo_s(*n) { "bo" } else { "anna" })
+                    .plain_option("yes")
             })
+            .all_at_once()
             .build()
             .unwrap();
         let host = place.host(&[&asks]).await;
@@ -264,10 +254,12 @@ in_time! {
     }
 
     async fn an_answer_that_was_accepted_is_taken_also_when_the_limit_has_passed(place: Timed) {
-        let limited = activity("double", |tally: &Tally, ()| tally.sum)
-            .output(|n: &u32, tally: &mut Tally| tally.sum = *n)
-            .fail_after(|_, ()| LEASE / 2);
-        let definition = WorkflowBuilder::<Tally>::new("double", 1).activity("ask", limited).build().unwrap();
+        let definition = WorkflowBuilder::<Tally>::new("double", 1)
+            .activity("ask", DOUBLE, |tally| tally.sum)
+            .output(|n, tally| tally.sum = n)
+            .fail_after(|_| LEASE / 2)
+            .build()
+            .unwrap();
         for is_suspended in [true, false] {
             let host = place.host(&[&definition]).await;
             let id = start(&host, "double", 4).await;
@@ -289,9 +281,11 @@ in_time! {
     }
 
     async fn an_answer_that_comes_when_the_limit_has_taken_effect_is_refused(place: Timed) {
-        let limited = activity("double", |tally: &Tally, ()| tally.sum)
-            .timeout(|_, ()| LEASE / 2, |late| late.then("late", nothing().output(|(), tally| tally.sum = 9)));
-        let definition = WorkflowBuilder::<Tally>::new("double", 1).activity("ask", limited).build().unwrap();
+        let definition = WorkflowBuilder::<Tally>::new("double", 1)
+            .activity("ask", DOUBLE, |tally| tally.sum)
+            .on_timeout(|_| LEASE / 2, |late| late.change("late", |tally| tally.sum = 9))
+            .build()
+            .unwrap();
         let host = place.host(&[&definition]).await;
         let id = start(&host, "double", 4).await;
         let claimed = claim(&host, "w").await;
@@ -313,8 +307,8 @@ in_time! {
 
     async fn a_worker_s_failure_is_the_step_s_and_a_retryable_one_is_offered_again(place: Timed) {
         let definition = WorkflowBuilder::<Tally>::new("double", 1)
-            .activity("ask", activity("double", |tally: &Tally, ()| tally.sum))
-            .retry(Retry::up_to(5).initial(Duration::ZERO))
+            .activity("ask", DOUBLE, |tally| tally.sum)
+            .retry(Retry::every(Duration::ZERO).attempts(6))
             .build()
             .unwrap();
         let host = place.host(&[&definition]).await;
@@ -345,8 +339,8 @@ in_time! {
         let host = place.host(&[&doubling()]).await;
         let client = host.clone();
         let early = start(&host, "double", 1).await;
-        let worker = host.activities().worker("double", "w").concurrent(2);
-        let work = tokio::spawn(worker.run(|n: u32, ctx: ActivityCtx| async move {
+        let worker = host.activities().worker(DOUBLE, "w").concurrent(2);
+        let work = tokio::spawn(worker.run(async |n, ctx| {
             assert_eq!(ctx.activity().step, "ask");
             assert_ne!(n, 13, "unlucky");
             if n == 14 { Err(StepError::fatal("refused").with_code("refused")) } else { Ok(2 * n) }
@@ -372,11 +366,15 @@ in_time! {
         let host = place.host(&[&doubling()]).await;
         let (begun, gone, gate) = (Count::default(), Count::default(), Arc::new(Notify::new()));
         let (begins, goes, open) = (begun.clone(), gone.clone(), gate.clone());
-        let worker = host.activities().worker("double", "w").lease(LEASE);
-        let work = tokio::spawn(worker.run(move |n: u32, _| {
+        let worker = host.activities().worker(DOUBLE, "w").lease(LEASE);
+        let work = tokio::spawn(worker.run(move |n, _| {
             let (gone, gate) = (Gone(goes.clone()), gate.clone());
             begins.up();
-            async move { gate.notified().await; drop(gone); Ok(2 * n) }
+            async move {
+                gate.notified().await;
+                drop(gone);
+                Ok(2 * n)
+            }
         }));
         let id = start(&host, "double", 4).await;
         until(async || begun.get() == 1).await;
@@ -407,8 +405,8 @@ in_time! {
         let host = place.host(&[&doubling()]).await;
         let id = start(&host, "double", 4).await;
         let dead = claim(&host, "dead").await;
-        let worker = host.activities().worker("double", "w");
-        let work = tokio::spawn(worker.run(|n: u32, _| async move { Ok(2 * n) }));
+        let worker = host.activities().worker(DOUBLE, "w");
+        let work = tokio::spawn(worker.run(async |n, _| Ok(2 * n)));
         let expiry = dead.expiry();
         place.clock.wait_for(|deadlines| deadlines.contains(&expiry)).await;
         place.clock.set(expiry);
@@ -440,13 +438,10 @@ in_time! {
 
     async fn a_task_that_went_to_somebody_else_is_another_one(place: Timed) {
         let definition = WorkflowBuilder::<Tally>::new("decide", 1)
-            .user_task(
-                "ask",
-                user_task(|_: &Tally, ()| "well?")
-                    .assignee(|_, ()| "anna")
-                    .plain_option("yes")
-                    .reassign(|_, ()| Duration::from_hours(1), |_, ()| "bo"),
-            )
+            .user_task("ask", |_| "well?")
+            .assignee(|_| "anna")
+            .plain_option("yes")
+            .reassign(|_| Duration::from_hours(1), |_| "bo")
             .build()
             .unwrap();
         let host = place.host(&[&definition]).await;
@@ -468,7 +463,8 @@ in_time! {
         invalid(host.activities().claim("double", "w", Duration::ZERO).await.unwrap_err());
         invalid(host.activities().claim("wfe.own", "w", LEASE).await.unwrap_err());
         invalid(host.activities().open("wfe.own", None, 1).await.unwrap_err());
-        invalid(host.activities().worker("wfe.own", "w").run(|(): (), _| async { Ok(()) }).await.unwrap_err());
+        let own = host.activities().worker(Activity::<(), ()>::new("wfe.own"), "w");
+        invalid(own.run(async |(), _| Ok(())).await.unwrap_err());
         let odd = "'; DROP TABLE \0\"☃";
         assert!(host.activities().claim(odd, odd, LEASE).await.unwrap().is_none());
         start(&host, "double", 4).await;
@@ -487,8 +483,7 @@ async fn a_worker_in_another_process_hears_of_work_and_the_host_of_its_answer() 
     let store = Store::file();
     let host = store.host(&[&doubling()]).await;
     let client = store.builder().await.build();
-    let work =
-        tokio::spawn(client.activities().worker("double", "w").run(|n: u32, _| async move { Ok(2 * n) }));
+    let work = tokio::spawn(client.activities().worker(DOUBLE, "w").run(async |n, _| Ok(2 * n)));
     for n in 0..5 {
         let id = start(&host, "double", n).await;
         assert_eq!(completed(&host, &id).await.sum, 2 * n);

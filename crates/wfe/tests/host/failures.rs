@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use wfe::{
     Outcome, WfeError,
     clock::Clock,
-    definition::{Definition, OnFailure, Retry, WorkflowBuilder, inline, step},
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder},
     models::WorkflowStatus,
     steps::{Ctx, Next, Step, StepError, StepResult},
 };
@@ -14,27 +14,21 @@ use crate::support::{Count, Store, Tally, completed, ended, nothing, on_every_st
 const MONTH: Duration = Duration::from_hours(720);
 
 /// Fails at its first `failures` attempts, with an error below an error.
-fn flaky(failures: u32, retry: Retry, then: OnFailure, runs: &Count) -> Definition {
+fn flaky(failures: u32, retry: Retry, then: OnFailure, runs: &Count) -> Definition<Tally> {
     let runs = runs.clone();
     WorkflowBuilder::<Tally>::new("flaky", 1)
-        .then(
-            "flaky",
-            inline(move |ctx: Ctx, _| {
-                runs.up();
-                async move {
-                    if ctx.attempt() > failures {
-                        return Ok(());
-                    }
-                    let below = std::io::Error::other("the cable is cut");
-                    let error =
-                        WfeError::Storage { message: "far away".to_owned(), source: Some(below.into()) };
-                    Err(StepError::retryable(error).with_code("network"))
-                }
-            })
-            .retry(retry)
-            .on_failure(then),
-        )
-        .then("after", nothing())
+        .then("flaky", async move |ctx, _| {
+            runs.up();
+            if ctx.attempt() > failures {
+                return Ok(());
+            }
+            let below = std::io::Error::other("the cable is cut");
+            let error = WfeError::Storage { message: "far away".to_owned(), source: Some(below.into()) };
+            Err(StepError::retryable(error).with_code("network"))
+        })
+        .retry(retry)
+        .on_failure(then)
+        .step("after", nothing())
         .build()
         .unwrap()
 }
@@ -42,7 +36,7 @@ fn flaky(failures: u32, retry: Retry, then: OnFailure, runs: &Count) -> Definiti
 on_every_store! {
     async fn a_pause_of_a_month_takes_no_time_under_a_virtual_clock_and_is_not_cut_short(store: Store) {
         let (runs, clock) = (Count::default(), Arc::new(VirtualClock::default()));
-        let retry = Retry::up_to(2).initial(MONTH).max(3 * MONTH).jitter(0.0);
+        let retry = Retry::exponential().attempts(3).initial(MONTH).max(3 * MONTH).jitter(0.0);
         let definition = flaky(2, retry, OnFailure::Fail, &runs);
         let builder = store.builder().await.clock(clock.clone()).poll_interval(100 * MONTH);
         let host = started(builder.build(), &[&definition]).await;
@@ -63,7 +57,7 @@ on_every_store! {
 
     async fn when_all_retries_failed_whoever_waits_gets_the_failure_with_its_causes(store: Store) {
         let runs = Count::default();
-        let retry = Retry::up_to(2).initial(Duration::from_millis(1));
+        let retry = Retry::exponential().attempts(3).initial(Duration::from_millis(1));
         let host = store.host(&[&flaky(9, retry, OnFailure::Fail, &runs)]).await;
         let id = host.start_workflow("flaky", &Tally::default()).await.unwrap();
         let Outcome::Failed(failure) = ended(&host, &id).await else { panic!("it did not fail") };
@@ -94,7 +88,10 @@ on_every_store! {
 
     async fn a_panic_in_a_step_is_a_failure_and_nothing_else(store: Store) {
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .then("a", inline(|ctx: Ctx, _: Arc<Tally>| async move { assert!(ctx.attempt() > 1, "over"); Ok(()) }))
+            .then("a", async |ctx, _| {
+                assert!(ctx.attempt() > 1, "over");
+                Ok(())
+            })
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;
@@ -108,8 +105,7 @@ on_every_store! {
             (0..depth).fold(serde_json::Value::Null, |inner, _| serde_json::Value::Array(vec![inner]))
         };
         let definition = WorkflowBuilder::<serde_json::Value>::new("w", 1)
-            .then("a", inline(move |_, _| async move { Ok(()) })
-                .output(move |(), data: &mut serde_json::Value| *data = deep(200)))
+            .change("a", move |data| *data = deep(200))
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;
@@ -122,7 +118,7 @@ on_every_store! {
 
     async fn a_number_that_json_cannot_hold_is_refused_and_never_stored_as_null(store: Store) {
         let definition = WorkflowBuilder::<Option<f64>>::new("w", 1)
-            .then("a", inline(|_, _| async { Ok(()) }).output(|(), data: &mut Option<f64>| *data = Some(f64::NAN)))
+            .change("a", |data| *data = Some(f64::NAN))
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;
@@ -137,9 +133,7 @@ on_every_store! {
 
     async fn an_error_that_panics_when_it_is_written_down_fails_its_step_and_stops_no_other(store: Store) {
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .then("a", inline(|_, tally: Arc<Tally>| async move {
-                if tally.sum == 0 { Err(Unspeakable.into()) } else { Ok(()) }
-            }))
+            .then("a", async |_, tally| if tally.sum == 0 { Err(Unspeakable.into()) } else { Ok(()) })
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;
@@ -152,7 +146,8 @@ on_every_store! {
 
     async fn a_step_that_panics_when_it_is_dropped_has_failed_and_changes_nothing(store: Store) {
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .then("a", step(|| Bomb { armed: false }).output(|_, tally: &mut Tally| tally.sum = 7))
+            .step("a", Bomb { armed: false })
+            .output(|_, tally| tally.sum = 7)
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;
@@ -173,6 +168,7 @@ impl std::fmt::Display for Unspeakable {
 
 impl std::error::Error for Unspeakable {}
 
+#[derive(Clone)]
 struct Bomb {
     armed: bool,
 }

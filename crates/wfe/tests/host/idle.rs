@@ -9,9 +9,9 @@ use std::{
 use wfe::{
     WorkflowHost,
     clock::Clock,
-    definition::{Retry, WorkflowBuilder, inline},
+    definition::{Retry, WorkflowBuilder},
     models::{WorkflowInstance, WorkflowStatus},
-    steps::{Ctx, StepError},
+    steps::StepError,
 };
 use wfe_testkit::VirtualClock;
 
@@ -26,14 +26,11 @@ async fn an_idle_host_wakes_for_its_poll_alone_and_writes_nothing() {
     let (clock, runs) = (Arc::new(VirtualClock::default()), Count::default());
     let count = runs.clone();
     let definition = WorkflowBuilder::<Tally>::new("w", 1)
-        .then(
-            "a",
-            inline(move |_, _: Arc<Tally>| {
-                count.up();
-                async { Err::<(), _>(StepError::retryable("later")) }
-            })
-            .retry(Retry::up_to(9).initial(1000 * HOUR).max(1000 * HOUR).jitter(0.0)),
-        )
+        .call("a", move |_, _| {
+            count.up();
+            Err::<(), _>(StepError::retryable("later"))
+        })
+        .retry(Retry::every(1000 * HOUR).attempts(10))
         .build()
         .unwrap();
     let builder = store.builder().await.clock(clock.clone()).poll_interval(HOUR);
@@ -69,13 +66,8 @@ async fn what_becomes_due_while_a_host_starts_is_not_left_to_the_poll() {
     let store = Store::file();
     let clock = Arc::new(VirtualClock::default());
     let definition = WorkflowBuilder::<Tally>::new("w", 1)
-        .then(
-            "a",
-            inline(|ctx: Ctx, _: Arc<Tally>| async move {
-                if ctx.attempt() == 1 { Err(StepError::retryable("later")) } else { Ok(()) }
-            })
-            .retry(Retry::up_to(1).initial(HOUR).jitter(0.0)),
-        )
+        .call("a", |ctx, _| if ctx.attempt() == 1 { Err(StepError::retryable("later")) } else { Ok(()) })
+        .retry(Retry::exponential().attempts(2).initial(HOUR).jitter(0.0))
         .build()
         .unwrap();
     let builder = store.builder().await.clock(clock.clone()).poll_interval(1000 * HOUR);
@@ -99,7 +91,7 @@ async fn what_becomes_due_while_a_host_starts_is_not_left_to_the_poll() {
 async fn what_becomes_due_while_a_host_looks_at_what_others_stored_is_not_left_to_the_poll() {
     let (store, clock) = (Store::file(), Arc::new(VirtualClock::default()));
     let is_armed = Arc::new(AtomicBool::new(false));
-    let definition = WorkflowBuilder::<Tally>::new("w", 1).then("a", nothing()).build().unwrap();
+    let definition = WorkflowBuilder::<Tally>::new("w", 1).step("a", nothing()).build().unwrap();
     let (time, armed) = (clock.clone(), is_armed.clone());
     let provider = after_claims(store.provider().await, move || {
         if armed.swap(false, Ordering::SeqCst) {

@@ -1,29 +1,22 @@
 //! Skipping failed steps, and going on from another one, on stores. How it works in each verb is tested with the executor.
 
-use std::sync::Arc;
-
 use wfe::{
     WfeError, WorkflowHost,
-    definition::{Definition, OnFailure, WorkflowBuilder, inline},
+    definition::{Definition, OnFailure, WorkflowBuilder},
     models::WorkflowStatus,
     steps::StepError,
 };
 
-use crate::support::{Store, Tally, completed, nothing, until};
+use crate::support::{Store, Tally, completed, until};
 
 /// Adds 1, then fails while the sum is below 3, then adds 10.
-fn definition() -> Definition {
+fn definition() -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("w", 1)
-        .then("add", nothing().output(|(), tally: &mut Tally| tally.sum += 1))
-        .then(
-            "fail",
-            inline(|_, tally: Arc<Tally>| async move {
-                if tally.sum < 3 { Err(StepError::fatal("too little")) } else { Ok(()) }
-            })
-            .output(|(), tally: &mut Tally| tally.numbers.push(1))
-            .on_failure(OnFailure::Suspend),
-        )
-        .then("after", nothing().output(|(), tally: &mut Tally| tally.sum += 10))
+        .change("add", |tally| tally.sum += 1)
+        .call("fail", |_, tally| if tally.sum < 3 { Err(StepError::fatal("too little")) } else { Ok(()) })
+        .output(|(), tally| tally.numbers.push(1))
+        .on_failure(OnFailure::Suspend)
+        .change("after", |tally| tally.sum += 10)
         .build()
         .unwrap()
 }

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::broadcast::Receiver;
 use wfe::{
-    Lifecycle, LifecycleEvent, WorkflowHost,
-    definition::{Definition, OnFailure, WorkflowBuilder, child, event, inline},
+    WorkflowHost,
+    definition::{Definition, Event, OnFailure, WorkflowBuilder, WorkflowName},
+    host::{Lifecycle, LifecycleEvent},
     steps::StepError,
     traits::Ending,
 };
@@ -54,23 +55,24 @@ async fn told_until_one(
     tokio::time::timeout(Duration::from_secs(20), all).await.expect("it was told")
 }
 
-fn far_away(id: &str) -> Definition {
+fn far_away(id: &str) -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new(id, 1)
-        .then("first", nothing())
-        .wait_for("wait", event("far", |_: &Tally, ()| "k").output(|(), _| {}))
+        .step("first", nothing())
+        .wait_for("wait", Event::<()>::new("far"), |_| "k")
+        .output(|(), _| {})
         .build()
         .unwrap()
 }
 
-fn parent(child_of: &str) -> Definition {
+fn parent(child_of: &'static str) -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("parent", 1)
-        .sub_workflow("sub", child(child_of, |_: &Tally, ()| Tally::default()))
+        .sub_workflow("sub", WorkflowName::new(child_of), |_| Tally::default())
         .build()
         .unwrap()
 }
 
-fn one_step(id: &str) -> Definition {
-    WorkflowBuilder::<Tally>::new(id, 1).then("only", nothing()).build().unwrap()
+fn one_step(id: &str) -> Definition<Tally> {
+    WorkflowBuilder::<Tally>::new(id, 1).step("only", nothing()).build().unwrap()
 }
 
 /// Whatever this host had to do by now, it has done: another instance has run from its start to its end.
@@ -82,7 +84,7 @@ async fn had_time(host: &WorkflowHost) {
 in_time! {
     async fn all_that_becomes_of_an_instance_is_told_in_its_order(place: Timed) {
         let fails = WorkflowBuilder::<Tally>::new("fails", 1)
-            .then("bad", inline(|_, _: Arc<Tally>| async { Err::<(), _>(StepError::fatal("bad").with_code("bad")) }))
+            .then("bad", async |_, _| Err::<(), _>(StepError::fatal("bad").with_code("bad")))
             .on_failure(OnFailure::Suspend)
             .build()
             .unwrap();
@@ -153,15 +155,14 @@ on_every_native_store! {
 
     async fn nothing_that_follows_from_a_result_is_seen_before_it_is_stored(store: Store) {
         let (gate, begun) = (Gate::default(), Count::default());
-        let add = || nothing().output(|(), tally: &mut Tally| tally.sum += 1);
-        let second = begun.clone();
-        let second = inline(move |_, _: Arc<Tally>| {
-            second.up();
-            async { Ok(()) }
-        });
+        let begins = begun.clone();
         let two = WorkflowBuilder::<Tally>::new("two", 1)
-            .then("first", add())
-            .then("second", second.output(|(), tally| tally.sum += 1))
+            .change("first", |tally| tally.sum += 1)
+            .call("second", move |_, _| {
+                begins.up();
+                Ok(())
+            })
+            .output(|(), tally| tally.sum += 1)
             .build();
         let builder = WorkflowHost::builder_shared(before_results(store.provider().await, &gate));
         let host = Arc::new(started(builder.build(), &[&two.unwrap(), &one_step("other")]).await);
@@ -199,17 +200,11 @@ on_every_native_store! {
         let (go, begun) = (Arc::new(tokio::sync::Notify::new()), Count::default());
         let (goes, begins) = (go.clone(), begun.clone());
         let few = WorkflowBuilder::<Tally>::new("few", 1)
-            .then(
-                "hold",
-                inline(move |_, _: Arc<Tally>| {
-                    let go = goes.clone();
-                    begins.up();
-                    async move {
-                        go.notified().await;
-                        Ok(())
-                    }
-                }),
-            )
+            .then("hold", async move |_, _| {
+                begins.up();
+                goes.notified().await;
+                Ok(())
+            })
             .build()
             .unwrap();
         let host = started(builder.build(), &[&few, &one_step("other")]).await;

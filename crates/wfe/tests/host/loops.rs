@@ -1,10 +1,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::{Barrier, Mutex};
-use wfe::definition::{
-    OnFailure, WorkflowBuilder, blocking, blocking_item, each, each_from, each_in, inline, inline_item,
+use wfe::{
+    definition::{OnFailure, WorkflowBuilder},
+    steps::StepError,
 };
-use wfe::steps::{Ctx, StepError};
 
 use crate::support::{Count, Store, Tally, completed, nothing, on_every_store};
 
@@ -12,12 +12,13 @@ on_every_store! {
     async fn items_of_a_parallel_for_each_really_run_at_once(store: Store) {
         let all_here = Arc::new(Barrier::new(4));
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(4), |body| {
-                body.then("meet", inline_item(move |_, _, _: u32| {
-                    let all_here = all_here.clone();
-                    async move { all_here.wait().await; Ok(()) }
-                }))
+            .for_each("all", |tally| tally.numbers.clone(), |body| {
+                body.then("meet", async move |_, _, _| {
+                    all_here.wait().await;
+                    Ok(())
+                })
             })
+            .concurrent(4)
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;
@@ -27,10 +28,10 @@ on_every_store! {
 
     async fn no_update_of_the_data_is_lost(store: Store) {
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(16), |body| {
-                body.then("add", inline_item(|_, _, n: u32| async move { Ok(n) })
-                    .output(|n: &u32, tally: &mut Tally| tally.sum += n))
+            .for_each("all", |tally| tally.numbers.clone(), |body| {
+                body.then("add", async |_, _, n| Ok(n)).output(|n, tally, _| tally.sum += n)
             })
+            .concurrent(16)
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;
@@ -42,12 +43,12 @@ on_every_store! {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let note = seen.clone();
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .for_each("none", each(|_: &Tally| Vec::<u32>::new()), |body| body.then("never", nothing()))
-            .for_each("all", each(|tally: &Tally| tally.numbers.clone()), |body| {
-                body.then("note", inline_item(move |_, _, n: u32| {
-                    let note = note.clone();
-                    async move { note.lock().await.push(n); Ok(()) }
-                }))
+            .for_each("none", |_| Vec::<u32>::new(), |body| body.step("never", nothing()))
+            .for_each("all", |tally| tally.numbers.clone(), |body| {
+                body.then("note", async move |_, _, n| {
+                    note.lock().await.push(n);
+                    Ok(())
+                })
             })
             .build()
             .unwrap();
@@ -59,17 +60,16 @@ on_every_store! {
 
     async fn a_later_step_reads_the_results_page_by_page(store: Store) {
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .for_each(
-                "all",
-                each_from(blocking(|_: &Ctx, tally: &Tally| Ok(tally.numbers.clone()))).parallel(32),
-                |body| {
-                    body.then("square", blocking_item(|_: &Ctx, _: &Tally, n: u32| {
-                        if n == 5 { Err(StepError::fatal("five").with_code("five")) } else { Ok(n * n) }
-                    }).on_failure(OnFailure::Continue))
-                    .then("last", inline_item(|_, _, n: u32| async move { Ok(n + 1) }))
-                },
-            )
-            .then("add", blocking(|ctx: &Ctx, _: &Tally| {
+            .blocking("all", |_, tally| Ok(tally.numbers.clone()))
+            .each(|body| {
+                body.blocking("square", |_, _, n| {
+                    if *n == 5 { Err(StepError::fatal("five").with_code("five")) } else { Ok(n * n) }
+                })
+                .on_failure(OnFailure::Continue)
+                .then("last", async |_, _, n| Ok(n + 1))
+            })
+            .concurrent(32)
+            .blocking("add", |ctx, _| {
                 let (mut sum, mut results) = (0, ctx.results::<u32>("all"));
                 while let Some(one) = results.next_blocking()? {
                     assert_eq!(one.index, u64::from(one.item));
@@ -77,7 +77,8 @@ on_every_store! {
                     sum += one.item;
                 }
                 Ok(sum)
-            }).output(|sum, tally: &mut Tally| tally.sum = *sum))
+            })
+            .output(|sum, tally| tally.sum = sum)
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;
@@ -88,12 +89,14 @@ on_every_store! {
 
     async fn results_tell_failed_items_from_others(store: Store) {
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(4), |body| {
-                body.then("odd", inline_item(|_, _, n: u32| async move {
+            .for_each("all", |tally| tally.numbers.clone(), |body| {
+                body.then("odd", async |_, _, n| {
                     if n.is_multiple_of(2) { Err(StepError::fatal("even").with_code("even")) } else { Ok(n) }
-                }).on_failure(OnFailure::Continue))
+                })
+                .on_failure(OnFailure::Continue)
             })
-            .then("count", inline(|ctx: Ctx, _: Arc<Tally>| async move {
+            .concurrent(4)
+            .then("count", async |ctx, _| {
                 let (mut by_code, mut results) = (BTreeMap::new(), ctx.results::<u32>("all"));
                 while let Some(one) = results.next().await? {
                     let code = one.result.map_or_else(|failure| failure.code, |_| "fine".to_owned());
@@ -101,9 +104,8 @@ on_every_store! {
                 }
                 assert!(ctx.results::<u32>("none").next().await.is_err());
                 Ok(by_code)
-            }).output(|by_code: &BTreeMap<String, u32>, tally: &mut Tally| {
-                tally.sum = by_code["even"] * 100 + by_code["fine"];
-            }))
+            })
+            .output(|by_code, tally| tally.sum = by_code["even"] * 100 + by_code["fine"])
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;
@@ -115,23 +117,28 @@ on_every_store! {
         let leaves = Count::default();
         let count = leaves.clone();
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .for_each("outer", each(|tally: &Tally| tally.numbers.clone()).parallel(3), |outer| {
+            .for_each("outer", |tally| tally.numbers.clone(), |outer| {
                 outer
-                    .then("before", nothing())
-                    .for_each("inner", each_in(|_: &Tally, n: &u32| (0..*n).collect()).parallel(2), |inner| {
-                        inner.then("leaf", inline_item(move |_, _, n: u32| {
-                            count.up();
-                            async move { Ok(n) }
-                        }).output(|n: &u32, tally: &mut Tally| tally.sum += n))
+                    .step("before", nothing())
+                    .for_each("inner", |_, n| (0..*n).collect(), |inner| {
+                        inner
+                            .then("leaf", async move |_, _, n| {
+                                count.up();
+                                Ok(n)
+                            })
+                            .output(|n, tally, _| tally.sum += n)
                     })
-                    .then("add-up", inline(|ctx: Ctx, _: Arc<Tally>| async move {
+                    .concurrent(2)
+                    .then("add-up", async |ctx, _, _| {
                         let (mut sum, mut results) = (0, ctx.results::<u32>("inner"));
                         while let Some(one) = results.next().await? {
                             sum += one.item;
                         }
                         Ok(sum)
-                    }).output(|sum: &u32, tally: &mut Tally| tally.sum += 1000 * sum))
+                    })
+                    .output(|sum, tally, _| tally.sum += 1000 * sum)
             })
+            .concurrent(3)
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;

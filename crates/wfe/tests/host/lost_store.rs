@@ -13,44 +13,47 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use tokio::sync::Notify;
 use tracing::Level;
 use wfe::{
     Result, WfeError, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, activity, event, inline},
-    models::{Event, EventSubscription, WorkflowInstance},
-    steps::{Ctx, UserAnswer},
+    definition::{Activity, Definition, Event, WorkflowBuilder},
+    models::{self, EventSubscription, WorkflowInstance},
+    steps::UserAnswer,
     traits::PersistenceProvider,
 };
 use wfe_testkit::{Layer, Layered};
 
-use crate::support::{Count, Missed, Store, Tally, completed, started, until};
+use crate::support::{Count, Missed, Store, Tally, completed, nothing, started, until};
+
+const ASK: Activity<(), ()> = Activity::new("ask");
 
 /// Two steps; the first one goes on until it is let go, or not wanted any more.
-fn two_steps(go: &Arc<Notify>, begun: &Count, left: &Count) -> Definition {
+fn two_steps(go: &Arc<Notify>, begun: &Count, left: &Count) -> Definition<Tally> {
     let (go, begun, left, second) = (go.clone(), begun.clone(), left.clone(), begun.clone());
-    let first = inline(move |ctx: Ctx, _: Arc<Tally>| {
-        let (go, left) = (go.clone(), left.clone());
-        begun.up();
-        async move {
+    WorkflowBuilder::<Tally>::new("two", 1)
+        .then("first", async move |ctx, _| {
+            begun.up();
             tokio::select! {
                 () = go.notified() => {}
                 () = ctx.cancellation().cancelled() => { left.up(); }
             }
             Ok(())
-        }
-    });
-    let second = inline(move |_, _: Arc<Tally>| {
-        second.up();
-        async { Ok(()) }
-    });
-    WorkflowBuilder::<Tally>::new("two", 1).then("first", first).then("second", second).build().unwrap()
+        })
+        .call("second", move |_, _| {
+            second.up();
+            Ok(())
+        })
+        .build()
+        .unwrap()
 }
 
-fn asking() -> Definition {
-    let ask = activity("ask", |_: &Tally, ()| ()).output(|(): &(), _: &mut Tally| {});
-    WorkflowBuilder::<Tally>::new("asking", 1).activity("ask", ask).build().unwrap()
+fn asking() -> Definition<Tally> {
+    WorkflowBuilder::<Tally>::new("asking", 1)
+        .activity("ask", ASK, |_| ())
+        .output(|(), _| {})
+        .build()
+        .unwrap()
 }
 
 /// That a call has failed because this file is gone.
@@ -136,12 +139,16 @@ async fn the_loss_of_a_database_under_a_busy_host_is_logged_once() {
     let remove: fn(&Path) = |path| fs::remove_file(path).unwrap();
     for lose in [cut, remove] {
         let store = Store::file();
-        let step = || inline(|_, _: Arc<Tally>| async { Ok(()) });
-        let busy = WorkflowBuilder::<Tally>::new("busy", 1).then("first", step()).then("second", step());
-        let busy = busy.delay("pause", |_, ()| Duration::from_millis(3)).then("third", step());
-        let host = store.host(&[&busy.build().unwrap(), &asking()]).await;
-        let (done, ask) = (Count::default(), host.activities().worker("ask", "w"));
-        let worker = tokio::spawn(ask.run(|(): (), _| async { Ok(()) }));
+        let busy = WorkflowBuilder::<Tally>::new("busy", 1)
+            .step("first", nothing())
+            .step("second", nothing())
+            .delay("pause", |_| Duration::from_millis(3))
+            .step("third", nothing())
+            .build()
+            .unwrap();
+        let host = store.host(&[&busy, &asking()]).await;
+        let (done, ask) = (Count::default(), host.activities().worker(ASK, "w"));
+        let worker = tokio::spawn(ask.run(async |(), _| Ok(())));
         let clients = ["busy", "busy", "busy", "busy", "busy", "busy", "busy", "asking"].map(|definition| {
             let (host, done) = (host.clone(), done.clone());
             tokio::spawn(async move {
@@ -186,10 +193,10 @@ async fn a_worker_ends_with_the_loss_whether_its_host_runs_or_not() {
         host.start_workflow("asking", &Tally::default()).await.unwrap();
         let (asked, of) = (Count::default(), if runs { host.clone() } else { store.builder().await.build() });
         let at_work = asked.clone();
-        let worker = of.activities().worker("ask", "w").lease(Duration::from_secs(3));
-        let worker = worker.run(move |(): (), _| {
+        let worker = of.activities().worker(ASK, "w").lease(Duration::from_secs(3));
+        let worker = worker.run(move |(), _| {
             at_work.up();
-            std::future::pending::<std::result::Result<(), _>>()
+            std::future::pending()
         });
         let worker = tokio::spawn(worker);
         until(async || asked.get() == 1).await;
@@ -239,12 +246,12 @@ impl Layer for Losing {
         &self.inner
     }
 
-    async fn create_event(&self, event: &Event) -> Result<String> {
+    async fn create_event(&self, event: &models::Event) -> Result<String> {
         self.check()?;
         self.inner.create_event(event).await
     }
 
-    async fn create_event_now(&self, event: &Event) -> Result<String> {
+    async fn create_event_now(&self, event: &models::Event) -> Result<String> {
         self.check()?;
         self.inner.create_event_now(event).await
     }
@@ -299,7 +306,7 @@ async fn a_host_ends_whichever_of_its_calls_hears_first_that_the_store_is_lost()
             "renew" => is_lost(claim.heartbeat().await, file),
             "release" => is_lost(claim.release().await, file),
             "answer" => {
-                let answer = UserAnswer { option: "yes".to_owned(), user: None, data: Value::Null };
+                let answer = UserAnswer::new("yes");
                 is_lost(host.user_tasks().answer("t", &answer).await, file);
             }
             "schedules" => is_lost(host.schedules().list(None, 9).await, file),
@@ -311,9 +318,12 @@ async fn a_host_ends_whichever_of_its_calls_hears_first_that_the_store_is_lost()
     }
 }
 
-fn waiting() -> Definition {
-    let go = event("go", |_: &Tally, ()| "k").output(|(), _| {});
-    WorkflowBuilder::<Tally>::new("waits", 1).wait_for("wait", go).build().unwrap()
+fn waiting() -> Definition<Tally> {
+    WorkflowBuilder::<Tally>::new("waits", 1)
+        .wait_for("wait", Event::<()>::new("go"), |_| "k")
+        .output(|(), _| {})
+        .build()
+        .unwrap()
 }
 
 /// It is still there; but others could take the host for dead meanwhile.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use wfe::{
     Outcome, WorkflowHost,
-    definition::{Definition, Retry, WorkflowBuilder, event, inline},
+    definition::{Definition, Event, Retry, WorkflowBuilder, task},
     models::WorkflowStatus,
     steps::StepError,
 };
@@ -15,21 +15,21 @@ use crate::support::{
     until,
 };
 
+const NUMBER: Event<u32> = Event::new("number");
+
 /// Waits for numbers, again and again, until one is 0; between two of them nothing of it is at work.
-fn coming_and_going() -> Definition {
+fn coming_and_going() -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("w", 1)
         .while_(
             "on",
-            |tally: &Tally, ()| tally.sum == 0,
+            |tally| tally.sum == 0,
             |on| {
-                on.wait_for(
-                    "wait",
-                    event("number", |_: &Tally, ()| "k").output(|n: &u32, tally: &mut Tally| match n {
+                on.wait_for("wait", NUMBER, |_| "k")
+                    .output(|n, tally| match n {
                         0 => tally.sum = 1,
-                        n => tally.numbers.push(*n),
-                    }),
-                )
-                .then("then", nothing())
+                        n => tally.numbers.push(n),
+                    })
+                    .step("then", nothing())
             },
         )
         .build()
@@ -60,11 +60,13 @@ in_time! {
         let builder = WorkflowHost::builder_shared(provider)
             .clock(place.clock.clone())
             .poll_interval(Duration::from_hours(100_000));
-        let short = WorkflowBuilder::<Tally>::new("short", 1).then("only", nothing()).build().unwrap();
+        let short = WorkflowBuilder::<Tally>::new("short", 1).step("only", nothing()).build().unwrap();
         // It is given back until its next attempt, and nothing else has the engine look at it.
-        let fails = inline(|_, _: Arc<Tally>| async { Err::<(), _>(StepError::retryable("again")) });
-        let later = Retry::up_to(1).initial(Duration::from_hours(1));
-        let w = WorkflowBuilder::<Tally>::new("w", 1).then("fails", fails).retry(later).build().unwrap();
+        let w = WorkflowBuilder::<Tally>::new("w", 1)
+            .then("fails", async |_, _| Err::<(), _>(StepError::retryable("again")))
+            .retry(Retry::exponential().attempts(2).initial(Duration::from_hours(1)))
+            .build()
+            .unwrap();
         let host = started(builder.build(), &[&w, &short]).await;
         gate.shut();
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
@@ -84,17 +86,14 @@ in_time! {
         let three = WorkflowBuilder::<Tally>::new("three", 1).parallel("all", |mut all| {
             for (n, go) in go.iter().enumerate() {
                 let go = go.clone();
-                let body = inline(move |_, _: Arc<Tally>| {
-                    let go = go.clone();
-                    async move {
+                all = all.branch(|branch| {
+                    branch.then(format!("step {n}"), async move |_, _| {
                         go.notified().await;
                         Ok(())
-                    }
+                    })
                 });
-                all = all.branch(|branch| branch.then(format!("step {n}"), body));
             }
-            let number = event("number", |_: &Tally, ()| "k").output(|n: &u32, tally: &mut Tally| tally.sum = *n);
-            all.branch(|branch| branch.wait_for("wait", number))
+            all.branch(|branch| branch.wait_for("wait", NUMBER, |_| "k").output(|n, tally| tally.sum = n))
         });
         let builder = WorkflowHost::builder_shared(provider)
             .clock(place.clock.clone())
@@ -103,8 +102,18 @@ in_time! {
         let id = host.start_workflow("three", &Tally::default()).await.unwrap();
         // Ends a body, whose task ends when its result is in the mailbox.
         let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        // The number of tasks once it no longer changes: a call of the store may leave a task that is about to end.
+        let settled = async || {
+            let (mut last, mut same) = (tasks(), 0);
+            while same < 1_000 {
+                tokio::task::yield_now().await;
+                let now = tasks();
+                (last, same) = (now, if now == last { same + 1 } else { 0 });
+            }
+            last
+        };
         let end_body = async |n: usize| {
-            let before = tasks();
+            let before = settled().await;
             go[n].notify_one();
             until(async || tasks() < before).await;
         };
@@ -112,10 +121,14 @@ in_time! {
         gate.shut();
         end_body(0).await;
         until(async || gate.came.get() == 1).await;
-        let claims = gate.claims.get();
         host.publish_event("number", "k", &7).await.unwrap();
-        // The engine mails those at work before it claims others.
-        until(async || gate.claims.get() > claims).await;
+        // In each pass, the engine mails those at work, and then claims others. A pass that began before the event was stored
+        // may still claim; each further event causes another pass.
+        for other in 0..4 {
+            let claims = gate.claims.get();
+            host.publish_event("other", "k", &other).await.unwrap();
+            until(async || gate.claims.get() > claims).await;
+        }
         end_body(1).await;
         // It has an event and a result: the result is stored first, alone.
         gate.shut_behind();
@@ -137,24 +150,17 @@ in_time! {
         let host = WorkflowHost::builder_shared(provider).clock(place.clock.clone());
         let go = Arc::new(tokio::sync::Semaphore::new(0));
         let ended_bodies = Count::default();
-        let mut builder = WorkflowBuilder::<Tally>::new("w", 1);
-        builder = builder.parallel("all", |mut all| {
+        let builder = WorkflowBuilder::<Tally>::new("w", 1).parallel("all", |mut all| {
             for n in 0..6 {
                 let (go, ended) = (go.clone(), ended_bodies.clone());
                 all = all.branch(|branch| {
-                    branch.then(
-                        format!("step{n}"),
-                        inline(move |_, _: Arc<Tally>| {
-                            let (go, ended) = (go.clone(), ended.clone());
-                            async move {
-                                if n > 0 {
-                                    go.acquire().await.unwrap().forget();
-                                }
-                                ended.up();
-                                Ok(())
-                            }
-                        }),
-                    )
+                    branch.then(format!("step{n}"), async move |_, _| {
+                        if n > 0 {
+                            go.acquire().await.unwrap().forget();
+                        }
+                        ended.up();
+                        Ok(())
+                    })
                 });
             }
             all
@@ -186,23 +192,23 @@ in_time! {
         let (go, begins) = (Arc::new(tokio::sync::Semaphore::new(0)), begun.clone());
         let short = || {
             let go = go.clone();
-            inline(move |_, _: Arc<Tally>| {
-                let go = go.clone();
-                async move {
-                    go.acquire().await.unwrap().forget();
-                    Ok(())
-                }
+            task::<Tally>().then(async move |_, _| {
+                go.acquire().await.unwrap().forget();
+                Ok(())
             })
         };
-        let limited = inline(move |_, _: Arc<Tally>| {
-            begins.up();
-            async { std::future::pending::<std::result::Result<(), StepError>>().await }
-        });
         let three = WorkflowBuilder::<Tally>::new("three", 1)
             .parallel("all", |all| {
-                all.branch(|one| one.then("first", short()))
-                    .branch(|two| two.then("second", short()))
-                    .branch(|three| three.then("limited", limited).timeout(Duration::from_hours(10)))
+                all.branch(|one| one.step("first", short()))
+                    .branch(|two| two.step("second", short()))
+                    .branch(|three| {
+                        three
+                            .then("limited", async move |_, _| {
+                                begins.up();
+                                std::future::pending::<Result<(), StepError>>().await
+                            })
+                            .timeout(Duration::from_hours(10))
+                    })
             })
             .build()
             .unwrap();

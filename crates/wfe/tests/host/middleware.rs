@@ -1,13 +1,18 @@
 //! Middleware, and the spans that tell of steps.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use tokio::sync::broadcast::error::RecvError;
+use futures_util::FutureExt;
+use tokio::sync::{Notify, broadcast::error::RecvError};
 use wfe::{
-    Outcome, Rest, Result, StepDone, StepMiddleware, WfeError, WorkflowEnd, WorkflowMiddleware,
-    WorkflowStart,
-    definition::{Definition, Retry, WorkflowBuilder, blocking, inline},
+    Outcome, Result, WfeError,
+    definition::{Definition, Retry, WorkflowBuilder, WorkflowName},
+    middleware::{Rest, StepDone, StepMiddleware, WorkflowEnd, WorkflowMiddleware, WorkflowStart},
     steps::{Ctx, StepError},
     traits::Ending,
 };
@@ -56,16 +61,15 @@ impl WorkflowMiddleware for Notes {
     }
 }
 
-fn one_step(id: &str, runs: &Count) -> Definition {
+fn one_step(id: &str, runs: &Count) -> Definition<Tally> {
     let runs = runs.clone();
-    let body = inline(move |ctx: Ctx, _: Arc<Tally>| {
-        runs.up();
-        async move { if ctx.attempt() == 1 { Err(StepError::retryable("once more")) } else { Ok(7) } }
-    });
-    let body = body.output(|n: &u32, tally: &mut Tally| tally.sum = *n);
     WorkflowBuilder::<Tally>::new(id, 1)
-        .then(id, body)
-        .retry(Retry::up_to(1).initial(std::time::Duration::ZERO))
+        .then(id, async move |ctx, _| {
+            runs.up();
+            if ctx.attempt() == 1 { Err(StepError::retryable("once more")) } else { Ok(7) }
+        })
+        .output(|n, tally| tally.sum = n)
+        .retry(Retry::every(Duration::ZERO).attempts(2))
         .build()
         .unwrap()
 }
@@ -74,7 +78,8 @@ on_every_store! {
     async fn step_middleware_runs_around_each_attempt_the_first_one_outermost(store: Store) {
         let (log, runs) = (Log::default(), Count::default());
         let blocks = WorkflowBuilder::<Tally>::new("blocks", 1)
-            .then("blocks", blocking(|_, _: &Tally| Ok(3)).output(|n: &u32, tally: &mut Tally| tally.sum = *n))
+            .blocking("blocks", |_, _| Ok(3))
+            .output(|n, tally| tally.sum = n)
             .build()
             .unwrap();
         let builder = store.builder().await;
@@ -93,8 +98,8 @@ on_every_store! {
     async fn step_middleware_can_refuse_and_its_panic_is_a_failure_of_the_step_alone(store: Store) {
         let (log, runs) = (Log::default(), Count::default());
         let builder = store.builder().await.step_middleware(Notes("m", log));
-        let definitions = ["refused", "panics", "fine"].map(|id| one_step(id, &runs));
-        let host = started(builder.build(), &definitions.each_ref()).await;
+        let [refused, panics, fine] = ["refused", "panics", "fine"].map(|id| one_step(id, &runs));
+        let host = started(builder.build(), &[&refused, &panics, &fine]).await;
         for (id, code, attempt) in [("refused", "refused", 1), ("panics", "panic", 2)] {
             let id = host.start_workflow(id, &Tally::default()).await.unwrap();
             let Outcome::Failed(failure) = ended(&host, &id).await else { panic!() };
@@ -110,13 +115,16 @@ on_every_store! {
         let builder = store.builder().await;
         let builder = builder.workflow_middleware(Notes("out", log.clone())).workflow_middleware(Notes("in", log.clone()));
         let hangs = WorkflowBuilder::<Tally>::new("hangs", 1)
-            .then("hangs", inline(|ctx: Ctx, _| async move { ctx.cancellation().cancelled().await; Ok(()) }))
+            .then("hangs", async |ctx, _| {
+                ctx.cancellation().cancelled().await;
+                Ok(())
+            })
             .build()
             .unwrap();
         let host = started(builder.build(), &[&one_step("w", &runs), &hangs]).await;
         for refused in ["refused", "panics"] {
-            let options = wfe::StartOptions { reference: Some(refused.to_owned()), ..Default::default() };
-            assert!(host.start_workflow_with("w", &Tally::default(), options).await.is_err());
+            let w = host.workflow(WorkflowName::<Tally>::new("w"));
+            assert!(w.start(&Tally::default()).reference(refused).await.is_err());
         }
         assert_eq!(std::mem::take(&mut *log.lock().unwrap()), ["out starts w 0", "out starts w 0"]);
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
@@ -157,6 +165,40 @@ async fn a_middleware_that_never_comes_back_from_an_end_does_not_keep_the_host_a
     host.stop().await.unwrap();
     let mut events = host.lifecycle();
     drop(host);
-    let heard = tokio::time::timeout(std::time::Duration::from_secs(20), events.recv()).await;
+    let heard = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
     assert_eq!(heard.expect("the host is gone").unwrap_err(), RecvError::Closed);
+}
+
+/// Is notified of an end, and returns when the test says so.
+struct Slow(Count, Arc<Notify>);
+
+#[async_trait]
+impl WorkflowMiddleware for Slow {
+    async fn ended(&self, _: &WorkflowEnd) {
+        self.1.notified().await;
+        self.0.up();
+    }
+}
+
+#[tokio::test]
+async fn a_host_is_idle_once_the_middleware_has_returned_from_each_end() {
+    let (store, returned, go) = (Store::memory().await, Count::default(), Arc::new(Notify::new()));
+    let builder = store.builder().await.workflow_middleware(Slow(returned.clone(), go.clone()));
+    let host = started(builder.build(), &[&one_step("w", &Count::default())]).await;
+    for _ in 0..2 {
+        completed(&host, &host.start_workflow("w", &Tally::default()).await.unwrap()).await;
+    }
+    let mut idle = pin!(host.idle());
+    // Each round of the loop is a chance of the host to be idle too early.
+    for _ in 0..100 {
+        assert!(idle.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    go.notify_one();
+    until(async || returned.get() == 1).await;
+    assert!(idle.as_mut().now_or_never().is_none(), "one of two has returned");
+    go.notify_one();
+    idle.await.unwrap();
+    assert_eq!(returned.get(), 2);
+    host.stop().await.unwrap();
 }

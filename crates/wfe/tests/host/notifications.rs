@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use wfe::{
-    PublishOptions, WorkflowHost,
+    WorkflowHost,
     clock::Clock,
-    definition::{Definition, WorkflowBuilder, child, event},
+    definition::{AnyDefinition, Definition, Event, WorkflowBuilder, WorkflowName},
     models::WorkflowStatus,
     traits::PersistenceProvider,
 };
@@ -17,14 +17,13 @@ use crate::support::{
     nothing, started, until,
 };
 
+const NUMBER: Event<u32> = Event::new("number");
+
 /// Waits for the number of this key.
-fn waiting(id: &str) -> Definition {
+fn waiting(id: &str) -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new(id, 1)
-        .wait_for(
-            "wait",
-            event("number", |tally: &Tally, ()| tally.sum.to_string())
-                .output(|n: &u32, tally| tally.numbers.push(*n)),
-        )
+        .wait_for("wait", NUMBER, |tally| tally.sum.to_string())
+        .output(|n, tally| tally.numbers.push(n))
         .build()
         .unwrap()
 }
@@ -33,7 +32,7 @@ fn waiting(id: &str) -> Definition {
 async fn host(
     place: &Timed,
     provider: std::sync::Arc<dyn PersistenceProvider>,
-    definitions: &[&Definition],
+    definitions: &[&AnyDefinition],
 ) -> WorkflowHost {
     let builder = WorkflowHost::builder_shared(provider)
         .clock(place.clock.clone())
@@ -84,13 +83,13 @@ in_time! {
 
     async fn the_end_of_a_child_is_notified_after_it_is_stored(place: Timed) {
         let gate = Gate::default();
-        let kid = WorkflowBuilder::<Tally>::new("kid", 1).then("only", nothing()).build().unwrap();
+        let kid = WorkflowBuilder::<Tally>::new("kid", 1).step("only", nothing()).build().unwrap();
         let parent = WorkflowBuilder::<Tally>::new("parent", 1)
-            .sub_workflow("sub", child("kid", |_: &Tally, ()| Tally::default()))
+            .sub_workflow("sub", WorkflowName::new("kid"), |_| Tally::default())
             .build()
             .unwrap();
-        let definitions = [&kid, &parent, &waiting("w")];
-        let host = host(&place, before_ends(place.provider().await, &gate), &definitions).await;
+        let provider = before_ends(place.provider().await, &gate);
+        let host = host(&place, provider, &[&kid, &parent, &waiting("w")]).await;
         let other = waits_for(&host, 1).await;
         gate.shut();
         let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
@@ -144,13 +143,12 @@ in_time! {
         for key in 0..4 {
             ids.push(waits_for(&host, key).await);
         }
-        let due = |key: u32| Some(place.clock.now() + TimeDelta::hours(i64::from(key)));
+        let due = |key: u32| place.clock.now() + TimeDelta::hours(i64::from(key));
         gate.shut();
         publish(&host, 0).await;
         until(async || gate.came.get() == 1).await;
         for key in [3, 1, 2] {
-            let options = PublishOptions { effective: due(key), ..PublishOptions::default() };
-            host.publish_event_with("number", &key.to_string(), &key, options).await.unwrap();
+            host.publish(NUMBER, key.to_string(), key).effective(due(key)).await.unwrap();
         }
         gate.open();
         for id in &ids {

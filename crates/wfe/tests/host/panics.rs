@@ -1,15 +1,18 @@
 //! Types of the user's whose own code panics: that is a failure of the step that they come from, and of nothing else.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use wfe::{
-    Rest, StepDone, StepMiddleware, WorkflowHost,
-    definition::{Definition, OnFailure, Retry, WorkflowBuilder, activity, blocking, inline},
+    WorkflowHost,
+    definition::{Activity, Definition, OnFailure, Retry, WorkflowBuilder},
+    middleware::{Rest, StepDone, StepMiddleware},
     steps::{Ctx, StepError},
 };
 
 use crate::support::{Count, Store, Tally, completed, on_every_store, started, until};
+
+const WORK: Activity<(), u32> = Activity::new("work");
 
 /// An error that cannot be told.
 #[derive(Debug)]
@@ -44,44 +47,27 @@ impl StepMiddleware for Guard {
 }
 
 fn once_more() -> Retry {
-    Retry::up_to(1).initial(Duration::ZERO)
+    Retry::every(Duration::ZERO).attempts(2)
 }
 
 /// Fails in each way, and goes on.
-fn failing() -> Definition {
+fn failing() -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("failing", 1)
-        .then(
-            "async",
-            inline(|ctx: Ctx, _: Arc<Tally>| async move {
-                if ctx.attempt() == 1 {
-                    Err(StepError::retryable(Unspeakable).with_code("mine"))
-                } else {
-                    Ok(())
-                }
-            })
-            .retry(once_more()),
-        )
-        .then(
-            "blocking",
-            blocking(|ctx: &Ctx, _: &Tally| {
-                if ctx.attempt() == 1 {
-                    Err(StepError::retryable(Unspeakable).with_code("mine"))
-                } else {
-                    Ok(())
-                }
-            })
-            .retry(once_more()),
-        )
-        .then("guarded", inline(|_, _: Arc<Tally>| async { Ok(()) }).retry(once_more()))
-        .then(
-            "asked",
-            inline(|_, _: Arc<Tally>| async {
-                Err::<(), _>(StepError::retryable(Unspeakable).with_code("mine"))
-            })
-            .retry(once_more().only_if(|error| error.to_string().is_empty()))
-            .on_failure(OnFailure::Continue),
-        )
-        .activity("worked", activity("work", |_: &Tally, ()| ()).output(|sum: &u32, tally| tally.sum = *sum))
+        .then("async", async |ctx, _| {
+            if ctx.attempt() == 1 { Err(StepError::retryable(Unspeakable).with_code("mine")) } else { Ok(()) }
+        })
+        .retry(once_more())
+        .blocking("blocking", |ctx, _| {
+            if ctx.attempt() == 1 { Err(StepError::retryable(Unspeakable).with_code("mine")) } else { Ok(()) }
+        })
+        .retry(once_more())
+        .then("guarded", async |_, _| Ok(()))
+        .retry(once_more())
+        .then("asked", async |_, _| Err::<(), _>(StepError::retryable(Unspeakable).with_code("mine")))
+        .retry(once_more().only_if(|error| error.to_string().is_empty()))
+        .on_failure(OnFailure::Continue)
+        .activity("worked", WORK, |_| ())
+        .output(|sum, tally| tally.sum = sum)
         .retry(once_more())
         .build()
         .unwrap()
@@ -96,7 +82,7 @@ on_every_store! {
         let host: WorkflowHost = started(builder.build(), &[&failing()]).await;
         let id = host.start_workflow("failing", &Tally::default()).await.unwrap();
         let attempts = Count::default();
-        let worker = host.activities().worker("work", "w").run(|(), _| {
+        let worker = host.activities().worker(WORK, "w").run(|(), _| {
             let attempt = attempts.up();
             async move { if attempt == 1 { Err(StepError::retryable(Unspeakable).with_code("mine")) } else { Ok(7) } }
         });

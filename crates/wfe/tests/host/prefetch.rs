@@ -7,29 +7,29 @@ use chrono::{DateTime, TimeDelta, Utc};
 use wfe::{
     Result, WorkflowHost,
     clock::Clock,
-    definition::{Definition, WorkflowBuilder, event},
+    definition::{AnyDefinition, Definition, Event, WorkflowBuilder},
     models::WorkflowStatus,
     traits::{Loaded, PersistenceProvider},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{Layer, Layered, VirtualClock};
 
-use crate::support::{Count, Tally, Timed, completed, in_time, nothing, started, until};
+use crate::support::{Count, Tally, Timed, completed, in_time, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
 /// Half of it is no pause of the heartbeats, so that those who sleep until a due time can be counted.
 const AHEAD: Duration = Duration::from_secs(14);
 
 /// Sleeps for an hour.
-fn sleepy(id: &str) -> Definition {
+fn sleepy(id: &str) -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new(id, 1)
-        .delay("hour", |_, ()| HOUR)
-        .then("up", nothing().output(|(), tally: &mut Tally| tally.sum += 1))
+        .delay("hour", |_| HOUR)
+        .change("up", |tally| tally.sum += 1)
         .build()
         .unwrap()
 }
 
-async fn host(place: &Timed, definitions: &[&Definition]) -> WorkflowHost {
+async fn host(place: &Timed, definitions: &[&AnyDefinition]) -> WorkflowHost {
     started(place.builder().await.claim_ahead(AHEAD).build(), definitions).await
 }
 
@@ -63,10 +63,12 @@ in_time! {
     }
 
     async fn requests_take_effect_meanwhile(place: Timed) {
-        let wait = event("number", |_: &Tally, ()| "k")
-            .output(|n: &u32, tally: &mut Tally| tally.sum = *n)
-            .fail_after(|_, ()| HOUR);
-        let wait = WorkflowBuilder::<Tally>::new("wait", 1).wait_for("wait", wait).build().unwrap();
+        let wait = WorkflowBuilder::<Tally>::new("wait", 1)
+            .wait_for("wait", Event::<u32>::new("number"), |_| "k")
+            .output(|n, tally| tally.sum = n)
+            .fail_after(|_| HOUR)
+            .build()
+            .unwrap();
         let host = host(&place, &[&sleepy("w"), &wait]).await;
         let (id, due) = claimed_ahead(&place, &host, "w").await;
         host.suspend(&id).await.unwrap();
@@ -93,8 +95,8 @@ in_time! {
 
     async fn it_takes_no_place_of_a_limited_definition_and_at_most_half_of_all(place: Timed) {
         let builder = place.builder().await.claim_ahead(AHEAD).concurrent_instances(4);
-        let definitions = [&sleepy("limited"), &sleepy("free")];
-        let host = started(builder.concurrent_instances_of("limited", 1).build(), &definitions).await;
+        let builder = builder.concurrent_instances_of("limited", 1);
+        let host = started(builder.build(), &[&sleepy("limited"), &sleepy("free")]).await;
         let mut ids = Vec::new();
         for definition in ["limited", "free", "free", "free"] {
             ids.push(host.start_workflow(definition, &Tally::default()).await.unwrap());

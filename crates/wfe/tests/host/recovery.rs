@@ -2,35 +2,33 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use wfe::{
-    definition::{Definition, WorkflowBuilder, each, inline, inline_item},
+    definition::{Definition, WorkflowBuilder},
     models::WorkflowStatus,
-    steps::Ctx,
 };
 
 use crate::support::{Count, Store, Tally, completed, nothing, on_every_store, until};
 
 /// Ten items, two at once; the body of item 5 hangs while it is told to. Notes the key of each run.
-fn hanging(hang: Option<Arc<Notify>>, keys: &Arc<Mutex<Vec<String>>>) -> Definition {
+fn hanging(hang: Option<Arc<Notify>>, keys: &Arc<Mutex<Vec<String>>>) -> Definition<Tally> {
     let keys = keys.clone();
     WorkflowBuilder::<Tally>::new("hanging", 1)
-        .then("first", nothing())
-        .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(2), |body| {
-            body.then(
-                "add",
-                inline_item(move |ctx: Ctx, _, n: u32| {
+        .step("first", nothing())
+        .for_each(
+            "all",
+            |tally| tally.numbers.clone(),
+            |body| {
+                body.then("add", async move |ctx, _, n| {
                     keys.lock().unwrap().push(ctx.idempotency_key());
-                    let hang = hang.clone().filter(|_| n == 5);
-                    async move {
-                        if let Some(hang) = hang {
-                            hang.notify_one();
-                            std::future::pending::<()>().await;
-                        }
-                        Ok(n)
+                    if let Some(hang) = hang.filter(|_| n == 5) {
+                        hang.notify_one();
+                        std::future::pending::<()>().await;
                     }
+                    Ok(n)
                 })
-                .output(|n: &u32, tally: &mut Tally| tally.sum += n),
-            )
-        })
+                .output(|n, tally, _| tally.sum += n)
+            },
+        )
+        .concurrent(2)
         .build()
         .unwrap()
 }
@@ -61,12 +59,14 @@ on_every_store! {
         let definition = |open: bool| {
             let (count, gate) = (count.clone(), gate.clone());
             WorkflowBuilder::<Tally>::new("w", 1)
-                .then("a", nothing())
-                .then("b", inline(move |_, _: Arc<Tally>| {
+                .step("a", nothing())
+                .then("b", async move |_, _| {
                     count.up();
-                    let gate = gate.clone();
-                    async move { if !open { gate.notified().await; } Ok(()) }
-                }))
+                    if !open {
+                        gate.notified().await;
+                    }
+                    Ok(())
+                })
                 .build()
                 .unwrap()
         };
@@ -85,7 +85,7 @@ on_every_store! {
     }
 
     async fn the_end_of_an_instance_is_known_after_a_restart(store: Store) {
-        let definition = WorkflowBuilder::<Tally>::new("w", 1).then("a", nothing()).build().unwrap();
+        let definition = WorkflowBuilder::<Tally>::new("w", 1).step("a", nothing()).build().unwrap();
         let host = store.host(&[&definition]).await;
         let id = host.start_workflow("w", &Tally::of([1])).await.unwrap();
         completed(&host, &id).await;
@@ -97,7 +97,7 @@ on_every_store! {
 
     async fn an_instance_whose_step_is_gone_is_parked_with_the_reason_until_it_is_back(store: Store) {
         let build = |id: &str| {
-            WorkflowBuilder::<Tally>::new("w", 1).then(id, nothing()).build().unwrap()
+            WorkflowBuilder::<Tally>::new("w", 1).step(id, nothing()).build().unwrap()
         };
         let host = store.builder().await.build();
         host.register(build("old")).unwrap();
@@ -120,13 +120,10 @@ on_every_store! {
         let begun = Count::default();
         let tell = begun.clone();
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .then(
-                "long",
-                inline(move |_, _: Arc<Tally>| {
-                    tell.up();
-                    std::future::pending::<Result<(), _>>()
-                }),
-            )
+            .then("long", move |_, _| {
+                tell.up();
+                std::future::pending::<Result<(), _>>()
+            })
             .build()
             .unwrap();
         let host = store.builder().await.build();

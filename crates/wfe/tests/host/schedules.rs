@@ -10,12 +10,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::sync::Notify;
 use wfe::{
-    Blocked, CatchUp, NewSchedule, Result, ScheduleStatus, StartOptions, Tick, Timetable, Waits, WfeError,
-    WorkflowHost,
+    Result, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, inline},
+    definition::{Definition, Retry, WorkflowBuilder, WorkflowName},
     models::{EventSubscription, WorkflowInstance},
-    steps::{Ctx, StepError},
+    schedules::{CatchUp, NewSchedule, ScheduleStatus, Tick, Timetable},
+    status::{Blocked, Waits},
+    steps::StepError,
     traits::{Owner, PersistenceProvider, Started},
 };
 use wfe_testkit::{Layer, Layered, VirtualClock};
@@ -23,20 +24,19 @@ use wfe_testkit::{Layer, Layered, VirtualClock};
 use crate::support::{Store, Tally, Timed, completed, in_time, nothing, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
+const REPORT: WorkflowName<Tally> = WorkflowName::new("report");
 
 type Log = Arc<Mutex<Vec<(u32, u32)>>>;
 
 /// Notes its version and the number in its data.
-fn report(version: u32, log: &Log) -> Definition {
+fn report(version: u32, log: &Log) -> Definition<Tally> {
     let log = log.clone();
-    WorkflowBuilder::<Tally>::new("report", version)
-        .then(
-            "write",
-            inline(move |ctx: Ctx, tally: Arc<Tally>| {
-                log.lock().unwrap().push((ctx.definition_version(), tally.sum));
-                async { Ok(()) }
-            }),
-        )
+    REPORT
+        .define(version)
+        .call("write", move |ctx, tally| {
+            log.lock().unwrap().push((ctx.definition_version(), tally.sum));
+            Ok(())
+        })
         .build()
         .unwrap()
 }
@@ -106,11 +106,13 @@ in_time! {
     async fn an_instance_knows_the_tick_that_it_was_started_for(place: Timed) {
         let told = Arc::new(Mutex::new(Vec::new()));
         let tells = told.clone();
-        let report = WorkflowBuilder::<Tally>::new("report", 1)
-            .then("tell", inline(move |ctx: Ctx, _: Arc<Tally>| {
-                tells.lock().unwrap().push((Tick::of(&ctx), ctx.reference().map(str::to_owned)));
-                async move { if ctx.attempt() == 1 { Err(StepError::retryable("late")) } else { Ok(()) } }
-            }).retry(Retry::up_to(1).initial(Duration::ZERO)))
+        let report = REPORT
+            .define(1)
+            .call("tell", move |ctx, _| {
+                tells.lock().unwrap().push((Tick::of(ctx), ctx.reference().map(str::to_owned)));
+                if ctx.attempt() == 1 { Err(StepError::retryable("late")) } else { Ok(()) }
+            })
+            .retry(Retry::every(Duration::ZERO).attempts(2))
             .build()
             .unwrap();
         let host = place.host(&[&report]).await;
@@ -129,9 +131,8 @@ in_time! {
         }
         let triggered = host.schedules().trigger("h").await.unwrap();
         completed(&host, &triggered).await;
-        let own = StartOptions { reference: Some("mine".to_owned()), ..Default::default() };
-        let own = host.start_workflow_with("report", &sum(1), own).await.unwrap();
-        completed(&host, &own).await;
+        let own = host.workflow(REPORT).start(&sum(1)).reference("mine").await.unwrap();
+        completed(&host, own.id()).await;
         let plain = host.start_workflow("report", &sum(1)).await.unwrap();
         completed(&host, &plain).await;
         let told = told.lock().unwrap();
@@ -165,10 +166,10 @@ in_time! {
         let go = Arc::new(Notify::new());
         let hold = go.clone();
         let holds = WorkflowBuilder::<Tally>::new("holds", 1)
-            .then("h", inline(move |_, _: Arc<Tally>| {
-                let hold = hold.clone();
-                async move { hold.notified().await; Ok(()) }
-            }))
+            .then("h", async move |_, _| {
+                hold.notified().await;
+                Ok(())
+            })
             .build()
             .unwrap();
         let host = started(place.builder().await.concurrent_steps(1).build(), &[&report(1, &log), &holds]).await;
@@ -228,10 +229,9 @@ in_time! {
         let at = next(&place, &host, "h").await;
         let id = host.schedules().get("h").await.unwrap().instance_id;
         // As if it had been started, and its process had died before that was noted.
-        let reference = Some(format!("{id}/2030-01-01T01:00:00Z"));
-        let options = StartOptions { reference, ..Default::default() };
-        let started = host.start_workflow_with("report", &sum(1), options).await.unwrap();
-        completed(&host, &started).await;
+        let reference = format!("{id}/2030-01-01T01:00:00Z");
+        let started = host.workflow(REPORT).start(&sum(1)).reference(reference).await.unwrap();
+        completed(&host, started.id()).await;
         place.clock.wait_for(|deadlines| deadlines.contains(&at)).await;
         place.clock.set(at);
         assert_eq!(next_after(&place, &host, "h", at).await, at + TimeDelta::hours(1));
@@ -320,7 +320,7 @@ in_time! {
         let client = place.builder().await.build();
         client.register(report(1, &log)).unwrap();
         client.schedules().create(hourly("h"), &sum(1)).await.unwrap();
-        let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+        let other = WorkflowBuilder::<Tally>::new("other", 1).step("a", nothing()).build().unwrap();
         let host = place.host(&[&other]).await;
         let id = host.start_workflow("other", &sum(0)).await.unwrap();
         completed(&host, &id).await;
@@ -367,7 +367,7 @@ in_time! {
             ..WorkflowInstance::new("wfe.schedule:report", 1, data)
         };
         place.provider().await.create_new_workflow(&stored).await.unwrap();
-        old.register(WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap()).unwrap();
+        old.register(WorkflowBuilder::<Tally>::new("other", 1).step("a", nothing()).build().unwrap()).unwrap();
         let at = tick(&place, &old, "h").await;
         let failed = async || old.schedules().get("h").await.unwrap().last_failure;
         until(async || failed().await.is_some()).await;
@@ -425,10 +425,10 @@ in_time! {
         assert!(matches!(unknown, Err(WfeError::DefinitionNotFound { version: 0, .. })), "{unknown:?}");
         let told = unknown.unwrap_err().to_string();
         assert_eq!(told, "no version of workflow definition \"unknown\" is registered with this host");
-        let own = WorkflowBuilder::<Tally>::new("wfe.schedule:report", 2).then("a", nothing()).build().unwrap();
-        assert!(matches!(host.register(own), Err(WfeError::Invalid(_))));
-        let options = StartOptions { name: Some("wfe.schedule:1:h".to_owned()), ..Default::default() };
-        let refused = host.start_workflow_with("report", &sum(1), options).await;
+        let own = || WorkflowBuilder::<Tally>::new("wfe.schedule:report", 2).step("a", nothing());
+        assert!(matches!(own().build(), Err(WfeError::InvalidDefinition { .. })));
+        assert!(matches!(host.register_any(own().build_own().unwrap()), Err(WfeError::Invalid(_))));
+        let refused = host.workflow(REPORT).start(&sum(1)).name("wfe.schedule:1:h").await;
         assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");
     }
 }

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use proptest::{prelude::*, sample::select};
 use wfe::{
-    NewSchedule, Outcome, Timetable, WfeError, WorkflowHost,
+    Outcome, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, activity, inline},
-    steps::{Ctx, StepError},
+    definition::{Activity, Definition, Retry, WorkflowBuilder},
+    schedules::{NewSchedule, Timetable},
+    steps::StepError,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::VirtualClock;
@@ -27,18 +28,21 @@ const TIMES: [Duration; 8] = [
 ];
 const SIZES: [usize; 6] = [0, 1, 2, 1_000, usize::MAX - 1, usize::MAX];
 
+const DO: Activity<(), u32> = Activity::new("do");
+
 /// Longer than a host needs to hear of its own commits: after that, nothing but its timers wakes it.
 const PAUSE: Duration = Duration::from_millis(150);
 
 /// Fails once, sleeps, and runs on.
-fn sleepy() -> Definition {
-    let flaky = inline(|ctx: Ctx, _: Arc<Tally>| async move {
-        if ctx.attempt() == 1 { Err(StepError::retryable("not yet")) } else { Ok(()) }
-    });
+fn sleepy() -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("sleepy", 1)
-        .then("flaky", flaky.retry(Retry::up_to(1).initial(PAUSE).jitter(0.0)))
-        .delay("short", |_, ()| PAUSE)
-        .then("last", nothing())
+        .call(
+            "flaky",
+            |ctx, _| if ctx.attempt() == 1 { Err(StepError::retryable("not yet")) } else { Ok(()) },
+        )
+        .retry(Retry::every(PAUSE).attempts(2))
+        .delay("short", |_| PAUSE)
+        .step("last", nothing())
         .build()
         .unwrap()
 }
@@ -128,7 +132,8 @@ async fn a_lease_of_a_claim_or_a_worker_is_refused_or_kept() {
     let options = SqlitePersistenceProvider::builder(":memory:").clock(clock.clone());
     let builder = WorkflowHost::builder(options.open().await.unwrap()).clock(clock.clone());
     let asks = WorkflowBuilder::<Tally>::new("asks", 1)
-        .activity("ask", activity("do", |_: &Tally, ()| ()).output(|sum: &u32, tally| tally.sum = *sum))
+        .activity("ask", DO, |_| ())
+        .output(|sum, tally| tally.sum = sum)
         .build()
         .unwrap();
     let host = started(builder.build(), &[&asks]).await;
@@ -149,8 +154,7 @@ async fn a_lease_of_a_claim_or_a_worker_is_refused_or_kept() {
     }
     for lease in TIMES {
         let id = host.start_workflow("asks", &Tally::default()).await.unwrap();
-        let worker = host.activities().worker("do", "worker").lease(lease);
-        let working = worker.run(|(), _| async { Ok(7) });
+        let working = host.activities().worker(DO, "worker").lease(lease).run(async |(), _| Ok(7));
         tokio::select! {
             ended = host.outcome::<Tally>(&id) => {
                 assert_eq!(ended.unwrap(), Outcome::Completed(Tally { numbers: vec![], sum: 7 }));

@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use wfe::{
     Result, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, inline},
+    definition::{Definition, Retry, WorkflowBuilder, WorkflowName},
     models::{WorkflowInstance, WorkflowStatus},
-    steps::{Ctx, StepError},
+    steps::StepError,
     traits::{
         Claimed, Committed, Control, Fence, Owner, PersistenceProvider, Started, StepCommit, StepStore,
     },
@@ -24,15 +24,16 @@ use wfe_testkit::{Layer, Layered, VirtualClock};
 use crate::support::{Count, Store, Tally, completed, ended, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
+const COUNT: WorkflowName<Tally> = WorkflowName::new("count");
 
-fn counting(runs: &Count) -> Definition {
+fn counting(runs: &Count) -> Definition<Tally> {
     let runs = runs.clone();
-    let body = inline(move |_, _: Arc<Tally>| {
-        let run = runs.up();
-        async move { Ok(u32::try_from(run).unwrap()) }
-    });
-    let body = body.output(|_: &u32, tally: &mut Tally| tally.sum += 1);
-    WorkflowBuilder::<Tally>::new("count", 1).then("count", body).build().unwrap()
+    COUNT
+        .define(1)
+        .call("count", move |_, _| Ok(u32::try_from(runs.up())?))
+        .output(|_, tally| tally.sum += 1)
+        .build()
+        .unwrap()
 }
 
 async fn each_instance_runs_once(store: Store) {
@@ -66,22 +67,21 @@ async fn two_hosts_on_one_file_run_each_instance_once() {
 }
 
 /// Fails once, pauses for an hour, then waits to be let go.
-fn pausing(runs: &Count, go: &Arc<Notify>) -> Definition {
+fn pausing(runs: &Count, go: &Arc<Notify>) -> Definition<Tally> {
     let (runs, go) = (runs.clone(), go.clone());
-    let body = inline(move |ctx: Ctx, _: Arc<Tally>| {
-        runs.up();
-        let go = go.clone();
-        async move {
+    WorkflowBuilder::<Tally>::new("pause", 1)
+        .then("pause", async move |ctx, _| {
+            runs.up();
             if ctx.attempt() == 1 {
                 return Err(StepError::retryable("later"));
             }
             go.notified().await;
             Ok(())
-        }
-    });
-    let retry = Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0);
-    let body = body.retry(retry).output(|(): &(), tally: &mut Tally| tally.sum += 1);
-    WorkflowBuilder::<Tally>::new("pause", 1).then("pause", body).build().unwrap()
+        })
+        .output(|(), tally| tally.sum += 1)
+        .retry(Retry::every(HOUR).attempts(2))
+        .build()
+        .unwrap()
 }
 
 async fn a_jump_neither_loses_nor_doubles(store: Store) {
@@ -196,12 +196,10 @@ async fn it_runs_once(store: Store, unsure_of_start: bool) {
     let other = store.builder().await.build();
     other.register(definition).unwrap();
     let starting = if unsure_of_start { &host } else { &other };
-    let options = wfe::StartOptions { reference: Some("once".to_owned()), ..Default::default() };
-    let data = Tally::default();
-    let first = starting.start_workflow_with("count", &data, options.clone()).await;
-    assert_eq!(matches!(first, Err(WfeError::CommitUnknown { .. })), unsure_of_start);
-    let id = starting.start_workflow_with("count", &data, options).await.unwrap();
-    assert_eq!(completed(&host, &id).await.sum, 1);
+    let start = || starting.workflow(COUNT).start(&Tally::default()).reference("once");
+    assert_eq!(matches!(start().await, Err(WfeError::CommitUnknown { .. })), unsure_of_start);
+    let started = start().await.unwrap();
+    assert_eq!(completed(&host, started.id()).await.sum, 1);
     assert_eq!(runs.get(), 1);
 }
 
@@ -260,14 +258,14 @@ async fn a_request_that_meets_a_giving_back_of_unknown_outcome_takes_effect() {
 async fn a_host_that_stops_hears_what_others_ask_of_its_running_steps() {
     let (store, runs) = (Store::file(), Count::default());
     let begun = runs.clone();
-    let body = inline(move |ctx: Ctx, _: Arc<Tally>| {
-        begun.up();
-        async move {
+    let definition = WorkflowBuilder::<Tally>::new("w", 1)
+        .then("a", async move |ctx, _| {
+            begun.up();
             ctx.cancellation().cancelled().await;
             Ok(())
-        }
-    });
-    let definition = WorkflowBuilder::<Tally>::new("w", 1).then("a", body).build().unwrap();
+        })
+        .build()
+        .unwrap();
     // Without polls, and with a grace time that no test waits for.
     let builder = store.builder().await.poll_interval(HOUR).grace(HOUR);
     let host = started(builder.build(), &[&definition]).await;

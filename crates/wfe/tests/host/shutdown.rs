@@ -9,38 +9,29 @@ use std::{
 use tokio::sync::Notify;
 use wfe::{
     WfeError,
-    definition::{Definition, WorkflowBuilder, blocking, event, inline},
-    steps::Ctx,
+    definition::{Activity, Definition, Event, WorkflowBuilder},
+    steps::StepError,
 };
 
 use crate::support::{Count, Store, Tally, Timed, completed, keep_thread, on_every_store, started, until};
 
 /// A step that runs until it is let go, whatever its token says, and one after it.
-fn held(go: &Arc<Notify>, runs: &Count, cancelled: &Count) -> Definition {
+fn held(go: &Arc<Notify>, runs: &Count, cancelled: &Count) -> Definition<Tally> {
     let (go, runs, cancelled) = (go.clone(), runs.clone(), cancelled.clone());
     let after = runs.clone();
     WorkflowBuilder::<Tally>::new("held", 1)
-        .then(
-            "held",
-            inline(move |ctx: Ctx, _| {
-                let (go, cancelled) = (go.clone(), cancelled.clone());
-                runs.up();
-                async move {
-                    tokio::select! {
-                        () = go.notified() => {}
-                        () = ctx.cancellation().cancelled() => { cancelled.up(); }
-                    }
-                    Ok(())
-                }
-            }),
-        )
-        .then(
-            "after",
-            inline(move |_, _: Arc<Tally>| {
-                after.up();
-                async { Ok(()) }
-            }),
-        )
+        .then("held", async move |ctx, _| {
+            runs.up();
+            tokio::select! {
+                () = go.notified() => {}
+                () = ctx.cancellation().cancelled() => { cancelled.up(); }
+            }
+            Ok(())
+        })
+        .call("after", move |_, _| {
+            after.up();
+            Ok(())
+        })
         .build()
         .unwrap()
 }
@@ -93,25 +84,20 @@ on_every_store! {
 }
 
 /// A step that keeps its thread until it is let go, and answers which run it was.
-fn keeping(open: &Arc<AtomicBool>, runs: &Count, is_blocking: bool) -> Definition {
+fn keeping(open: &Arc<AtomicBool>, runs: &Count, is_blocking: bool) -> Definition<Tally> {
     let (open, runs) = (open.clone(), runs.clone());
-    let keep = move || {
+    let keep = move || -> Result<u32, StepError> {
         let run = runs.up();
         keep_thread(|| open.load(SeqCst));
         Ok(u32::try_from(run)?)
     };
     let builder = WorkflowBuilder::<Tally>::new("keep", 1);
-    let write = |run: &u32, tally: &mut Tally| tally.numbers.push(*run);
     let builder = if is_blocking {
-        builder.then("keep", blocking(move |_: &Ctx, _: &Tally| keep()).output(write))
+        builder.blocking("keep", move |_, _| keep())
     } else {
-        let body = move |_, _: Arc<Tally>| {
-            let keep = keep.clone();
-            async move { keep() }
-        };
-        builder.then("keep", inline(body).output(write))
+        builder.then("keep", async move |_, _| keep())
     };
-    builder.build().unwrap()
+    builder.output(|run, tally| tally.numbers.push(run)).build().unwrap()
 }
 
 on_every_store! {
@@ -169,9 +155,8 @@ fn a_host_whose_runtime_is_gone_has_ended_and_says_so_and_another_one_goes_on() 
         let begun = host.start_workflow("held", &Tally::default()).await;
         assert!(matches!(begun, Err(WfeError::Closed(_))), "{begun:?}");
         assert!(matches!(host.start().await, Err(WfeError::Closed(_))));
-        let worker =
-            tokio::time::timeout(limit, host.activities().worker("w", "who").run(async |_: u8, _| Ok(1)));
-        worker.await.expect("it ends").unwrap();
+        let worker = host.activities().worker(Activity::new("w"), "who").run(async |_: u8, _| Ok(1));
+        tokio::time::timeout(limit, worker).await.expect("it ends").unwrap();
         assert_eq!(
             host.status(&id).await.unwrap().current_steps,
             ["held"],
@@ -194,8 +179,11 @@ fn callers_that_wait_for_an_end_learn_that_the_host_has_ended_by_itself_whenever
     for _ in 0..20 {
         let (first, store) = (runtime(), Store::file());
         let (host, id) = first.block_on(async {
-            let waits = event("never", |_: &Tally, ()| "k").output(|(), _| {});
-            let waits = WorkflowBuilder::<Tally>::new("waits", 1).wait_for("wait", waits).build().unwrap();
+            let waits = WorkflowBuilder::<Tally>::new("waits", 1)
+                .wait_for("wait", Event::<()>::new("never"), |_| "k")
+                .output(|(), _| {})
+                .build()
+                .unwrap();
             let host = store.host(&[&waits]).await;
             let id = host.start_workflow("waits", &Tally::default()).await.unwrap();
             host.idle().await.unwrap(); // nothing works on it: no end of work ends the wait

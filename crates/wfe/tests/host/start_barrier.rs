@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use wfe::{
     WorkflowHost,
-    definition::{Definition, WorkflowBuilder, event, inline},
+    definition::{Definition, Event, WorkflowBuilder},
 };
 
 use crate::support::{
@@ -25,25 +25,21 @@ impl Bodies {
     }
 
     /// With the number 1 an instance waits for an event first.
-    fn definition(&self) -> Definition {
+    fn definition(&self) -> Definition<Tally> {
         let bodies = self.clone();
-        let body = inline(move |_, _: Arc<Tally>| {
-            let go = bodies.go.clone();
-            bodies.begun.up();
-            async move {
-                go.acquire().await.unwrap().forget();
-                Ok(())
-            }
-        });
         WorkflowBuilder::<Tally>::new("few", 1)
             .if_(
                 "waits",
-                |tally: &Tally, ()| tally.sum == 1,
+                |tally| tally.sum == 1,
                 |waits| {
-                    waits.wait_for("wait", event("go", |_: &Tally, ()| "k").output(|(), tally| tally.sum = 2))
+                    waits.wait_for("wait", Event::<()>::new("go"), |_| "k").output(|(), tally| tally.sum = 2)
                 },
             )
-            .then("hold", body)
+            .then("hold", async move |_, _| {
+                bodies.begun.up();
+                bodies.go.acquire().await.unwrap().forget();
+                Ok(())
+            })
             .build()
             .unwrap()
     }

@@ -1,13 +1,12 @@
 //! What a started instance meets in which order, and what its caller may rely on when it has the id. Nothing is polled
 //! where time is virtual: what comes in the wrong order is lost there.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use wfe::{
     Outcome, WfeError, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, inline},
+    definition::{Definition, WorkflowBuilder},
     models::WorkflowStatus,
-    steps::Ctx,
 };
 
 use crate::support::{
@@ -16,22 +15,21 @@ use crate::support::{
 };
 
 /// A body that goes on until its token fires.
-fn lasting(begun: &Count, told: &Count) -> Definition {
+fn lasting(begun: &Count, told: &Count) -> Definition<Tally> {
     let (begun, told) = (begun.clone(), told.clone());
-    let body = inline(move |ctx: Ctx, _: Arc<Tally>| {
-        let told = told.clone();
-        begun.up();
-        async move {
+    WorkflowBuilder::<Tally>::new("lasts", 1)
+        .then("body", async move |ctx, _| {
+            begun.up();
             ctx.cancellation().cancelled().await;
             told.up();
             Ok(())
-        }
-    });
-    WorkflowBuilder::<Tally>::new("lasts", 1).then("body", body).build().unwrap()
+        })
+        .build()
+        .unwrap()
 }
 
-fn short() -> Definition {
-    WorkflowBuilder::<Tally>::new("short", 1).then("only", nothing()).build().unwrap()
+fn short() -> Definition<Tally> {
+    WorkflowBuilder::<Tally>::new("short", 1).step("only", nothing()).build().unwrap()
 }
 
 in_time! {

@@ -1,8 +1,8 @@
-use std::sync::Arc;
-
 use wfe::{
-    Guarantees, Kind, Outcome, StartOptions, WfeError,
-    definition::{Definition, WorkflowBuilder, inline, step},
+    Outcome, WfeError,
+    definition::{Definition, WorkflowBuilder, WorkflowName},
+    error::Kind,
+    host::Guarantees,
     models::WorkflowStatus,
     steps::{Ctx, Next, Step, StepResult},
     traits::Ending,
@@ -10,6 +10,9 @@ use wfe::{
 
 use crate::support::{Count, Store, Tally, completed, ended, nothing, on_every_store};
 
+const COUNT: WorkflowName<Tally> = WorkflowName::new("count");
+
+#[derive(Clone)]
 struct Add {
     numbers: Vec<u32>,
     sum: u32,
@@ -22,30 +25,26 @@ impl Step for Add {
     }
 }
 
-fn adding() -> Definition {
+fn adding() -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("add", 1)
-        .then(
-            "add",
-            step(|| Add { numbers: Vec::new(), sum: 0 })
-                .input(|add, tally: &Tally, ()| add.numbers.clone_from(&tally.numbers))
-                .output(|add, tally| tally.sum = add.sum),
-        )
-        .then(
-            "double",
-            inline(|_, tally: Arc<Tally>| async move { Ok(tally.sum * 2) })
-                .output(|doubled, tally: &mut Tally| tally.sum = *doubled),
-        )
+        .step("add", Add { numbers: Vec::new(), sum: 0 })
+        .input(|add, tally| add.numbers.clone_from(&tally.numbers))
+        .output(|add, tally| tally.sum = add.sum)
+        .then("double", async |_, tally| Ok(tally.sum * 2))
+        .output(|doubled, tally| tally.sum = doubled)
         .build()
         .unwrap()
 }
 
-fn counting(id: &str, version: u32, count: &Count) -> Definition {
+fn counting(id: &str, version: u32, count: &Count) -> Definition<Tally> {
     let count = count.clone();
-    let step = inline(move |_, _: Arc<Tally>| {
-        count.up();
-        async { Ok(()) }
-    });
-    WorkflowBuilder::<Tally>::new(id, version).then("count", step).build().unwrap()
+    WorkflowBuilder::<Tally>::new(id, version)
+        .call("count", move |_, _| {
+            count.up();
+            Ok(())
+        })
+        .build()
+        .unwrap()
 }
 
 on_every_store! {
@@ -74,16 +73,13 @@ on_every_store! {
     async fn a_start_with_the_same_reference_starts_nothing(store: Store) {
         let count = Count::default();
         let host = store.host(&[&counting("count", 1, &count), &counting("count", 2, &count)]).await;
-        let order = |version| StartOptions {
-            reference: Some("order-7".to_owned()),
-            version,
-            ..StartOptions::default()
-        };
-        let first = host.start_workflow_with("count", &Tally::default(), order(Some(1))).await.unwrap();
-        completed(&host, &first).await;
-        let again = host.start_workflow_with("count", &Tally::default(), order(None)).await.unwrap();
-        assert_eq!(first, again);
-        assert_eq!(host.status(&again).await.unwrap().version, 1);
+        let workflow = host.workflow(COUNT);
+        let first = workflow.start(&Tally::default()).reference("order-7").version(1).await.unwrap();
+        completed(&host, first.id()).await;
+        let again = workflow.start(&Tally::default()).reference("order-7").await.unwrap();
+        assert_eq!((first.is_new, again.is_new), (true, false));
+        assert_eq!(first.id(), again.id());
+        assert_eq!(again.status().await.unwrap().version, 1);
         assert_eq!(count.get(), 1);
     }
 
@@ -94,8 +90,7 @@ on_every_store! {
         assert_eq!(host.status(&id).await.unwrap().version, 10);
         let unknown = host.start_workflow("other", &Tally::default()).await;
         assert!(matches!(unknown, Err(WfeError::DefinitionNotFound { id, .. }) if id == "other"));
-        let options = StartOptions { version: Some(3), ..StartOptions::default() };
-        let unknown = host.start_workflow_with("count", &Tally::default(), options).await;
+        let unknown = host.workflow(COUNT).start(&Tally::default()).version(3).await;
         assert!(matches!(unknown, Err(WfeError::DefinitionNotFound { version: 3, .. })));
         let other_type = host.start_workflow("count", &"text".to_owned()).await;
         assert!(matches!(other_type, Err(WfeError::Invalid(_))));
@@ -137,10 +132,10 @@ on_every_store! {
     }
 
     async fn lifecycle_events_come_in_order_and_after_what_they_tell_is_stored(store: Store) {
-        use wfe::Lifecycle as Is;
+        use wfe::host::Lifecycle as Is;
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .then("a", nothing())
-            .then("b", nothing())
+            .step("a", nothing())
+            .step("b", nothing())
             .build()
             .unwrap();
         let host = store.host(&[&definition]).await;
@@ -199,9 +194,8 @@ async fn an_instance_whose_caller_went_away_during_the_start_runs_all_the_same()
     use futures_util::FutureExt;
     let store = Store::file();
     let host = store.host(&[&adding()]).await;
-    let options = StartOptions { name: Some("orphan".to_owned()), ..StartOptions::default() };
-    let data = Tally::of([1, 2, 3]);
-    let start = host.start_workflow_with("add", &data, options);
+    let add = host.workflow(WorkflowName::<Tally>::new("add"));
+    let start = add.start(&Tally::of([1, 2, 3])).name("orphan").into_future();
     assert!(start.now_or_never().is_none(), "the store takes longer than one poll");
     let provider = store.provider().await;
     let mut id = String::new();
@@ -222,23 +216,18 @@ async fn on_the_plain_traits_alone_a_reference_never_gives_an_instance_that_was_
     let count = Count::default();
     let store = Store::plain();
     let host = store.host(&[&counting("a", 1, &count), &counting("a/b", 1, &count)]).await;
-    let start = async |definition: &str, options| {
-        host.start_workflow_with(definition, &Tally::default(), options).await
-    };
-    let under =
-        |reference: &str| StartOptions { reference: Some(reference.to_owned()), ..Default::default() };
-    let named = StartOptions { name: Some("a/7".to_owned()), ..Default::default() };
-    let by_name = start("a", named).await.unwrap();
-    let first = start("a/b", under("c")).await.unwrap();
+    let start = |definition| host.workflow(WorkflowName::<Tally>::new(definition)).start(&Tally::default());
+    let by_name = start("a").name("a/7").await.unwrap();
+    let first = start("a/b").reference("c").await.unwrap();
     for (reference, name) in [("7", "a/7"), ("b/c", "a/b/c")] {
-        match start("a", under(reference)).await {
+        match start("a").reference(reference).await {
             Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, id }) => assert_eq!(id, name),
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(start("a/b", under("c")).await.unwrap(), first);
-    for id in [by_name, first] {
-        completed(&host, &id).await;
+    assert_eq!(start("a/b").reference("c").await.unwrap().id(), first.id());
+    for instance in [by_name, first] {
+        completed(&host, instance.id()).await;
     }
     assert_eq!(count.get(), 2);
 }

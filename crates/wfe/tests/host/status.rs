@@ -12,14 +12,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use wfe::{
-    Blocked, InstanceStatus, Result, Waits, WfeError, WorkflowHost,
+    Result, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{
-        Definition, Every, Main, OnFailure, Retry, Sequence, WorkflowBuilder, activity, blocking, child,
-        event, inline, user_task,
-    },
+    definition::{Activity, Definition, Event, Every, OnFailure, Retry, WorkflowBuilder, WorkflowName, task},
     models::WorkflowStatus,
-    steps::{Ctx, Next, StepError},
+    status::{Blocked, InstanceStatus, Waits},
+    steps::{Next, StepError},
     traits::{Control, Cursor, Ending, ErrorRecord, Page, PersistenceProvider},
 };
 use wfe_testkit::{Layer, Layered};
@@ -30,8 +28,8 @@ use crate::support::{
 
 const HOUR: Duration = Duration::from_hours(1);
 
-fn build(body: impl FnOnce(WorkflowBuilder<Tally>) -> Sequence<Tally, (), Main>) -> Definition {
-    body(WorkflowBuilder::<Tally>::new("w", 1)).build().unwrap()
+fn builder() -> WorkflowBuilder<Tally> {
+    WorkflowBuilder::new("w", 1)
 }
 
 fn in_an_hour(place: &Timed) -> DateTime<Utc> {
@@ -39,7 +37,7 @@ fn in_an_hour(place: &Timed) -> DateTime<Utc> {
 }
 
 /// Starts the definition and waits until its only place, and nothing else of it, is at rest.
-async fn at_rest(place: &Timed, definition: &Definition) -> (WorkflowHost, String, Waits) {
+async fn at_rest(place: &Timed, definition: &Definition<Tally>) -> (WorkflowHost, String, Waits) {
     let host = place.host(&[definition]).await;
     let id = host.start_workflow("w", &Tally::default()).await.unwrap();
     let mut waits = None;
@@ -58,23 +56,20 @@ fn only(status: &InstanceStatus) -> &Waits {
 }
 
 /// A step that runs a second time an hour later, until it is let go: because it failed, or because it asked for that.
-fn twice(fails: bool, runs: &Count, go: &Arc<Notify>) -> Definition {
+fn twice(fails: bool, runs: &Count, go: &Arc<Notify>) -> Definition<Tally> {
     let (runs, go) = (runs.clone(), go.clone());
-    let body = inline(move |_, _: Arc<Tally>| {
-        let (run, go) = (runs.up(), go.clone());
-        async move {
-            match run {
-                1 if fails => Err(StepError::retryable("no")),
-                1 => Ok(Next::sleep(HOUR)),
-                _ => {
-                    go.notified().await;
-                    Ok(Next::Done)
-                }
+    WorkflowBuilder::<Tally>::new("twice", 1)
+        .then("t", async move |_, _| match runs.up() {
+            1 if fails => Err(StepError::retryable("no")),
+            1 => Ok(Next::sleep(HOUR)),
+            _ => {
+                go.notified().await;
+                Ok(Next::Done)
             }
-        }
-    });
-    let retry = Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0);
-    WorkflowBuilder::<Tally>::new("twice", 1).then("t", body).retry(retry).build().unwrap()
+        })
+        .retry(Retry::every(HOUR).attempts(2))
+        .build()
+        .unwrap()
 }
 
 /// A store that does not give all failures of an instance.
@@ -97,10 +92,13 @@ in_time! {
             let (runs, go) = (Count::default(), Arc::new(Notify::new()));
             let twice = twice(fails, &runs, &go);
             let hold = go.clone();
-            let holds = build(|w| w.then("h", inline(move |_, _: Arc<Tally>| {
-                let hold = hold.clone();
-                async move { hold.notified().await; Ok(()) }
-            })));
+            let holds = builder()
+                .then("h", async move |_, _| {
+                    hold.notified().await;
+                    Ok(())
+                })
+                .build()
+                .unwrap();
             let host = started(place.builder().await.concurrent_steps(1).build(), &[&twice, &holds]).await;
             let id = host.start_workflow("twice", &Tally::default()).await.unwrap();
             let at = in_an_hour(&place);
@@ -140,13 +138,17 @@ in_time! {
         let is_open = open.clone();
         let runs = Count::default();
         let count = runs.clone();
-        let slow = blocking(move |_: &Ctx, _: &Tally| {
-            count.up();
-            keep_thread(|| is_open.load(SeqCst));
-            Ok(())
-        });
-        let retry = Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0);
-        let host = place.host(&[&build(|w| w.then("s", slow).timeout(HOUR).retry(retry))]).await;
+        let slow = builder()
+            .blocking("s", move |_, _| {
+                count.up();
+                keep_thread(|| is_open.load(SeqCst));
+                Ok(())
+            })
+            .timeout(HOUR)
+            .retry(Retry::every(HOUR).attempts(2))
+            .build()
+            .unwrap();
+        let host = place.host(&[&slow]).await;
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         until(async || runs.get() == 1).await;
         let limit = in_an_hour(&place);
@@ -161,10 +163,10 @@ in_time! {
     }
 
     async fn of_a_delay_and_of_a_pause_that_a_body_asked_for_it_tells_the_time(place: Timed) {
-        let (.., waits) = at_rest(&place, &build(|w| w.delay("d", |_, ()| HOUR))).await;
+        let (.., waits) = at_rest(&place, &builder().delay("d", |_| HOUR).build().unwrap()).await;
         assert_eq!(waits, Waits::Timer { until: in_an_hour(&place) });
         let pause = WorkflowBuilder::<Tally>::new("p", 1)
-            .then("p", inline(|_, _: Arc<Tally>| async { Ok(Next::sleep(HOUR)) }))
+            .then("p", async |_, _| Ok(Next::sleep(HOUR)))
             .build()
             .unwrap();
         let host = place.host(&[&pause]).await;
@@ -173,9 +175,12 @@ in_time! {
     }
 
     async fn of_a_failed_step_it_tells_when_it_is_tried_again_and_for_which_time(place: Timed) {
-        let fails = inline(|_, _: Arc<Tally>| async { Err::<(), _>(StepError::retryable("no")) });
-        let retry = Retry::up_to(3).initial(HOUR).jitter(0.0);
-        let (host, id, waits) = at_rest(&place, &build(|w| w.then("f", fails).retry(retry))).await;
+        let fails = builder()
+            .then("f", async |_, _| Err::<(), _>(StepError::retryable("no")))
+            .retry(Retry::exponential().attempts(4).initial(HOUR).jitter(0.0))
+            .build()
+            .unwrap();
+        let (host, id, waits) = at_rest(&place, &fails).await;
         // The longest pause of five minutes is shorter.
         let at = place.clock.now() + TimeDelta::minutes(5);
         let Waits::Retry { at: when, attempt: 2, last: Some(last) } = waits else { panic!("{waits:?}") };
@@ -190,15 +195,17 @@ in_time! {
     }
 
     async fn of_a_saga_that_is_undone_it_tells_which_failure_it_is_tried_again_for(place: Timed) {
-        let fails = |why: &'static str| inline(move |_, _: Arc<Tally>| async move { Err::<(), _>(StepError::retryable(why)) });
-        let saga = build(|w| {
-            w.saga("s", |all| {
-                all.then("a", inline(|_, _| async { Ok(()) }))
-                    .compensate_with(|undo| undo.then("u", fails("not undone")))
-                    .then("f", fails("no"))
+        let saga = builder()
+            .saga("s", |all| {
+                all.step("a", nothing())
+                    .compensate_with(|undo| {
+                        undo.then("u", async |_, _| Err::<(), _>(StepError::retryable("not undone")))
+                    })
+                    .then("f", async |_, _| Err::<(), _>(StepError::retryable("no")))
             })
-            .retry(Retry::up_to(3).initial(HOUR / 60).jitter(0.0))
-        });
+            .retry(Retry::exponential().attempts(4).initial(HOUR / 60).jitter(0.0))
+            .build()
+            .unwrap();
         let (host, id, waits) = at_rest(&place, &saga).await;
         let Waits::Retry { attempt: 2, last: Some(last), .. } = waits else { panic!("{waits:?}") };
         assert_eq!((&*last.step, &*last.error.message), ("f", "no"), "not that of a compensation");
@@ -206,13 +213,14 @@ in_time! {
     }
 
     async fn of_one_that_is_asked_for_something_it_tells_what_and_of_a_cancelled_one_that_it_is_undone(place: Timed) {
-        let saga = build(|w| {
-            w.saga("s", |all| {
-                all.then("a", nothing())
-                    .compensate_with(|undo| undo.delay("u", |_, ()| HOUR))
-                    .delay("d", |_, ()| HOUR)
+        let saga = builder()
+            .saga("s", |all| {
+                all.step("a", nothing())
+                    .compensate_with(|undo| undo.delay("u", |_| HOUR))
+                    .delay("d", |_| HOUR)
             })
-        });
+            .build()
+            .unwrap();
         let (host, id, _) = at_rest(&place, &saga).await;
         let quiet = host.status(&id).await.unwrap();
         assert_eq!((quiet.request, quiet.closing), (None, None));
@@ -233,15 +241,17 @@ in_time! {
     }
 
     async fn it_reads_no_other_failure_than_the_last_of_each_place(place: Timed) {
-        let fails = || inline(|ctx: Ctx, _: Arc<Tally>| async move {
-            let step = ctx.step_id().to_owned();
-            Err::<(), _>(StepError::retryable(format!("{step} {}", ctx.attempt())))
-        });
-        let both = WorkflowBuilder::<Tally>::new("w", 1)
+        let fails = |pause| {
+            task::<Tally>()
+                .call(|ctx, _| {
+                    Err::<(), _>(StepError::retryable(format!("{} {}", ctx.step_id(), ctx.attempt())))
+                })
+                .retry(Retry::every(pause))
+        };
+        let both = builder()
             .parallel("both", |both| {
-                let again = |first| Retry::up_to(99).initial(first).factor(1.0).jitter(0.0);
-                both.branch(|b| b.then("quick", fails()).retry(again(HOUR / 60)))
-                    .branch(|b| b.then("slow", fails()).retry(again(HOUR / 12)))
+                both.branch(|b| b.step("quick", fails(HOUR / 60)))
+                    .branch(|b| b.step("slow", fails(HOUR / 12)))
             })
             .build()
             .unwrap();
@@ -260,14 +270,18 @@ in_time! {
     }
 
     async fn of_a_wait_it_tells_the_event_and_the_time_limit(place: Timed) {
-        let wait = event("paid", |_: &Tally, ()| "o'\"1").fail_after(|_, ()| HOUR);
-        let (.., waits) = at_rest(&place, &build(|w| w.wait_for("pay", wait))).await;
+        let pay = builder()
+            .wait_for("pay", Event::<()>::new("paid"), |_| "o'\"1")
+            .fail_after(|_| HOUR)
+            .build()
+            .unwrap();
+        let (.., waits) = at_rest(&place, &pay).await;
         let (name, key, until) = ("paid".to_owned(), "o'\"1".to_owned(), Some(in_an_hour(&place)));
         assert_eq!(waits, Waits::Event { name, key, until });
     }
 
     async fn of_external_tasks_it_tells_what_is_requested_of_whom_and_who_has_it(place: Timed) {
-        let resize = build(|w| w.activity("thumb", activity("resize", |_: &Tally, ()| 7)));
+        let resize = builder().activity("thumb", Activity::<_, ()>::new("resize"), |_| 7).build().unwrap();
         let (host, id, waits) = at_rest(&place, &resize).await;
         let Waits::Activity { name, id: wait, held: None, until: None } = waits else { panic!("{waits:?}") };
         assert_eq!(name, "resize");
@@ -278,8 +292,12 @@ in_time! {
         let Waits::Activity { held: Some(held), .. } = only(&status) else { panic!("{status:?}") };
         assert_eq!((held.worker.as_deref(), held.until), (Some("anna"), Some(expiry)));
 
-        let ask = user_task(|_: &Tally, ()| "May he?").assignee(|_, ()| "boss").plain_option("yes");
-        let asks = WorkflowBuilder::<Tally>::new("asks", 1).user_task("ask", ask).build().unwrap();
+        let asks = WorkflowBuilder::<Tally>::new("asks", 1)
+            .user_task("ask", |_| "May he?")
+            .assignee(|_| "boss")
+            .plain_option("yes")
+            .build()
+            .unwrap();
         let host = place.host(&[&asks]).await;
         let id = host.start_workflow("asks", &Tally::default()).await.unwrap();
         until(async || {
@@ -290,8 +308,9 @@ in_time! {
     }
 
     async fn of_a_parent_it_tells_the_child_and_of_the_child_the_parent(place: Timed) {
-        let part = WorkflowBuilder::<Tally>::new("part", 1).delay("d", |_, ()| HOUR).build().unwrap();
-        let whole = build(|w| w.sub_workflow("sub", child("part", |_: &Tally, ()| Tally::default())));
+        let name = WorkflowName::<Tally>::new("part");
+        let part = name.define(1).delay("d", |_| HOUR).build().unwrap();
+        let whole = builder().sub_workflow("sub", name, |_| Tally::default()).build().unwrap();
         let host = place.host(&[&part, &whole]).await;
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         let mut child = String::new();
@@ -309,10 +328,11 @@ in_time! {
     }
 
     async fn of_a_recurring_branch_it_tells_the_next_tick(place: Timed) {
-        let recurs = build(|w| {
-            w.recur("tick", Every::interval(HOUR), |_, ()| false, |tick| tick.then("t", nothing()))
-                .wait_for("wait", event("e", |_: &Tally, ()| "k"))
-        });
+        let recurs = builder()
+            .recur("tick", Every::interval(HOUR), |_| false, |tick| tick.step("t", nothing()))
+            .wait_for("wait", Event::<()>::new("e"), |_| "k")
+            .build()
+            .unwrap();
         let host = place.host(&[&recurs]).await;
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         until(async || {
@@ -324,17 +344,17 @@ in_time! {
 
     async fn of_running_bodies_it_tells_since_when_and_of_others_that_they_wait_for_a_place(place: Timed) {
         let gate = Arc::new(Notify::new());
-        let open = gate.clone();
-        let body = move || {
+        let held = || {
             let gate = gate.clone();
-            inline(move |_, _: Arc<Tally>| {
-                let gate = gate.clone();
-                async move { gate.notified().await; Ok(()) }
+            task::<Tally>().then(async move |_, _| {
+                gate.notified().await;
+                Ok(())
             })
         };
-        let definition = build(|w| w.parallel("both", |both| {
-            both.branch(|b| b.then("one", body())).branch(|b| b.then("two", body()))
-        }));
+        let definition = builder()
+            .parallel("both", |both| both.branch(|b| b.step("one", held())).branch(|b| b.step("two", held())))
+            .build()
+            .unwrap();
         let host = started(place.builder().await.concurrent_steps(1).build(), &[&definition]).await;
         let since = place.clock.now();
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
@@ -347,20 +367,19 @@ in_time! {
         let other = place.builder().await.build();
         let waits = other.status(&id).await.unwrap().positions.into_iter().map(|position| position.waits);
         assert_eq!(waits.collect::<Vec<_>>(), [Waits::Running { since: None }, Waits::Running { since: None }]);
-        open.notify_one();
+        gate.notify_one();
         until(async || matches!(host.status(&id).await.unwrap().positions.as_slice(), [one] if one.step == "two")).await;
-        open.notify_one();
+        gate.notify_one();
         completed(&host, &id).await;
     }
 }
 
 on_every_store! {
     async fn of_what_stands_still_it_tells_why(store: Store) {
-        let fails = inline(|_, _: Arc<Tally>| async {
-            Err::<(), _>(StepError::fatal(std::io::Error::other("the disk is gone")).with_code("disk"))
-        });
         let definition = WorkflowBuilder::<Tally>::new("w", 3)
-            .then("f", fails)
+            .then("f", async |_, _| {
+                Err::<(), _>(StepError::fatal(std::io::Error::other("the disk is gone")).with_code("disk"))
+            })
             .on_failure(OnFailure::Suspend)
             .build()
             .unwrap();
@@ -385,10 +404,13 @@ on_every_store! {
     }
 
     async fn data_is_typed_and_what_is_none_of_that_type_is_an_error(store: Store) {
-        let definition = build(|w| w.then("a", inline(|ctx: Ctx, _: Arc<Tally>| async move {
-            ctx.cancellation().cancelled().await;
-            Ok(())
-        })));
+        let definition = builder()
+            .then("a", async |ctx, _| {
+                ctx.cancellation().cancelled().await;
+                Ok(())
+            })
+            .build()
+            .unwrap();
         let host = store.host(&[&definition]).await;
         let id = host.start_workflow("w", &Tally::of([3])).await.unwrap();
         assert_eq!(host.data::<Tally>(&id).await.unwrap(), Tally::of([3]));

@@ -8,10 +8,12 @@ use std::{
 
 use tokio::sync::Semaphore;
 use wfe::{
-    HostBuilder, Waits, WorkflowHost,
-    definition::{Definition, OnFailure, Retry, WorkflowBuilder, each, event, inline, inline_item},
+    WorkflowHost,
+    definition::{Definition, Event, OnFailure, Retry, WorkflowBuilder},
+    host::HostBuilder,
     models::WorkflowStatus,
-    steps::{Ctx, StepError},
+    status::Waits,
+    steps::StepError,
     traits::StepCommit,
 };
 
@@ -21,33 +23,30 @@ use crate::support::{
 };
 
 /// Adds up its items, some of them at the second attempt; then adds a thousand for each result.
-fn adding(runs: &Count) -> Definition {
+fn adding(runs: &Count) -> Definition<Tally> {
     let runs = runs.clone();
     WorkflowBuilder::<Tally>::new("add", 1)
-        .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(4), |body| {
-            body.then(
-                "add",
-                inline_item(move |ctx: Ctx, _, n: u32| {
+        .for_each(
+            "all",
+            |tally| tally.numbers.clone(),
+            |body| {
+                body.then("add", async move |ctx, _, n| {
                     runs.up();
-                    async move {
-                        if n == 7 && ctx.attempt() == 1 { Err(StepError::retryable("once")) } else { Ok(n) }
-                    }
+                    if n == 7 && ctx.attempt() == 1 { Err(StepError::retryable("once")) } else { Ok(n) }
                 })
-                .retry(Retry::up_to(1).initial(Duration::from_millis(1)))
-                .output(|n: &u32, tally: &mut Tally| tally.sum += n),
-            )
-        })
-        .then(
-            "count",
-            inline(|ctx: Ctx, _: Arc<Tally>| async move {
-                let (mut count, mut results) = (0, ctx.results::<u32>("all"));
-                while results.next().await?.is_some() {
-                    count += 1;
-                }
-                Ok(count)
-            })
-            .output(|count: &u32, tally: &mut Tally| tally.sum += 1000 * count),
+                .retry(Retry::exponential().attempts(2).initial(Duration::from_millis(1)))
+                .output(|n, tally, _| tally.sum += n)
+            },
         )
+        .concurrent(4)
+        .then("count", async |ctx, _| {
+            let (mut count, mut results) = (0, ctx.results::<u32>("all"));
+            while results.next().await?.is_some() {
+                count += 1;
+            }
+            Ok(count)
+        })
+        .output(|count, tally| tally.sum += 1000 * count)
         .build()
         .unwrap()
 }
@@ -94,9 +93,8 @@ on_every_native_store! {
 async fn an_instance_whose_commits_fail_now_and_then_for_its_waits_goes_on_and_one_that_never_stores_stands_still()
  {
     let store = Store::file();
-    let step = || inline(|_, _: Arc<Tally>| async { Ok(()) }).output(|(), tally: &mut Tally| tally.sum += 1);
     let definition = WorkflowBuilder::<Tally>::new("w", 1)
-        .while_("rounds", |tally, ()| tally.sum < 12, |round| round.then("step", step()))
+        .while_("rounds", |tally| tally.sum < 12, |round| round.change("step", |tally| tally.sum += 1))
         .build()
         .unwrap();
     let host = async |faults| {
@@ -115,27 +113,23 @@ async fn an_instance_whose_commits_fail_now_and_then_for_its_waits_goes_on_and_o
 }
 
 /// A slow step beside one whose outcome this store refuses.
-fn beside(go: &Arc<Semaphore>, slow: &Count, bad: &Count) -> Definition {
+fn beside(go: &Arc<Semaphore>, slow: &Count, bad: &Count) -> Definition<Tally> {
     let (go, slow, bad) = (go.clone(), slow.clone(), bad.clone());
     WorkflowBuilder::<Tally>::new("beside", 1)
         .parallel("both", |both| {
             both.branch(|b| {
-                let body = inline(move |_, _| {
+                b.then("slow", async move |_, _| {
                     slow.up();
-                    let go = go.clone();
-                    async move {
-                        go.acquire().await?.forget();
-                        Ok(())
-                    }
-                });
-                b.then("slow", body.output(|(), tally: &mut Tally| tally.sum += 1))
+                    go.acquire().await?.forget();
+                    Ok(())
+                })
+                .output(|(), tally| tally.sum += 1)
             })
             .branch(|b| {
-                let body = inline(move |_, _| {
+                b.call("bad", move |_, _| {
                     bad.up();
-                    async { Ok("bad") }
-                });
-                b.then("bad", body)
+                    Ok("bad")
+                })
             })
         })
         .build()
@@ -173,17 +167,19 @@ on_every_native_store! {
         let runs = Count::default();
         let provider =
             refusing(store.provider().await, |commit| commit.subscribed.iter().any(|wait| wait.event_key == "3"));
-        let (counted, key) = (runs.clone(), |_: &Tally, n: &u32| n.to_string());
+        let counted = runs.clone();
         let definition = WorkflowBuilder::<Tally>::new("waits", 1)
-            .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(8), |one| {
-                let body = inline_item(move |_, _, n: u32| {
+            .for_each("all", |tally| tally.numbers.clone(), |one| {
+                one.call("add", move |_, _, n| {
                     counted.up();
-                    async move { Ok(n) }
-                });
-                one.then("add", body.output(|n: &u32, tally: &mut Tally| tally.sum += n))
-                    .wait_for("wait", event("e", key).output(|n: &u32, tally: &mut Tally| tally.sum += 1000 * n))
-                    .on_failure(OnFailure::Continue)
+                    Ok(*n)
+                })
+                .output(|n, tally, _| tally.sum += n)
+                .wait_for("wait", Event::<u32>::new("e"), |_, n| n.to_string())
+                .output(|n, tally, _| tally.sum += 1000 * n)
+                .on_failure(OnFailure::Continue)
             })
+            .concurrent(8)
             .build()
             .unwrap();
         let host = started(WorkflowHost::builder_shared(provider).build(), &[&definition]).await;
@@ -201,27 +197,22 @@ on_every_native_store! {
 }
 
 /// A body that ends when it is let go, beside a wait for the event `e`.
-fn held(go: &Arc<Semaphore>, runs: &Count) -> Definition {
+fn held(go: &Arc<Semaphore>, runs: &Count) -> Definition<Tally> {
     let (go, runs) = (go.clone(), runs.clone());
     WorkflowBuilder::<Tally>::new("held", 1)
         .parallel("both", |both| {
             both.branch(|b| {
-                let body = inline(move |ctx: Ctx, _| {
+                b.then("slow", async move |ctx, _| {
                     runs.up();
-                    let go = go.clone();
-                    async move {
-                        tokio::select! {
-                            permit = go.acquire() => permit?.forget(),
-                            () = ctx.cancellation().cancelled() => return Err(StepError::fatal("cancelled")),
-                        }
-                        Ok(())
+                    tokio::select! {
+                        permit = go.acquire() => permit?.forget(),
+                        () = ctx.cancellation().cancelled() => return Err(StepError::fatal("cancelled")),
                     }
-                });
-                b.then("slow", body.output(|(), tally: &mut Tally| tally.sum += 1))
+                    Ok(())
+                })
+                .output(|(), tally| tally.sum += 1)
             })
-            .branch(|b| {
-                b.wait_for("wait", event("e", |_: &Tally, ()| "k").output(|n: &u32, tally| tally.sum += n))
-            })
+            .branch(|b| b.wait_for("wait", Event::<u32>::new("e"), |_| "k").output(|n, tally| tally.sum += n))
         })
         .build()
         .unwrap()
@@ -245,16 +236,16 @@ struct FailingDisk {
 }
 
 impl FailingDisk {
-    fn definition(&self) -> Definition {
+    fn definition(&self) -> Definition<Tally> {
         let this = self.clone();
-        let body = inline(move |_, _| {
-            if this.runs.up() == 1 {
-                this.fails.store(true, Ordering::SeqCst);
-            }
-            async { Ok(()) }
-        });
         WorkflowBuilder::<Tally>::new("w", 1)
-            .then("step", body.output(|(), tally: &mut Tally| tally.sum += 1))
+            .call("step", move |_, _| {
+                if this.runs.up() == 1 {
+                    this.fails.store(true, Ordering::SeqCst);
+                }
+                Ok(())
+            })
+            .output(|(), tally| tally.sum += 1)
             .build()
             .unwrap()
     }
@@ -325,7 +316,7 @@ on_every_native_store! {
         let (go, gate) = (Arc::new(Semaphore::new(0)), Gate::default());
         let (runs, stale) = (Count::default(), Count::default());
         let provider = after_loads(choosing(store.provider().await, stale_once(&stale)), &gate);
-        let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+        let other = WorkflowBuilder::<Tally>::new("other", 1).step("a", nothing()).build().unwrap();
         let host = started(WorkflowHost::builder_shared(provider).build(), &[&held(&go, &runs), &other]).await;
         let id = host.start_workflow("held", &Tally::default()).await.unwrap();
         until(async || runs.get() == 1).await;
@@ -356,19 +347,17 @@ on_every_native_store! {
             if is_asked.get() > 0 && stale.up() == 1 { Fault::Stale } else { Fault::None }
         });
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(2), |one| {
-                let body = inline_item(move |_, _, n: u32| {
-                    let seen = seen.clone();
-                    async move {
-                        // Of the first window, only the next one is left: more are asked for.
-                        while n >= 64 && seen.get() == 0 {
-                            tokio::task::yield_now().await;
-                        }
-                        Ok(n)
+            .for_each("all", |tally| tally.numbers.clone(), |one| {
+                one.then("add", async move |_, _, n| {
+                    // Of the first window, only the next one is left: more are asked for.
+                    while n >= 64 && seen.get() == 0 {
+                        tokio::task::yield_now().await;
                     }
-                });
-                one.then("add", body.output(|n: &u32, tally: &mut Tally| tally.sum += n))
+                    Ok(n)
+                })
+                .output(|n, tally, _| tally.sum += n)
             })
+            .concurrent(2)
             .build()
             .unwrap();
         let host = started(WorkflowHost::builder_shared(provider).build(), &[&definition]).await;

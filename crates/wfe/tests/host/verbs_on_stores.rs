@@ -6,9 +6,9 @@ use serde_json::json;
 use wfe::{
     Outcome,
     clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, child, each, event, inline, inline_item},
-    models::Event,
-    steps::{Ctx, Next, StepError},
+    definition::{Definition, Event, Retry, WorkflowBuilder, WorkflowName, task},
+    models,
+    steps::{Next, StepError},
     traits::Ending,
 };
 use wfe_testkit::VirtualClock;
@@ -17,26 +17,24 @@ use crate::support::{
     Store, Tally, completed, ended, nothing, on_every_native_store, on_every_store, started, until,
 };
 
-fn undoing() -> Definition {
+fn undoing() -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("undoing", 1)
         .while_(
             "grow",
-            |tally, ()| tally.numbers.len() < 3,
-            |round| round.then("push", nothing().output(|(), tally| tally.numbers.push(1))),
+            |tally| tally.numbers.len() < 3,
+            |round| round.change("push", |tally| tally.numbers.push(1)),
         )
         .saga("saga", |saga| {
-            saga.for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(2), |one| {
-                one.saga("inner", |inner| {
-                    inner
-                        .then(
-                            "add",
-                            inline_item(|_, _, n: u32| async move { Ok(n) })
-                                .output(|n, tally: &mut Tally| tally.sum += n),
-                        )
-                        .compensate_with(|undo| {
-                            undo.then(
-                                "subtract",
-                                inline_item(|ctx: Ctx, _, n: u32| async move {
+            saga.for_each(
+                "all",
+                |tally| tally.numbers.clone(),
+                |one| {
+                    one.saga("inner", |inner| {
+                        inner
+                            .then("add", async |_, _, n| Ok(n))
+                            .output(|n, tally, _| tally.sum += n)
+                            .compensate_with(|undo| {
+                                undo.then("subtract", async |ctx, _, n| {
                                     let answered = ctx.compensated().and_then(|step| step.outcome.clone());
                                     if answered == Some(json!(n)) {
                                         Ok(n)
@@ -44,26 +42,22 @@ fn undoing() -> Definition {
                                         Err(StepError::fatal("another step"))
                                     }
                                 })
-                                .output(|n, tally: &mut Tally| tally.sum -= n),
-                            )
-                        })
-                })
-            })
-            .then(
-                "fail-once",
-                inline(|_, tally: Arc<Tally>| async move {
-                    if tally.numbers.len() == 3 { Err(StepError::retryable("not yet")) } else { Ok(()) }
-                }),
+                                .output(|n, tally, _| tally.sum -= n)
+                            })
+                    })
+                },
             )
-            .compensate_with(|undo| undo.then("never", nothing()))
+            .concurrent(2)
+            .then("fail-once", async |_, tally| {
+                if tally.numbers.len() == 3 { Err(StepError::retryable("not yet")) } else { Ok(()) }
+            })
+            .compensate_with(|undo| undo.step("never", nothing()))
         })
-        .fallback(|instead| instead.then("note", nothing().output(|(), tally| tally.numbers.push(7))))
+        .fallback(|instead| instead.change("note", |tally| tally.numbers.push(7)))
         .if_(
             "again",
-            |tally, ()| tally.numbers.len() < 5,
-            |then| {
-                then.then("more", nothing().output(|(), tally| tally.numbers.push(2))).go_to("back", "saga")
-            },
+            |tally| tally.numbers.len() < 5,
+            |then| then.change("more", |tally| tally.numbers.push(2)).go_to("back", "saga"),
         )
         .build()
         .unwrap()
@@ -81,14 +75,14 @@ on_every_store! {
     async fn a_cancelled_instance_undoes_its_open_saga(store: Store) {
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
             .saga("saga", |saga| {
-                saga.then("one", nothing().output(|(), tally| tally.sum += 1))
-                    .compensate_with(|undo| undo.then("un-one", nothing().output(|(), tally| tally.sum += 10)))
-                    .then("two", nothing())
-                    .compensate_with(|undo| undo.then("un-two", nothing().output(|(), tally| tally.sum *= 3)))
-                    .then("waits", inline(|ctx: Ctx, _| async move {
+                saga.change("one", |tally| tally.sum += 1)
+                    .compensate_with(|undo| undo.change("un-one", |tally| tally.sum += 10))
+                    .step("two", nothing())
+                    .compensate_with(|undo| undo.change("un-two", |tally| tally.sum *= 3))
+                    .then("waits", async |ctx, _| {
                         ctx.cancellation().cancelled().await;
                         Ok(())
-                    }))
+                    })
             })
             .build()
             .unwrap();
@@ -107,42 +101,35 @@ on_every_store! {
 /// Waits, and children that wait and fail, on a store that can keep them.
 async fn waits_and_children(store: Store) {
     let part = WorkflowBuilder::<Tally>::new("part", 1)
-        .wait_for(
-            "go",
-            event("go", |tally: &Tally, ()| tally.sum.to_string()).output(|n: &u32, tally| tally.sum += n),
-        )
-        .then(
+        .wait_for("go", Event::<u32>::new("go"), |tally| tally.sum.to_string())
+        .output(|n, tally| tally.sum += n)
+        .call(
             "flaky",
-            inline(|_, tally: Arc<Tally>| async move {
-                if tally.sum == 100 { Err(StepError::retryable("unlucky")) } else { Ok(()) }
-            }),
+            |_, tally| if tally.sum == 100 { Err(StepError::retryable("unlucky")) } else { Ok(()) },
         )
         .build()
         .unwrap();
     let parent = WorkflowBuilder::<Tally>::new("parent", 1)
-        .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(3), |one| {
-            one.sub_workflow(
-                "sub",
-                child("part", |_: &Tally, n: &u32| Tally { numbers: vec![], sum: *n })
-                    .output(|part: &Tally, tally| tally.sum += part.sum),
-            )
-            .retry(Retry::up_to(1).initial(Duration::ZERO))
-        })
-        .then(
-            "hears",
-            inline(|ctx: Ctx, _| async move {
-                match ctx.event::<u32>()? {
-                    None => Ok(Next::wait_for_event("last", "k")),
-                    Some(n) => Next::outcome(&n),
-                }
-            }),
+        .for_each(
+            "all",
+            |tally| tally.numbers.clone(),
+            |one| {
+                one.sub_workflow("sub", WorkflowName::new("part"), |_, n| Tally { numbers: vec![], sum: *n })
+                    .output(|part, tally, _| tally.sum += part.sum)
+                    .retry(Retry::every(Duration::ZERO).attempts(2))
+            },
         )
+        .concurrent(3)
+        .then("hears", async |ctx, _| match ctx.event::<u32>()? {
+            None => Ok(Next::wait_for_event("last", "k")),
+            Some(n) => Next::outcome(&n),
+        })
         .build()
         .unwrap();
     let host = store.host(&[&parent, &part]).await;
     let provider = store.provider().await;
     let publish = async |name: &str, key: &str, data: u32| {
-        provider.create_event(&Event::new(name, key, json!(data))).await.unwrap();
+        provider.create_event(&models::Event::new(name, key, json!(data))).await.unwrap();
     };
     let id = host.start_workflow("parent", &Tally::of([1, 2, 3])).await.unwrap();
     let waits = async |visit: &str, attempt: u32| {
@@ -180,18 +167,19 @@ on_every_native_store! {
         let hour = Duration::from_hours(1);
         let clock = Arc::new(VirtualClock::default());
         let slow = || {
-            inline(|ctx: Ctx, _: Arc<Tally>| async move {
-                if ctx.attempt() == 1 {
-                    ctx.cancellation().cancelled().await;
-                }
-                Ok(())
-            })
-            .timeout(hour)
-            .retry(Retry::up_to(1).initial(Duration::ZERO))
-            .output(|(), tally: &mut Tally| tally.sum += 1)
+            task::<Tally>()
+                .then(async |ctx, _| {
+                    if ctx.attempt() == 1 {
+                        ctx.cancellation().cancelled().await;
+                    }
+                    Ok(())
+                })
+                .output(|(), tally| tally.sum += 1)
+                .timeout(hour)
+                .retry(Retry::every(Duration::ZERO).attempts(2))
         };
         let definition = WorkflowBuilder::<Tally>::new("w", 1)
-            .parallel("both", |all| all.branch(|b| b.then("a", slow())).branch(|b| b.then("b", slow())))
+            .parallel("both", |all| all.branch(|b| b.step("a", slow())).branch(|b| b.step("b", slow())))
             .build()
             .unwrap();
         let builder = store.builder().await.clock(clock.clone()).poll_interval(1000 * hour).concurrent_steps(1);

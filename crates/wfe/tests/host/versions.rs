@@ -8,10 +8,10 @@ use std::sync::{
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use wfe::{
-    Blocked, Outcome, Result, StartOptions, WfeError, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, child, inline},
+    Outcome, Result, WfeError, WorkflowHost,
+    definition::{Definition, WorkflowBuilder, WorkflowName},
     models::WorkflowInstance,
-    steps::Ctx,
+    status::Blocked,
     traits::PersistenceProvider,
 };
 use wfe_testkit::{Layer, Layered};
@@ -21,24 +21,15 @@ use crate::support::{
 };
 
 /// Waits to be let go, and then says which version it was.
-fn version(version: u32, gate: &Arc<Semaphore>) -> Definition {
+fn version(version: u32, gate: &Arc<Semaphore>) -> Definition<Tally> {
     let gate = gate.clone();
     WorkflowBuilder::<Tally>::new("w", version)
-        .then(
-            "gate",
-            inline(move |_, _: Arc<Tally>| {
-                let gate = gate.clone();
-                async move {
-                    gate.acquire().await.unwrap().forget();
-                    Ok(())
-                }
-            }),
-        )
-        .then(
-            "say",
-            inline(|ctx: Ctx, _: Arc<Tally>| async move { Ok(ctx.definition_version()) })
-                .output(|version: &u32, tally: &mut Tally| tally.sum = *version),
-        )
+        .then("gate", async move |_, _| {
+            gate.acquire().await.unwrap().forget();
+            Ok(())
+        })
+        .call("say", |ctx, _| Ok(ctx.definition_version()))
+        .output(|version, tally| tally.sum = version)
         .build()
         .unwrap()
 }
@@ -53,10 +44,9 @@ on_every_store! {
         host.register(version(3, &gate)).unwrap();
         assert!(matches!(host.register(version(3, &gate)), Err(WfeError::InvalidDefinition { .. })));
         let newest = host.start_workflow("w", &Tally::default()).await.unwrap();
-        let options = StartOptions { version: Some(3), ..Default::default() };
-        let chosen = host.start_workflow_with("w", &Tally::default(), options).await.unwrap();
-        let options = StartOptions { version: Some(2), ..Default::default() };
-        let missing = host.start_workflow_with("w", &Tally::default(), options).await;
+        let w = host.workflow(WorkflowName::<Tally>::new("w"));
+        let chosen = w.start(&Tally::default()).version(3).await.unwrap().instance.into_id();
+        let missing = w.start(&Tally::default()).version(2).await;
         assert!(matches!(missing, Err(WfeError::DefinitionNotFound { version: 2, .. })), "{missing:?}");
         gate.add_permits(3);
         for (id, version) in [(&one, 1), (&newest, 7), (&chosen, 3)] {
@@ -82,15 +72,16 @@ on_every_store! {
 in_time! {
     async fn a_child_whose_version_is_missing_waits_until_it_is_there(place: Timed) {
         let parent = WorkflowBuilder::<Tally>::new("parent", 1)
-            .sub_workflow(
-                "sub",
-                child("part", |_: &Tally, ()| Tally::default()).version(2).output(|part: &Tally, tally| tally.sum = part.sum),
-            )
+            .sub_workflow("sub", WorkflowName::new("part"), |_| Tally::default())
+            .version(2)
+            .output(|part, tally| tally.sum = part.sum)
             .build()
             .unwrap();
         let part = |version| {
-            let body = nothing().output(move |(), tally: &mut Tally| tally.sum = version);
-            WorkflowBuilder::<Tally>::new("part", version).then("p", body).build().unwrap()
+            WorkflowBuilder::<Tally>::new("part", version)
+                .change("p", move |tally| tally.sum = version)
+                .build()
+                .unwrap()
         };
         let host = place.host(&[&parent, &part(1)]).await;
         let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
@@ -108,7 +99,8 @@ in_time! {
         let version = VERSION.fetch_add(1, Ordering::Relaxed);
         Missed::listen();
         let parent = WorkflowBuilder::<Tally>::new("parent", 1)
-            .sub_workflow("sub", child("part-told", |_: &Tally, ()| Tally::default()).version(version))
+            .sub_workflow("sub", WorkflowName::new("part-told"), |_| Tally::default())
+            .version(version)
             .build()
             .unwrap();
         let host = place.host(&[&parent]).await;
@@ -122,7 +114,7 @@ in_time! {
 
     async fn a_child_whose_definition_is_unknown_fails_its_step(place: Timed) {
         let parent = WorkflowBuilder::<Tally>::new("parent", 1)
-            .sub_workflow("sub", child("nowhere", |_: &Tally, ()| Tally::default()))
+            .sub_workflow("sub", WorkflowName::new("nowhere"), |_| Tally::default())
             .build()
             .unwrap();
         let host = place.host(&[&parent]).await;
@@ -138,7 +130,7 @@ in_time! {
 async fn of_instances_that_another_host_started_it_is_told_once_which_definition_is_missing() {
     Missed::listen();
     let store = Store::file();
-    let gone = |id: &str| WorkflowBuilder::<Tally>::new(id, 3).then("a", nothing()).build().unwrap();
+    let gone = |id: &str| WorkflowBuilder::<Tally>::new(id, 3).step("a", nothing()).build().unwrap();
     let client = store.builder().await.build();
     for id in ["gone-early", "gone-late"] {
         client.register(gone(id)).unwrap();
@@ -195,7 +187,7 @@ async fn of_a_missing_definition_it_is_told_though_a_row_beside_it_does_not_deco
     let client = store.builder().await.build();
     let mut ids = Vec::new();
     for id in ["gone-torn", "gone-beside"] {
-        client.register(WorkflowBuilder::<Tally>::new(id, 3).then("a", nothing()).build().unwrap()).unwrap();
+        client.register(WorkflowBuilder::<Tally>::new(id, 3).step("a", nothing()).build().unwrap()).unwrap();
         ids.push(client.start_workflow(id, &Tally::default()).await.unwrap());
     }
     let strict = Layered(Strict { inner: store.provider().await, torn: ids[0].clone() });

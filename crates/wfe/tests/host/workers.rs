@@ -14,9 +14,11 @@ use serde::{Serialize, Serializer};
 use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{Notify, Semaphore};
 use wfe::{
-    ActivityCtx, HostBuilder, Outcome, Result, WfeError, WorkflowHost,
+    Outcome, Result, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, activity},
+    definition::{Activity, Definition, Retry, WorkflowBuilder},
+    external_tasks::ActivityCtx,
+    host::HostBuilder,
     models::{Event, EventSubscription},
     steps::StepError,
     traits::{PersistenceProvider, StepStore},
@@ -25,7 +27,7 @@ use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{Layer, Layered, VirtualClock};
 
 use crate::{
-    external_tasks::{Gone, LEASE, claim, doubling, start},
+    external_tasks::{DOUBLE, Gone, LEASE, claim, doubling, start},
     support::{Count, Store, Tally, Timed, completed, ended, in_time, keep_thread, started, until},
 };
 
@@ -210,9 +212,13 @@ impl Work {
 }
 
 /// As [`doubling`], but what fails is not tried again.
-fn once() -> Definition {
-    let ask = activity("double", |tally: &Tally, ()| tally.sum).output(|n: &u32, tally| tally.sum = *n);
-    WorkflowBuilder::<Tally>::new("double", 1).activity("ask", ask).retry(Retry::never()).build().unwrap()
+fn once() -> Definition<Tally> {
+    WorkflowBuilder::<Tally>::new("double", 1)
+        .activity("ask", DOUBLE, |tally| tally.sum)
+        .output(|n, tally| tally.sum = n)
+        .retry(Retry::never())
+        .build()
+        .unwrap()
 }
 
 /// Starts an instance for each number, and waits until their activities are there.
@@ -225,7 +231,7 @@ async fn all(host: &WorkflowHost, numbers: impl IntoIterator<Item = u32>) -> Vec
     ids
 }
 
-async fn open(host: &WorkflowHost) -> Vec<wfe::OpenActivity> {
+async fn open(host: &WorkflowHost) -> Vec<wfe::external_tasks::OpenActivity> {
     host.activities().open("double", None, 10).await.unwrap().rows
 }
 
@@ -245,7 +251,7 @@ in_time! {
         let ids = all(&host, [1, 2]).await;
         let work = Work::new();
         let body = work.clone();
-        let worker = host.activities().worker("double", "w").lease(LEASE).concurrent(2);
+        let worker = host.activities().worker(DOUBLE, "w").lease(LEASE).concurrent(2);
         let run = tokio::spawn(worker.run(move |n, ctx| body.clone().body(n, ctx)));
         until(async || held.claims.get() == 2).await;
         until(async || work.begun() == [1]).await;
@@ -267,7 +273,7 @@ in_time! {
         let ids = all(&host, [1]).await;
         let work = Work::new();
         let body = work.clone();
-        let worker = host.activities().worker("double", "w").lease(LEASE);
+        let worker = host.activities().worker(DOUBLE, "w").lease(LEASE);
         let run = tokio::spawn(worker.run(move |n, ctx| body.clone().body(n, ctx)));
         until(async || open(&host).await[0].held.is_some()).await;
         place.clock.advance(LEASE);
@@ -289,7 +295,7 @@ in_time! {
         let (work, body) = (Work::new(), Work::new());
         work.go(2);
         let works = Work { begun: work.begun.clone(), go: work.go.clone(), ..body };
-        let worker = host.activities().worker("double", "w").lease(LEASE);
+        let worker = host.activities().worker(DOUBLE, "w").lease(LEASE);
         let run = tokio::spawn(worker.run(move |n, ctx| works.clone().body(n, ctx)));
         until(async || held.answered.get() == 1).await;
         place.clock.advance(2 * LEASE);
@@ -306,7 +312,7 @@ in_time! {
             let ids = all(&engine, [1, 2]).await;
             let work = Work::new();
             let body = work.clone();
-            let worker = host.activities().worker("double", "w").lease(LEASE);
+            let worker = host.activities().worker(DOUBLE, "w").lease(LEASE);
             let run = tokio::spawn(worker.run(move |n, ctx| body.clone().body(n, ctx)));
             until(async || work.begun() == [1]).await;
             let stopping = host.clone();
@@ -335,7 +341,7 @@ in_time! {
         let ids = all(&host, [1, 2]).await;
         let work = Work::new();
         let body = work.clone();
-        let worker = host.activities().worker("double", "w").lease(LEASE).concurrent(2);
+        let worker = host.activities().worker(DOUBLE, "w").lease(LEASE).concurrent(2);
         let run = tokio::spawn(worker.run(move |n, ctx| body.clone().body(n, ctx)));
         until(async || work.begun().len() == 2).await;
         in_good_time(host.stop()).await.unwrap();
@@ -354,7 +360,7 @@ in_time! {
         let ids = all(&host, [1, 2]).await;
         let (work, signal) = (Work::new(), Arc::new(Notify::new()));
         let (body, told) = (work.clone(), signal.clone());
-        let worker = host.activities().worker("double", "w").lease(LEASE);
+        let worker = host.activities().worker(DOUBLE, "w").lease(LEASE);
         let stop = async move { told.notified().await };
         let run = tokio::spawn(worker.run_until(stop, move |n, ctx| body.clone().body(n, ctx)));
         until(async || work.begun() == [1]).await;
@@ -364,8 +370,8 @@ in_time! {
         in_good_time(run).await.unwrap().unwrap();
         assert_eq!(completed(&host, &ids[0]).await.sum, 2);
         assert_eq!(work.begun(), [1]);
-        let next = host.activities().worker("double", "next");
-        let run = tokio::spawn(next.run(async |n: u32, _| Ok(3 * n)));
+        let next = host.activities().worker(DOUBLE, "next");
+        let run = tokio::spawn(next.run(async |n, _| Ok(3 * n)));
         assert_eq!(completed(&host, &ids[1]).await.sum, 6);
         host.stop().await.unwrap();
         in_good_time(run).await.unwrap().unwrap();
@@ -377,7 +383,7 @@ in_time! {
         all(&host, [1]).await;
         let (work, signal) = (Work::new(), Arc::new(Notify::new()));
         let (body, told) = (work.clone(), signal.clone());
-        let worker = host.activities().worker("double", "w").lease(LEASE);
+        let worker = host.activities().worker(DOUBLE, "w").lease(LEASE);
         let stop = async move { told.notified().await };
         let run = tokio::spawn(worker.run_until(stop, move |n, ctx| body.clone().body(n, ctx)));
         until(async || work.begun() == [1]).await;
@@ -393,7 +399,7 @@ in_time! {
         all(&host, [1, 2]).await;
         let work = Work::new();
         let body = work.clone();
-        let worker = host.activities().worker("double", "w").lease(LEASE).concurrent(2);
+        let worker = host.activities().worker(DOUBLE, "w").lease(LEASE).concurrent(2);
         let run = tokio::spawn(worker.run(move |n, ctx| body.clone().body(n, ctx)));
         until(async || work.begun() == [1]).await;
         until(async || open(&host).await.iter().all(|open| open.held.is_some())).await;
@@ -410,7 +416,7 @@ in_time! {
         all(&host, [1]).await;
         let work = Work::new();
         let body = work.clone();
-        let worker = host.activities().worker("double", "w").lease(LEASE);
+        let worker = host.activities().worker(DOUBLE, "w").lease(LEASE);
         let run = tokio::spawn(worker.run(move |n, ctx| body.clone().body(n, ctx)));
         until(async || open(&host).await[0].held.is_some()).await;
         let stopping = host.clone();
@@ -429,11 +435,12 @@ in_time! {
         let ids = all(&other, [1]).await;
         let begun = Count::default();
         let begins = begun.clone();
-        let run = tokio::spawn(host.activities().worker("double", "w").run(move |_: u32, ctx: ActivityCtx| {
+        let worker = host.activities().worker(DOUBLE, "w");
+        let run = tokio::spawn(worker.run(move |_, ctx| {
             begins.up();
             async move {
                 ctx.stopping().cancelled().await;
-                Err::<u32, _>(ctx.give_back())
+                Err(ctx.give_back())
             }
         }));
         until(async || begun.get() == 1).await;
@@ -456,8 +463,8 @@ in_time! {
             let ids = all(&host, [1]).await;
             let begun = Count::default();
             let begins = begun.clone();
-            let worker = host.activities().worker("double", "w").lease(LEASE);
-            let run = tokio::spawn(worker.run(move |n: u32, _| {
+            let worker = host.activities().worker(DOUBLE, "w").lease(LEASE);
+            let run = tokio::spawn(worker.run(move |n, _| {
                 begins.up();
                 async move { Ok(2 * n) }
             }));
@@ -479,8 +486,8 @@ in_time! {
 
     async fn an_answer_whose_serialize_panics_is_the_step_s_failure_and_the_worker_goes_on(place: Timed) {
         let host = place.host(&[&once()]).await;
-        let worker = host.activities().worker("double", "w");
-        let run = tokio::spawn(worker.run(async |n: u32, _| Ok(Answer(n))));
+        let worker = host.activities().worker(Activity::<u32, Answer>::new("double"), "w");
+        let run = tokio::spawn(worker.run(async |n, _| Ok(Answer(n))));
         let id = start(&host, "double", 1).await;
         let Outcome::Failed(failure) = in_good_time(ended(&host, &id)).await else { panic!() };
         assert_eq!(failure.code, StepError::PANIC);
@@ -493,7 +500,8 @@ in_time! {
     async fn a_result_that_is_no_json_is_the_step_s_failure(place: Timed) {
         let host = place.host(&[&doubling()]).await;
         let id = start(&host, "double", 1).await;
-        let run = tokio::spawn(host.activities().worker("double", "w").run(async |_: u32, _| Ok(f64::NAN)));
+        let worker = host.activities().worker(Activity::<u32, f64>::new("double"), "w");
+        let run = tokio::spawn(worker.run(async |_, _| Ok(f64::NAN)));
         let Outcome::Failed(failure) = in_good_time(ended(&host, &id)).await else { panic!() };
         assert_eq!(failure.code, StepError::UNSTORABLE);
         host.stop().await.unwrap();
@@ -519,8 +527,8 @@ async fn while_another_process_holds_the_file_a_worker_works_and_begins_nothing_
     let ids = all(&host, [1, 2, 3]).await;
     let work = Work::new();
     let (body, checks, time) = (work.clone(), host.clone(), clock.clone());
-    let worker = host.activities().worker("double", "w").lease(LEASE).concurrent(3);
-    let run = tokio::spawn(worker.run(move |n, ctx: ActivityCtx| {
+    let worker = host.activities().worker(DOUBLE, "w").lease(LEASE).concurrent(3);
+    let run = tokio::spawn(worker.run(move |n, ctx| {
         let (body, host, clock) = (body.clone(), checks.clone(), time.clone());
         async move {
             let open = open(&host).await;
@@ -559,7 +567,7 @@ async fn a_worker_that_keeps_its_thread_does_not_keep_the_host_from_stopping_and
     all(&host, [1]).await;
     let (free, begun) = (Arc::new(AtomicBool::new(false)), Count::default());
     let (is_free_again, begins) = (free.clone(), begun.clone());
-    let run = tokio::spawn(host.activities().worker("double", "w").run(move |n: u32, _| {
+    let run = tokio::spawn(host.activities().worker(DOUBLE, "w").run(move |n, _| {
         begins.up();
         keep_thread(|| is_free_again.load(SeqCst));
         async move { Ok(2 * n) }

@@ -8,8 +8,7 @@ use std::{
 
 use wfe::{
     Outcome,
-    definition::{Definition, WorkflowBuilder, inline},
-    steps::Ctx,
+    definition::{Definition, WorkflowBuilder},
 };
 
 use crate::harness::{Place, ended, until};
@@ -21,18 +20,17 @@ const SUSPECTS: usize = 300;
 const SLOW: Duration = Duration::from_millis(10);
 
 /// A short body that notes how many run beside it.
-fn short(id: &str, running: &Arc<AtomicUsize>, most: &Arc<AtomicUsize>) -> Definition {
+fn short(id: &str, running: &Arc<AtomicUsize>, most: &Arc<AtomicUsize>) -> Definition<u32> {
     let (running, most) = (running.clone(), most.clone());
-    let body = inline(move |_: Ctx, _: Arc<u32>| {
-        let (running, most) = (running.clone(), most.clone());
-        async move {
+    WorkflowBuilder::<u32>::new(id, 1)
+        .then("short", async move |_, _| {
             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             tokio::task::yield_now().await;
             running.fetch_sub(1, Ordering::SeqCst);
             Ok(())
-        }
-    });
-    WorkflowBuilder::<u32>::new(id, 1).then("short", body).build().unwrap()
+        })
+        .build()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,14 +62,14 @@ async fn ordinary_work_goes_on_beside_a_crowd_of_suspects() {
     let other = short("other", &running, &most);
     let begun = Arc::new(AtomicUsize::new(0));
     let begins = begun.clone();
-    let slow = inline(move |_: Ctx, _: Arc<u32>| {
-        begins.fetch_add(1, Ordering::SeqCst);
-        async {
+    let suspect = WorkflowBuilder::<u32>::new("suspect", 1)
+        .then("slow", async move |_, _| {
+            begins.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(SLOW).await;
             Ok(())
-        }
-    });
-    let suspect = WorkflowBuilder::<u32>::new("suspect", 1).then("slow", slow).build().unwrap();
+        })
+        .build()
+        .unwrap();
     let idle = place.idle_host(&[&suspect]);
     let mut ids = Vec::new();
     for _ in 0..SUSPECTS {

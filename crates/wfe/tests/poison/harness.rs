@@ -32,14 +32,14 @@ impl Place {
         self.provider.clone().step_store().unwrap()
     }
 
-    pub async fn host(&self, definitions: &[&Definition]) -> WorkflowHost {
+    pub async fn host(&self, definitions: &[&Definition<u32>]) -> WorkflowHost {
         let host = self.idle_host(definitions);
         host.start().await.unwrap();
         host
     }
 
     /// A host that is not started: what is started on it waits in the store.
-    pub fn idle_host(&self, definitions: &[&Definition]) -> WorkflowHost {
+    pub fn idle_host(&self, definitions: &[&Definition<u32>]) -> WorkflowHost {
         let host =
             WorkflowHost::builder_shared(self.provider.clone()).poll_interval(Duration::from_millis(20));
         let host = host.grace(Duration::from_secs(20)).build();
@@ -71,7 +71,7 @@ impl Place {
     }
 
     /// Has a process take up all that is due of this definition, note of each how it runs there, and die.
-    pub async fn death(&self, definition: &Definition, isolation: Option<Isolation>) -> Vec<Claimed> {
+    pub async fn death(&self, definition: &Definition<u32>, isolation: Option<Isolation>) -> Vec<Claimed> {
         let owner = self.steps().register().await.unwrap();
         let definitions = [(definition.id().to_owned(), definition.version())];
         let claimed = self.steps().claim(&owner, &definitions, now(), 100_000).await.unwrap();
@@ -85,14 +85,14 @@ impl Place {
     }
 
     /// Makes all that is due of this definition suspects.
-    pub async fn suspect(&self, definition: &Definition) {
+    pub async fn suspect(&self, definition: &Definition<u32>) {
         for _ in 0..2 {
             self.death(definition, None).await;
         }
     }
 
     /// As if what is due of this definition had killed its process as often as can be: twice, and ten times alone.
-    pub async fn poison(&self, definition: &Definition) {
+    pub async fn poison(&self, definition: &Definition<u32>) {
         self.suspect(definition).await;
         for _ in 0..10 {
             assert_eq!(self.death(definition, Some(Isolation::Alone)).await.len(), 1);

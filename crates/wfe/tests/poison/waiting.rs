@@ -9,10 +9,11 @@ use std::{
 
 use tokio::sync::Semaphore;
 use wfe::{
-    Outcome, Waits, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, blocking, child, event, inline},
+    Outcome, WorkflowHost,
+    definition::{Definition, Event, WorkflowBuilder, WorkflowName},
     models::WorkflowStatus,
-    steps::{Ctx, StepError},
+    status::Waits,
+    steps::StepError,
     traits::Isolation,
 };
 
@@ -39,22 +40,24 @@ impl Bodies {
     }
 
     /// A workflow of one step, which ends when it is let go.
-    fn definition(&self, id: &str) -> Definition {
-        let bodies = self.clone();
-        let held = inline(move |ctx: Ctx, _: Arc<u32>| {
-            let bodies = bodies.clone();
-            async move {
-                bodies.begun.fetch_add(1, Ordering::SeqCst);
+    fn definition(&self, id: &str) -> Definition<u32> {
+        WorkflowBuilder::<u32>::new(id, 1)
+            .with(self.clone())
+            .then("held", async |ctx, _| {
+                ctx.app.begun.fetch_add(1, Ordering::SeqCst);
                 tokio::select! {
-                    permit = bodies.may_end.acquire() => permit.unwrap().forget(),
+                    permit = ctx.app.may_end.acquire() => permit.unwrap().forget(),
                     () = ctx.cancellation().cancelled() => {}
                 }
                 Ok(())
-            }
-        });
-        WorkflowBuilder::<u32>::new(id, 1).then("held", held).build().unwrap()
+            })
+            .build()
+            .unwrap()
     }
 }
+
+/// A child.
+const PART: WorkflowName<u32> = WorkflowName::new("part");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_suspect_runs_no_other_body_begins_and_all_that_needs_none_goes_on() {
@@ -62,7 +65,8 @@ async fn while_a_suspect_runs_no_other_body_begins_and_all_that_needs_none_goes_
     let (suspects, others) = (Bodies::new(), Bodies::new());
     let (suspect, other) = (suspects.definition("suspect"), others.definition("other"));
     let wait = WorkflowBuilder::<u32>::new("wait", 1)
-        .wait_for("word", event("word", |_: &u32, ()| "k").output(|word: &u32, data: &mut u32| *data = *word))
+        .wait_for("word", Event::<u32>::new("word"), |_| "k")
+        .output(|word, data| *data = word)
         .build()
         .unwrap();
     let idle = place.idle_host(&[&suspect]);
@@ -114,13 +118,15 @@ async fn a_suspect_whose_earlier_body_ends_while_it_waits_for_its_turn_runs_agai
     let (let_go, may_end) = mpsc::channel::<()>();
     let (may_end, counted) = (Mutex::new(may_end), begun.clone());
     // The first one blocks its thread, whatever its token says.
-    let body = blocking(move |_: &Ctx, _: &u32| {
-        if counted.fetch_add(1, Ordering::SeqCst) == 0 {
-            may_end.lock().unwrap().recv().unwrap();
-        }
-        Ok(())
-    });
-    let definition = WorkflowBuilder::<u32>::new("suspect", 1).then("blocks", body).build().unwrap();
+    let definition = WorkflowBuilder::<u32>::new("suspect", 1)
+        .blocking("blocks", move |_, _| {
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                may_end.lock().unwrap().recv().unwrap();
+            }
+            Ok(())
+        })
+        .build()
+        .unwrap();
     let id = place.idle_host(&[&definition]).start_workflow("suspect", &0_u32).await.unwrap();
     place.suspect(&definition).await;
     let one = WorkflowHost::builder_shared(place.provider.clone()).grace(Duration::ZERO).build();
@@ -188,8 +194,11 @@ async fn a_host_that_stops_gives_suspects_back_as_what_they_are() {
 async fn a_child_that_is_poison_is_suspended_while_its_parent_waits_and_ends_it_once_it_is_resumed() {
     let (place, bodies) = (Place::new().await, Bodies::new());
     let part = bodies.definition("part");
-    let sub = child("part", |_: &u32, ()| 5_u32).output(|part: &u32, data: &mut u32| *data = part + 1);
-    let whole = WorkflowBuilder::<u32>::new("whole", 1).sub_workflow("sub", sub).build().unwrap();
+    let whole = WorkflowBuilder::<u32>::new("whole", 1)
+        .sub_workflow("sub", PART, |_| 5)
+        .output(|part, data| *data = part + 1)
+        .build()
+        .unwrap();
     let host = place.host(&[&whole, &part]).await;
     let id = host.start_workflow("whole", &0_u32).await.unwrap();
     let of = format!("{id}//sub//1");
@@ -215,11 +224,11 @@ async fn a_parent_that_is_poison_is_suspended_and_cancelled_with_its_children() 
     let place = Place::new().await;
     let bodies = Bodies::new();
     let part = bodies.definition("part");
-    let deadly = inline(|_: Ctx, _: Arc<u32>| async { Ok(()) });
     let whole = WorkflowBuilder::<u32>::new("whole", 1)
         .parallel("both", |both| {
-            both.branch(|one| one.sub_workflow("sub", child("part", |_: &u32, ()| 0_u32)))
-                .branch(|other| other.delay("soon", |_, ()| Duration::from_millis(1)).then("deadly", deadly))
+            both.branch(|one| one.sub_workflow("sub", PART, |_| 0)).branch(|other| {
+                other.delay("soon", |_| Duration::from_millis(1)).then("deadly", async |_, _| Ok(()))
+            })
         })
         .build()
         .unwrap();
@@ -247,23 +256,22 @@ async fn a_parent_that_is_poison_is_suspended_and_cancelled_with_its_children() 
 async fn a_compensation_that_is_poison_is_suspended_and_goes_on_where_it_was() {
     let place = Place::new().await;
     let begun = Bodies::new();
-    let bodies = begun.clone();
-    let undo = inline(move |ctx: Ctx, _: Arc<u32>| {
-        let bodies = bodies.clone();
-        async move {
-            bodies.begun.fetch_add(1, Ordering::SeqCst);
-            tokio::select! {
-                permit = bodies.may_end.acquire() => { permit.unwrap().forget(); Ok(()) }
-                () = ctx.cancellation().cancelled() => Err(StepError::fatal("cut short")),
-            }
-        }
-    });
-    let undo = undo.output(|(), data: &mut u32| *data += 10);
-    let fails = inline(|_: Ctx, _: Arc<u32>| async { Err::<(), _>(StepError::fatal("no")) });
-    let done = inline(|_: Ctx, _: Arc<u32>| async { Ok(()) }).output(|(), data: &mut u32| *data += 1);
     let definition = WorkflowBuilder::<u32>::new("saga", 1)
+        .with(begun.clone())
         .saga("all", |all| {
-            all.then("one", done).compensate_with(|all| all.then("undo", undo)).then("fails", fails)
+            all.change("one", |data| *data += 1)
+                .compensate_with(|one| {
+                    one.then("undo", async |ctx, _| {
+                        ctx.app.begun.fetch_add(1, Ordering::SeqCst);
+                        tokio::select! {
+                            permit = ctx.app.may_end.acquire() => permit.unwrap().forget(),
+                            () = ctx.cancellation().cancelled() => return Err(StepError::fatal("cut short")),
+                        }
+                        Ok(())
+                    })
+                    .output(|(), data| *data += 10)
+                })
+                .call("fails", |_, _| Err::<(), _>(StepError::fatal("no")))
         })
         .build()
         .unwrap();

@@ -3,7 +3,7 @@
 use std::{fs, io::ErrorKind, path::PathBuf, time::Duration};
 
 use wfe::{
-    Outcome, StartOptions, WorkflowHost,
+    Outcome, WorkflowHost,
     models::WorkflowStatus,
     traits::{StepStore, WorkflowRepository},
 };
@@ -111,7 +111,7 @@ async fn an_instance_that_is_started_on_a_host_without_a_lock_file_runs_once() {
     host.start().await.unwrap();
     for round in 1..=5 {
         remove(&signs(&place));
-        let id = host.start_workflow_with("hold", &Done::default(), StartOptions::default()).await.unwrap();
+        let id = host.start_workflow("hold", &Done::default()).await.unwrap();
         let Outcome::Completed(done) = host.outcome::<Done>(&id).await.unwrap() else { panic!("{id}") };
         assert_eq!((done.by, place.begun().len()), (vec!["here".to_owned()], round));
     }

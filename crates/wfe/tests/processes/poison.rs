@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use wfe::{
-    StartOptions, WorkflowHost,
+    WorkflowHost,
     models::WorkflowStatus,
     traits::{StepStore, WorkflowRepository},
 };
@@ -16,11 +16,10 @@ async fn started(place: &Place, definition: &str, count: usize) -> Vec<String> {
     let host = WorkflowHost::builder(place.provider().await).build();
     let folder = place.0.path();
     let all = killing(folder).into_iter().chain([holding("hold", folder.to_owned(), "nobody", None)]);
-    all.for_each(|definition| host.register(definition).unwrap());
+    all.for_each(|definition| host.register_any(definition).unwrap());
     let mut ids = Vec::new();
     for _ in 0..count {
-        let options = StartOptions::default();
-        ids.push(host.start_workflow_with(definition, &Done::default(), options).await.unwrap());
+        ids.push(host.start_workflow(definition, &Done::default()).await.unwrap());
     }
     ids
 }

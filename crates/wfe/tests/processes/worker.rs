@@ -2,13 +2,10 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Lines, Write},
+    io::{self, BufRead, BufReader, Lines, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -16,9 +13,9 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use wfe::{
-    Outcome, StartOptions, WorkflowHost,
-    definition::{Definition, Retry, WorkflowBuilder, event, inline},
-    steps::{Ctx, StepError},
+    Outcome, WorkflowHost,
+    definition::{Definition, Event, Retry, WorkflowBuilder},
+    steps::StepError,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
@@ -219,15 +216,18 @@ async fn provider(folder: &Path, lease: Duration) -> SqlitePersistenceProvider {
     SqlitePersistenceProvider::file(folder.join("state.db")).lease(lease).open().await.unwrap()
 }
 
+/// Adds to `log`.
+fn note(folder: &Path, lines: &str) -> io::Result<()> {
+    fs::File::options().create(true).append(true).open(folder.join("log"))?.write_all(lines.as_bytes())
+}
+
 /// A workflow of one step, which ends when its worker is let go and says who has done it. With `pause`, the first
 /// attempt fails at once and is tried again after so many milliseconds.
-pub fn holding(id: &str, folder: PathBuf, name: &str, pause: Option<u64>) -> Definition {
+pub fn holding(id: &str, folder: PathBuf, name: &str, pause: Option<u64>) -> Definition<Done> {
     let name = name.to_owned();
-    let body = inline(move |ctx: Ctx, _: Arc<Done>| {
-        let (folder, name) = (folder.clone(), name.clone());
-        async move {
-            let mut log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
-            log.write_all(format!("{name} {}\n", ctx.instance_id()).as_bytes())?;
+    WorkflowBuilder::<Done>::new(id, 1)
+        .then("hold", async move |ctx, _| {
+            note(&folder, &format!("{name} {}\n", ctx.instance_id()))?;
             if pause.is_some() && ctx.attempt() == 1 {
                 return Err(StepError::retryable("later"));
             }
@@ -235,12 +235,11 @@ pub fn holding(id: &str, folder: PathBuf, name: &str, pause: Option<u64>) -> Def
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             Ok(name)
-        }
-    });
-    let pause = Duration::from_millis(pause.unwrap_or(0));
-    let retry = Retry::up_to(1).initial(pause).max(pause).jitter(0.0);
-    let body = body.retry(retry).output(|name: &String, done: &mut Done| done.by.push(name.clone()));
-    WorkflowBuilder::<Done>::new(id, 1).then("hold", body).build().unwrap()
+        })
+        .retry(Retry::every(Duration::from_millis(pause.unwrap_or(0))).attempts(2))
+        .output(|name, done| done.by.push(name))
+        .build()
+        .unwrap()
 }
 
 /// How many bodies of `kills` and `counts` run in this process.
@@ -248,91 +247,90 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// A step that aborts the process, unless the file `harmless` is there; and one that takes a while, as often as it says. In
 /// `log`, that a body begins, as `kills` or `counts`; and if others run, that too, as `beside`.
-pub fn killing(folder: &Path) -> [Definition; 2] {
-    let begin = |folder: &Path, what: &str, id: &str| {
+pub fn killing(folder: &Path) -> [Definition<Done>; 2] {
+    fn begin(folder: &Path, what: &str, id: &str) -> io::Result<()> {
         let beside = RUNNING.fetch_add(1, Ordering::SeqCst);
         let beside = if beside > 0 { format!("beside {id}\n") } else { String::new() };
-        let mut log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
-        log.write_all(format!("{what} {id}\n{beside}").as_bytes())
-    };
-    let (one, other) = (folder.to_owned(), folder.to_owned());
-    let kills = inline(move |ctx: Ctx, _: Arc<Done>| {
-        let folder = one.clone();
-        async move {
-            begin(&folder, "kills", ctx.instance_id())?;
-            if !folder.join("harmless").exists() {
+        note(folder, &format!("{what} {id}\n{beside}"))
+    }
+    let kills = WorkflowBuilder::<Done>::new("kills", 1)
+        .with(folder.to_owned())
+        .call("kill", |ctx, _| {
+            begin(&ctx.app, "kills", ctx.instance_id())?;
+            if !ctx.app.join("harmless").exists() {
                 std::process::abort();
             }
             RUNNING.fetch_sub(1, Ordering::SeqCst);
             Ok(())
-        }
-    });
-    let counts = inline(move |ctx: Ctx, _: Arc<Done>| {
-        let folder = other.clone();
-        async move {
-            begin(&folder, "counts", ctx.instance_id())?;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            RUNNING.fetch_sub(1, Ordering::SeqCst);
-            Ok(String::new())
-        }
-    });
-    let counts = counts.output(|name: &String, done: &mut Done| done.by.push(name.clone()));
-    let round = |done: &Done, (): &()| done.by.len() < 10;
-    [
-        WorkflowBuilder::<Done>::new("kills", 1).then("kill", kills).build().unwrap(),
-        WorkflowBuilder::<Done>::new("counts", 1)
-            .while_("all", round, |round| round.then("count", counts))
-            .build()
-            .unwrap(),
-    ]
+        })
+        .build();
+    let counts = WorkflowBuilder::<Done>::new("counts", 1)
+        .with(folder.to_owned())
+        .while_(
+            "all",
+            |done| done.by.len() < 10,
+            |round| {
+                round
+                    .then("count", async |ctx, _| {
+                        begin(&ctx.app, "counts", ctx.instance_id())?;
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        RUNNING.fetch_sub(1, Ordering::SeqCst);
+                        Ok(String::new())
+                    })
+                    .output(|name, done| done.by.push(name))
+            },
+        )
+        .build();
+    [kills.unwrap(), counts.unwrap()]
 }
 
 /// Two branches at once: one that ends when its worker is let go, and one that fails at first and is tried again a second
 /// later. In `log`, too, that the first one is told that nobody wants it any more: as `told-` and its worker's name.
-fn branching(folder: PathBuf, name: &str) -> Definition {
-    let name = name.to_owned();
-    let note = |folder: &Path, line: &str| {
-        let mut log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
-        log.write_all(line.as_bytes())
-    };
-    let (at, by) = (folder.clone(), name.clone());
-    let long = inline(move |ctx: Ctx, _: Arc<Done>| {
-        let (folder, name) = (at.clone(), by.clone());
-        async move {
-            note(&folder, &format!("{name} {}\n", ctx.instance_id()))?;
-            while !folder.join(format!("go-{name}")).exists() {
-                if ctx.cancellation().is_cancelled() {
-                    note(&folder, &format!("told-{name} {}\n", ctx.instance_id()))?;
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            Ok(())
-        }
-    });
-    let again = inline(move |ctx: Ctx, _: Arc<Done>| {
-        let (folder, name) = (folder.clone(), name.clone());
-        async move {
-            note(&folder, &format!("{name} {}\n", ctx.instance_id()))?;
-            if ctx.attempt() == 1 { Err(StepError::retryable("later")) } else { Ok(name) }
-        }
-    });
-    let retry = Retry::up_to(1).initial(Duration::from_secs(1)).jitter(0.0);
-    let again = again.retry(retry).output(|name: &String, done: &mut Done| done.by.push(name.clone()));
+fn branching(folder: PathBuf, name: &str) -> Definition<Done> {
     WorkflowBuilder::<Done>::new("branches", 1)
+        .with((folder, name.to_owned()))
         .parallel("both", |both| {
-            both.branch(|one| one.then("long", long)).branch(|other| other.then("again", again))
+            both.branch(|one| {
+                one.then("long", async |ctx, _| {
+                    let (folder, name) = &ctx.app;
+                    note(folder, &format!("{name} {}\n", ctx.instance_id()))?;
+                    while !folder.join(format!("go-{name}")).exists() {
+                        if ctx.cancellation().is_cancelled() {
+                            note(folder, &format!("told-{name} {}\n", ctx.instance_id()))?;
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                    Ok(())
+                })
+            })
+            .branch(|other| {
+                other
+                    .call("again", |ctx, _| {
+                        let (folder, name) = &ctx.app;
+                        note(folder, &format!("{name} {}\n", ctx.instance_id()))?;
+                        if ctx.attempt() == 1 { Err(StepError::retryable("later")) } else { Ok(name.clone()) }
+                    })
+                    .retry(Retry::every(Duration::from_secs(1)).attempts(2))
+                    .output(|name, done| done.by.push(name))
+            })
         })
         .build()
         .unwrap()
 }
 
 /// Waits for three events of one stream, and writes down what each says.
-fn listening() -> Definition {
-    let word =
-        event("word", |_: &Done, ()| "k").output(|word: &String, done: &mut Done| done.by.push(word.clone()));
+fn listening() -> Definition<Done> {
     WorkflowBuilder::<Done>::new("listen", 1)
-        .while_("all", |done, ()| done.by.len() < 3, |round| round.wait_for("word", word))
+        .while_(
+            "all",
+            |done| done.by.len() < 3,
+            |round| {
+                round
+                    .wait_for("word", Event::<String>::new("word"), |_| "k")
+                    .output(|word, done| done.by.push(word))
+            },
+        )
         .build()
         .unwrap()
 }
@@ -373,8 +371,7 @@ async fn serve() {
     while let Some(line) = input.recv().await {
         match line.split_once(' ') {
             Some(("start", definition)) => {
-                let id =
-                    host.start_workflow_with(definition, &Done::default(), StartOptions::default()).await;
+                let id = host.start_workflow(definition, &Done::default()).await;
                 println!("\n@{}", id.unwrap_or_else(|error| format!("error {error}")));
             }
             Some(("wait", id)) => match host.outcome::<Done>(id).await {

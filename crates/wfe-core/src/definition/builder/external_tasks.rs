@@ -1,132 +1,175 @@
-use std::sync::Arc;
+//! Steps whose work an external worker, a person or a child workflow does.
 
-use super::Sequence;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{App, Awaits, Branch, Each, Main, OfActivity, OfChild, OfTask, Sequence, waits::TIME};
 use crate::{
-    definition::{Activity, Child, Data, Item, UserTask, draft::Draft},
-    program::{ActivityStep, SubWorkflow, Unanswered, UserTaskStep, Verb},
+    definition::{Activity, Data, Item, WorkflowName, draft::Draft},
+    program::{ActivityStep, Ask, SubWorkflow, Unanswered, UserTaskStep, Verb, ask, ask_value},
+    steps::UserAnswer,
 };
 
-/// Steps whose work an external worker, a person or a child workflow does.
-impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// Waits until an external worker has completed this activity. If the worker fails, the step fails; if the
-    /// step has a retry policy, the activity is then offered to workers again.
-    ///
-    /// ```
-    /// use wfe_core::definition::{Retry, WorkflowBuilder, activity};
-    ///
-    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
-    /// struct Upload { path: String, thumbnail: Option<String> }
-    ///
-    /// let definition = WorkflowBuilder::<Upload>::new("upload", 1)
-    ///     .activity(
-    ///         "thumbnail",
-    ///         activity("make-thumbnail", |upload: &Upload, _| upload.path.clone())
-    ///             .output(|path: &String, upload| upload.thumbnail = Some(path.clone())),
-    ///     )
-    ///     .retry(Retry::up_to(3))
-    ///     .build()?;
-    /// # Ok::<(), wfe_core::WfeError>(())
-    /// ```
-    #[must_use]
-    pub fn activity(mut self, id: impl Into<String>, activity: Activity<D, I>) -> Self {
-        let (id, Activity { name, input, mut common, .. }) = (id.into(), activity);
-        self.problems.extend(common.problems(&id));
-        let (limit, branches) = common.limit.split();
-        let verb = Verb::Activity(ActivityStep { name, input, limit, outputs: Arc::new(common.outputs) });
-        self.push(Draft { branches, ..Draft::new(id, verb) })
+macro_rules! external_tasks {
+    ([$($t:ident)?] $place:ty, $item:ty, ($($by:ty)?), $on_data:path, $on_left:path) => {
+        /// Steps whose work others do.
+        impl<D: Data, A: App, L, $($t: Item)?> Sequence<D, $place, A, L> {
+            /// Waits until an external worker has done this activity. The worker gets the input that the closure
+            /// computes. If the worker fails, the step fails; if the step has a retry policy, the activity is then
+            /// offered to workers again.
+            pub fn activity<I: Serialize + 'static, O>(
+                self,
+                id: impl Into<String>,
+                activity: Activity<I, O>,
+                input: impl Fn(&D $(, $by)?) -> I + Send + Sync + 'static,
+            ) -> Sequence<D, $place, A, Awaits<O, OfActivity>> {
+                let input = ask_value("the activity's input", $on_data(input));
+                let (name, limit, outputs) = (activity.into_name(), None, Vec::new());
+                self.leaf(id, Verb::Activity(ActivityStep { name, input, limit, outputs }))
+            }
+
+            /// Waits until a person has answered this question, then runs the steps of the chosen
+            /// [`option`](Sequence::option). The answer is the step's outcome. A task needs at least one option.
+            pub fn user_task<Q: Into<String>>(
+                self,
+                id: impl Into<String>,
+                prompt: impl Fn(&D $(, $by)?) -> Q + Send + Sync + 'static,
+            ) -> Sequence<D, $place, A, Awaits<UserAnswer, OfTask>> {
+                let prompt = $on_data(prompt);
+                let prompt = ask("the prompt of the task", move |data: &D, item: &$item| prompt(data, item).into());
+                let (assignee, options, limit, outputs) = (None, Vec::new(), None, Vec::new());
+                let unanswered = Unanswered { escalate: None, reassign: None };
+                self.leaf(id, Verb::UserTask(UserTaskStep { prompt, assignee, options, unanswered, limit, outputs }))
+            }
+
+            /// Runs a child workflow: an instance of this definition, with the data that the closure computes. Waits
+            /// until it has ended.
+            ///
+            /// The child runs the newest version of the definition that is registered with the host that starts it,
+            /// unless [`version`](Sequence::version) is set. If the child fails, the step fails. If the child is
+            /// cancelled or terminated, the step fails with the fatal code
+            /// [`CHILD_ENDED`](crate::steps::StepError::CHILD_ENDED).
+            ///
+            /// The step fails with the code [`DEFINITION`](crate::steps::StepError::DEFINITION) in two cases: the
+            /// definition is not registered there (a retryable error), or its data type cannot read the data (a fatal
+            /// error).
+            pub fn sub_workflow<C: Data>(
+                self,
+                id: impl Into<String>,
+                workflow: WorkflowName<C>,
+                data: impl Fn(&D $(, $by)?) -> C + Send + Sync + 'static,
+            ) -> Sequence<D, $place, A, Awaits<C, OfChild>> {
+                let data = ask_value("the data of the child", $on_data(data));
+                let data_name = std::any::type_name::<C>();
+                let (definition, version, limit, outputs) = (workflow.into_name(), None, None, Vec::new());
+                self.leaf(
+                    id,
+                    Verb::SubWorkflow(SubWorkflow { definition, version, data, data_name, limit, outputs }),
+                )
+            }
+        }
+
+        /// Settings of a user task.
+        impl<D: Data, A: App, $($t: Item)?> Sequence<D, $place, A, Awaits<UserAnswer, OfTask>> {
+            /// Sets the assignee: the person who should answer. By default, anyone may answer.
+            pub fn assignee<N: Into<String>>(
+                self,
+                to: impl Fn(&D $(, $by)?) -> N + Send + Sync + 'static,
+            ) -> Self {
+                let to = $on_data(to);
+                let to = ask("the assignee of the task", move |data: &D, item: &$item| to(data, item).into());
+                self.task("assignee", |task, _| task.assignee.replace(to).is_some())
+            }
+
+            /// Sets an escalation: steps that run if there is no answer for this long. The time counts from the start
+            /// of the step.
+            ///
+            /// The task stays open while the escalation runs, and an answer cancels the rest of the escalation. A task
+            /// can have both an escalation and a [reassignment](Self::reassign), each with its own time. It cannot have
+            /// an escalation and a time limit ([`on_timeout`](Self::on_timeout) or [`fail_after`](Self::fail_after)).
+            pub fn escalate<B: Branch<D, $place, A>>(
+                mut self,
+                after: impl Fn(&D $(, $by)?) -> Duration + Send + Sync + 'static,
+                body: impl FnOnce(Sequence<D, $place, A>) -> B,
+            ) -> Self {
+                let branch = self.steps_of(body);
+                self.escalation(ask(TIME, $on_data(after)), branch)
+            }
+
+            /// Sets a reassignment: if there is no answer for this long, the task gets a new assignee. The time counts
+            /// from the start of the step.
+            ///
+            /// The reassigned task is a new task with a new id, so a claim of the first assignee ends. A task cannot
+            /// have a reassignment and a time limit ([`on_timeout`](Self::on_timeout) or
+            /// [`fail_after`](Self::fail_after)).
+            pub fn reassign<N: Into<String>>(
+                self,
+                after: impl Fn(&D $(, $by)?) -> Duration + Send + Sync + 'static,
+                to: impl Fn(&D $(, $by)?) -> N + Send + Sync + 'static,
+            ) -> Self {
+                let (after, to) = (ask(TIME, $on_data(after)), $on_data(to));
+                let to: Ask<String> =
+                    ask("the new assignee of the task", move |data: &D, item: &$item| to(data, item).into());
+                self.task("reassignment", |task, _| task.unanswered.reassign.replace((after, to)).is_some())
+            }
+        }
+    };
+}
+
+at_both_places!(external_tasks);
+
+/// Options of a user task.
+impl<D: Data, P, A: App> Sequence<D, P, A, Awaits<UserAnswer, OfTask>> {
+    /// Adds an option: a possible answer, with the steps that run if the option is chosen.
+    pub fn option<B: Branch<D, P, A>>(
+        mut self,
+        value: impl Into<String>,
+        body: impl FnOnce(Sequence<D, P, A>) -> B,
+    ) -> Self {
+        let branch = self.steps_of(body);
+        self.task("option", |task, branches| {
+            // The escalation stays the last branch: stored instances refer to branches by their index.
+            let at = task.unanswered.escalate.as_ref().map_or(branches.len(), |(_, at)| *at);
+            branches.insert(at, branch);
+            task.branch_inserted(at);
+            task.options.push((value.into(), Some(at)));
+            false
+        })
     }
 
-    /// Waits until a person has answered this user task, then runs the steps of the chosen option. The answer
-    /// is the step's outcome.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use wfe_core::definition::{WorkflowBuilder, inline, user_task};
-    ///
-    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
-    /// struct Leave { who: String, boss: String, granted: bool }
-    ///
-    /// let definition = WorkflowBuilder::<Leave>::new("leave", 1)
-    ///     .user_task(
-    ///         "decide",
-    ///         user_task(|leave: &Leave, _| format!("May {} go on leave?", leave.who))
-    ///             .assignee(|leave, _| leave.boss.clone())
-    ///             .option("yes", |yes| {
-    ///                 yes.then("grant", inline(|_, _| async { Ok(()) }).output(|(), leave: &mut Leave| leave.granted = true))
-    ///             })
-    ///             .plain_option("no")
-    ///             .escalate(|_, _| Duration::from_hours(24), |late| {
-    ///                 late.then("nudge", inline(|_, _| async { Ok(()) }))
-    ///             }),
-    ///     )
-    ///     .build()?;
-    /// # Ok::<(), wfe_core::WfeError>(())
-    /// ```
-    #[must_use]
-    pub fn user_task(mut self, id: impl Into<String>, task: UserTask<D, I>) -> Self {
-        let (id, UserTask { prompt, assignee, options, escalate, reassign, mut common, .. }) =
-            (id.into(), task);
-        self.problems.extend(common.problems(&id));
-        let (limit, mut branches) = common.limit.split();
-        let mut add = |branch: Option<Vec<Draft>>| {
-            branch.map(|branch| {
-                branches.push(branch);
-                branches.len() - 1
-            })
-        };
-        let options = options.into_iter().map(|(value, branch)| (value, add(branch))).collect();
-        // The escalation must stay the last branch: stored instances refer to branches by their index.
-        let escalate = escalate.and_then(|(after, branch)| Some((after, add(Some(branch))?)));
-        let unanswered = Unanswered { escalate, reassign };
-        let outputs = Arc::new(common.outputs);
-        let verb = Verb::UserTask(UserTaskStep { prompt, assignee, options, unanswered, limit, outputs });
-        self.push(Draft { branches, ..Draft::new(id, verb) })
+    /// Adds an option without steps. If this option is chosen, the instance continues after the step.
+    pub fn plain_option(self, value: impl Into<String>) -> Self {
+        self.task("option", |task, _| {
+            task.options.push((value.into(), None));
+            false
+        })
     }
 
-    /// Runs a child workflow. The instance continues when the child has completed.
-    ///
-    /// **Start.** The child is created when the instance reaches the step. A wait of the child does not receive
-    /// events that were published before the child was created, unless the wait has an [effective
-    /// date](crate::definition::Await::effective).
-    ///
-    /// **Cancellation.** If the step is cancelled, the child is cancelled and compensates its open sagas. If
-    /// the instance is terminated, the child is terminated and compensates nothing. If the step is inside a
-    /// saga, the compensation of the saga starts only when the child has ended, however long the child takes.
-    /// Nothing else waits for the end of a cancelled child. Suspending an instance does not suspend its
-    /// children.
-    ///
-    /// **Failure.** If the child fails, the step fails with the child's error: the code, the causes and the
-    /// retryability are the same. After a retryable error, the step's [retry policy](Self::retry) starts a new
-    /// child. A new child is also started if the failed child has used up its own retries or has missed its
-    /// deadline. A fatal error of the child is fatal for the step too. A child that an operator cancelled or
-    /// terminated fails the step with the fatal error [`CHILD_ENDED`](crate::steps::StepError::CHILD_ENDED).
-    /// After a fatal error, a new child starts only if
-    /// [`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal) allows it.
-    ///
-    /// ```
-    /// use wfe_core::definition::{WorkflowBuilder, child};
-    ///
-    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
-    /// struct Shipment { order: String, tracking: Option<String> }
-    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
-    /// struct Order { id: String, tracking: Option<String> }
-    ///
-    /// let definition = WorkflowBuilder::<Order>::new("order", 1)
-    ///     .sub_workflow(
-    ///         "ship",
-    ///         child("shipment", |order: &Order, _| Shipment { order: order.id.clone(), tracking: None })
-    ///             .output(|shipment: &Shipment, order| order.tracking = shipment.tracking.clone()),
-    ///     )
-    ///     .build()?;
-    /// # Ok::<(), wfe_core::WfeError>(())
-    /// ```
-    #[must_use]
-    pub fn sub_workflow(mut self, id: impl Into<String>, child: Child<D, I>) -> Self {
-        let (id, Child { definition, version, data, data_name, mut common, .. }) = (id.into(), child);
-        self.problems.extend(common.problems(&id));
-        let (limit, branches) = common.limit.split();
-        let outputs = Arc::new(common.outputs);
-        let verb = Verb::SubWorkflow(SubWorkflow { definition, version, data, data_name, limit, outputs });
-        self.push(Draft { branches, ..Draft::new(id, verb) })
+    fn escalation(self, after: Ask<Duration>, branch: Vec<Draft>) -> Self {
+        self.task("escalation", |task, branches| {
+            branches.push(branch);
+            task.unanswered.escalate.replace((after, branches.len() - 1)).is_some()
+        })
+    }
+
+    /// Changes the last step, which is a user task. If `change` returns true, the task already had such a setting.
+    fn task(self, what: &str, change: impl FnOnce(&mut UserTaskStep, &mut Vec<Vec<Draft>>) -> bool) -> Self {
+        self.own_once(what, |draft| match &mut draft.verb {
+            Verb::UserTask(task) => change(task, &mut draft.branches),
+            _ => false,
+        })
+    }
+}
+
+/// The version of a child.
+impl<D: Data, P, A: App, C> Sequence<D, P, A, Awaits<C, OfChild>> {
+    /// Sets the version of the child's definition. By default, the newest registered version is used.
+    pub fn version(self, version: u32) -> Self {
+        self.own("version", |draft| {
+            if let Verb::SubWorkflow(child) = &mut draft.verb {
+                child.version = Some(version);
+            }
+        })
     }
 }

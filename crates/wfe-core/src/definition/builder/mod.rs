@@ -1,168 +1,373 @@
-//! The builder of definitions. Each file contains the builder methods of one subject.
+//! The builder of definitions. Each file has the verbs of one subject.
+//!
+//! A verb that takes closures over the data exists twice: for the main path, and for a for-each, where each closure
+//! takes the item as its last argument. One macro writes both, so they cannot differ.
 
-mod branching;
+/// Implements verbs for both places: `$verbs!` gets the item's type parameter, the place, the item's type as stored,
+/// the reference to the item that a closure takes, and the functions that give closures of the main path an item.
+macro_rules! at_both_places {
+    ($verbs:ident) => {
+        $verbs!([] Main, serde::de::IgnoredAny, (), super::on_data, super::on_left);
+        $verbs!([T] Each<T>, T, (&T), super::on_item, super::on_left_and_item);
+    };
+}
+
+mod bodies;
+mod branches;
+mod containers;
 mod external_tasks;
-mod go_to;
+mod into_step;
 mod modifiers;
-mod saga;
-mod steps;
-mod waiting;
+mod place;
+mod sides;
+mod waits;
 
 use std::{marker::PhantomData, time::Duration};
 
-use super::{Data, Definition, Item, draft::Draft};
-use crate::{Result, WfeError, program::Verb};
+use serde::de::IgnoredAny;
 
-pub use branching::{Branches, Choice, Decision};
+use super::{AnyDefinition, Data, Definition, draft::Draft};
+use crate::{
+    Result, WfeError,
+    program::{Body, Output, RunBody, Verb},
+};
 
-/// Builds a [`Definition`], beginning with its main path. The methods of [`Sequence`] add the steps.
-///
-/// Each step has a stable id, unique within the definition. Stored instances refer to steps by these ids, so an
-/// id must stay the same when steps are added, moved or given another name. (For this reason, the builder does
-/// not derive ids from positions: a new step would change the ids of all steps after it.)
-///
-/// Closures in a definition get the data and the item of the enclosing for-each (`()` on the main path).
-/// Closures that compute conditions, keys, times or inputs must be quick, because they run on the engine's
-/// thread. If a closure panics, the step fails, as if its body had panicked.
+use bodies::body_of;
+
+pub use bodies::{AsyncBody, AsyncItemBody, BodyFuture, Items, Yields};
+pub use branches::{Branches, Choice, Decision};
+pub use into_step::{IntoStep, Task, item_task, task};
+pub use place::{
+    After, Awaits, Block, Branch, Each, FitsIn, HasBody, Loop, Made, Main, OfActivity, OfChild, OfEvent,
+    OfTask, Ran, Start, Wrote,
+};
+
+use place::Drafts;
+
+/// What the bodies of a definition need from the program: an `Arc`, or a struct of clients, pools and settings. The
+/// engine clones it for each attempt.
+pub trait App: Clone + Send + Sync + 'static {}
+
+impl<T: Clone + Send + Sync + 'static> App for T {}
+
+/// Builds a [`Definition`], beginning with its main path. The verbs are the methods of [`Sequence`].
 ///
 /// ```
-/// use std::sync::Arc;
 /// use serde::{Deserialize, Serialize};
-/// use wfe_core::definition::{WorkflowBuilder, each, inline, inline_item};
+/// use wfe_core::definition::WorkflowBuilder;
 ///
 /// #[derive(Clone, Default, Serialize, Deserialize)]
 /// struct Order { skus: Vec<u32>, total: u32 }
 ///
 /// let definition = WorkflowBuilder::<Order>::new("order", 1)
-///     .for_each("price", each(|order: &Order| order.skus.clone()).parallel(8), |sku| {
-///         sku.then(
-///             "look-up",
-///             inline_item(|_, _, sku: u32| async move { Ok(sku * 10) })
-///                 .output(|cents, order: &mut Order| order.total += cents),
-///         )
+///     .for_each("price", |order| order.skus.clone(), |sku| {
+///         sku.then("look-up", async |_, _, sku| Ok(sku * 10))
+///             .output(|cents, order, _| order.total += cents)
 ///     })
-///     .then("charge", inline(|_, order: Arc<Order>| async move { Ok(order.total) }))
+///     .concurrent(8)
+///     .then("charge", async |_, order| Ok(order.total))
 ///     .build()?;
 /// # Ok::<(), wfe_core::WfeError>(())
 /// ```
-pub type WorkflowBuilder<D> = Sequence<D, (), Main>;
+pub type WorkflowBuilder<D> = Sequence<D>;
 
-/// A sequence of steps: the main path ([`WorkflowBuilder`]), or a branch of a container. `D` is the data of the
-/// instance, and `I` is the item of the enclosing for-each (`()` on the main path).
-pub struct Sequence<D, I, At = Inside> {
-    at: At,
-    drafts: Vec<Draft>,
-    /// The errors found so far. `build` returns the first error.
-    problems: Vec<String>,
-    types: PhantomData<fn(D, I)>,
+/// Steps that follow one another: the main path of a definition ([`WorkflowBuilder`]), or a branch of a container.
+///
+/// A verb adds a step. The modifiers after it (`output`, `retry`, `timeout` and others) belong to the step that was
+/// added last.
+///
+/// * `D` is the data of the instance.
+/// * `P` is the place: [`Main`], or [`Each<T>`](Each) in a for-each. In a for-each, every closure takes the item as its
+///   last argument.
+/// * `A` is what [`with`](Self::with) gave the bodies: they find it in [`Ctx::app`](crate::steps::Ctx::app).
+/// * `L` is what the last step leaves. It decides which modifiers there are.
+///
+/// Each step has a stable id, unique within the definition. Stored instances refer to steps by these ids, so an id must
+/// stay the same when steps are added, moved or given another name. (For this reason, the builder does not derive ids
+/// from positions: a new step would change the ids of all steps after it.)
+///
+/// Closures that compute conditions, keys, times or inputs must be quick, because they run on the engine's thread. If
+/// one panics, the step fails, as if its body had panicked.
+#[must_use = "a sequence of steps has no effect until it is built or returned to its container"]
+pub struct Sequence<D, P = Main, A = (), L = Start> {
+    parts: Box<Parts>,
+    app: A,
+    types: PhantomData<fn(D, P, L)>,
 }
 
-/// Marks a [`Sequence`] that is inside a container.
-pub struct Inside(());
-
-/// Marks the [`Sequence`] that is the main path.
-pub struct Main {
+/// The untyped part of a sequence. It is boxed, so that a verb moves one pointer.
+#[derive(Default)]
+struct Parts {
+    drafts: Vec<Draft>,
+    /// The errors found so far. `build` returns the first one.
+    problems: Vec<String>,
     id: String,
     version: u32,
     deadline: Option<Duration>,
+    is_main: bool,
 }
 
-impl<D: Data> WorkflowBuilder<D> {
+impl<D> WorkflowBuilder<D> {
     /// Begins a definition with this id and version. Versions begin with 1. An instance runs the version that
     /// it was started with, until it ends.
-    pub fn new(id: impl Into<String>, version: u32) -> Self {
-        let at = Main { id: id.into(), version, deadline: None };
-        Self { at, drafts: Vec::new(), problems: Vec::new(), types: PhantomData }
+    pub fn new(id: impl Into<String>, version: u32) -> Self
+    where
+        D: Data,
+    {
+        let parts = Parts { id: id.into(), version, is_main: true, ..Parts::default() };
+        Self { parts: Box::new(parts), app: (), types: PhantomData }
     }
+}
 
+impl<D, P> Sequence<D, P> {
+    /// Gives the bodies what they need from the program. They find it in [`ctx.app`](crate::steps::Ctx::app). It comes
+    /// before the first step.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use wfe_core::definition::WorkflowBuilder;
+    ///
+    /// struct Bank;
+    /// impl Bank {
+    ///     async fn charge(&self, cents: u32) -> std::io::Result<u32> { Ok(cents) }
+    /// }
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("pay", 1)
+    ///     .with(Arc::new(Bank))
+    ///     .then("charge", async |ctx, cents| Ok(ctx.app.charge(*cents).await?))
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    pub fn with<A: App>(self, app: A) -> Sequence<D, P, A> {
+        Sequence { parts: self.parts, app, types: PhantomData }
+    }
+}
+
+impl<D: Data, A: App, L> Sequence<D, Main, A, L> {
     /// Limits the time that an instance may take from its start to its end. By default, there is no limit.
     ///
     /// An instance that takes longer is cancelled: its open sagas are compensated, and it fails with the code
     /// `deadline`. The deadline of a suspended instance takes effect when the instance is resumed.
-    /// [`build`](Self::build) refuses a deadline of zero.
+    /// [`build`](Self::build) refuses a deadline of zero, and a deadline inside a container.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use wfe_core::definition::{WorkflowBuilder, inline};
+    /// use wfe_core::definition::WorkflowBuilder;
     ///
     /// let definition = WorkflowBuilder::<u32>::new("quick", 1)
     ///     .deadline(Duration::from_hours(1))
-    ///     .then("work", inline(|_, _| async { Ok(()) }))
+    ///     .then("work", async |_, _| Ok(()))
     ///     .build()?;
     /// # Ok::<(), wfe_core::WfeError>(())
     /// ```
-    #[must_use]
     pub fn deadline(mut self, limit: Duration) -> Self {
         if limit.is_zero() {
-            self.problems.push("its deadline is 0; it must be longer".to_owned());
+            self.parts.problems.push("its deadline is 0; it must be longer".to_owned());
         }
-        self.at.deadline = Some(limit);
+        if !self.parts.is_main {
+            let problem = "a branch has a deadline; the deadline belongs to the workflow as a whole, so set it outside \
+                           of all containers";
+            self.parts.problems.push(problem.to_owned());
+        }
+        self.parts.deadline = Some(limit);
         self
     }
 
     /// Checks the definition and returns it.
     ///
     /// # Errors
-    /// [`InvalidDefinition`](crate::WfeError::InvalidDefinition), which names the step if a step causes the
-    /// error:
+    /// [`InvalidDefinition`](crate::WfeError::InvalidDefinition), naming the step where there is one:
     ///
     /// * The definition's id is empty or longer than
-    ///   [`LONGEST_DEFINITION_ID`](crate::limits::LONGEST_DEFINITION_ID), its version is 0, or it has no steps.
+    ///   [`LONGEST_DEFINITION_ID`](crate::limits::LONGEST_DEFINITION_ID), it begins with `wfe.`, its version is 0, or
+    ///   it has no steps.
     /// * A step's id is empty, is used twice, or contains `/` or `#`.
     /// * A branch, a fallback or a compensation has no steps, or a step cannot be reached.
     /// * The target of a go-to does not exist, or is inside a container that the go-to is not in.
     /// * A limit, a timeout, an interval or a retry policy is out of range.
     /// * A step outside of a saga has a compensation.
     /// * A setting would have no effect, such as the first of two fallbacks.
-    pub fn build(self) -> Result<Definition> {
-        let Main { id, version, deadline } = self.at;
-        if let Some(problem) = self.problems.into_iter().next() {
+    pub fn build(self) -> Result<Definition<D>> {
+        self.assemble(false).map(Definition::of)
+    }
+
+    /// Builds a definition of the engine itself, whose names begin with `wfe.`.
+    ///
+    /// # Errors
+    /// Like [`build`](Self::build).
+    #[doc(hidden)]
+    pub fn build_own(self) -> Result<AnyDefinition> {
+        self.assemble(true)
+    }
+
+    fn assemble(self, is_own: bool) -> Result<AnyDefinition> {
+        let Parts { id, version, deadline, drafts, problems, .. } = *self.parts;
+        if let Some(problem) = problems.into_iter().next() {
             return Err(WfeError::InvalidDefinition { definition: id, problem });
         }
-        Definition::assemble::<D>(&id, version, deadline, self.drafts)
+        AnyDefinition::assemble::<D>(&id, version, deadline, drafts, is_own)
     }
 }
 
-impl<D: Data, I: Item, At> Sequence<D, I, At> {
+impl<D, P, A, L> Sequence<D, P, A, L> {
+    /// Closes the last step: no modifier can follow it. The sequence has the same type after every verb then, so a loop
+    /// can add steps.
+    ///
+    /// ```
+    /// use wfe_core::definition::WorkflowBuilder;
+    ///
+    /// let mut steps = WorkflowBuilder::<u32>::new("chain", 1);
+    /// for n in 1..=3 {
+    ///     steps = steps.change(format!("add-{n}"), move |sum| *sum += n).closed();
+    /// }
+    /// let definition = steps.build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    pub fn closed(self) -> Sequence<D, P, A> {
+        self.leaving()
+    }
+
+    /// The same sequence, whose last step leaves `M`.
+    fn leaving<M>(self) -> Sequence<D, P, A, M> {
+        Sequence { parts: self.parts, app: self.app, types: PhantomData }
+    }
+
     /// Adds a step.
-    fn push(mut self, draft: Draft) -> Self {
-        self.drafts.push(draft);
-        self
+    fn push<M>(mut self, draft: Draft) -> Sequence<D, P, A, M> {
+        self.parts.drafts.push(draft);
+        self.leaving()
     }
 
     /// Adds a step without branches.
-    fn leaf(self, id: impl Into<String>, verb: Verb) -> Self {
+    fn leaf<M>(self, id: impl Into<String>, verb: Verb) -> Sequence<D, P, A, M> {
         self.push(Draft::new(id, verb))
     }
 
-    /// Returns the steps that this closure adds to a new branch.
-    fn body<T: Item>(&mut self, body: impl FnOnce(Sequence<D, T>) -> Sequence<D, T>) -> Vec<Draft> {
-        let body = body(Sequence::inside());
-        self.problems.extend(body.problems);
-        body.drafts
+    /// Adds a step with a body.
+    fn body<M>(mut self, id: impl Into<String>, body: Body) -> Sequence<D, P, A, M> {
+        self.parts.push_body(id.into(), body);
+        self.leaving()
     }
 
     /// Adds a container with one branch.
-    fn container<T: Item>(
-        mut self,
-        id: impl Into<String>,
-        verb: Verb,
-        body: impl FnOnce(Sequence<D, T>) -> Sequence<D, T>,
-    ) -> Self {
-        let mut draft = Draft::new(id, verb);
-        draft.branches.push(self.body(body));
-        self.push(draft)
+    fn container<M>(self, id: impl Into<String>, verb: Verb, branch: Vec<Draft>) -> Sequence<D, P, A, M> {
+        self.push(Draft { branches: vec![branch], ..Draft::new(id, verb) })
+    }
+
+    /// Changes the last added step.
+    fn last(mut self, change: impl FnOnce(&mut Draft)) -> Self {
+        let mut change = Some(change);
+        self.parts.last(&mut |draft| {
+            if let Some(change) = change.take() {
+                change(draft);
+            }
+        });
+        self
+    }
+
+    /// Changes a setting of the last added step. If `change` returns true, the step already had one.
+    fn once(mut self, what: &str, change: impl FnOnce(&mut Draft) -> bool) -> Self {
+        let mut change = Some(change);
+        self.parts.once(what, &mut |draft| change.take().is_some_and(|change| change(draft)));
+        self
+    }
+
+    /// Changes a setting that only one kind of step has. Several steps of a helper are one container, so they do not
+    /// have it, whatever the last of them has left.
+    fn own_once(mut self, what: &str, change: impl FnOnce(&mut Draft) -> bool) -> Self {
+        let mut change = Some(change);
+        self.parts.own_once(what, &mut |draft| change.take().is_some_and(|change| change(draft)));
+        self
+    }
+
+    /// Like [`own_once`](Self::own_once), for a setting that may be set again.
+    fn own(self, what: &str, change: impl FnOnce(&mut Draft)) -> Self {
+        self.own_once(what, |draft| {
+            change(draft);
+            false
+        })
     }
 }
 
-impl<D, I> Sequence<D, I> {
-    /// Returns the steps that this closure adds to a new branch, and the errors found in them.
-    pub(in crate::definition) fn built(body: impl FnOnce(Self) -> Self) -> (Vec<Draft>, Vec<String>) {
-        let body = body(Self::inside());
-        (body.drafts, body.problems)
+// These are compiled once, and not for each closure of a definition.
+impl Parts {
+    fn push_body(&mut self, id: String, body: Body) {
+        self.drafts.push(Draft::new(id, Verb::RunBody(RunBody { body })));
     }
 
-    pub(crate) fn inside() -> Self {
-        Self { at: Inside(()), drafts: Vec::new(), problems: Vec::new(), types: PhantomData }
+    fn last(&mut self, change: &mut dyn FnMut(&mut Draft)) {
+        match self.drafts.last_mut() {
+            Some(draft) => change(draft),
+            // Only a sequence without `After` has no last step, and modifiers need `After`.
+            None => self.problems.push("a modifier comes before the first step".to_owned()),
+        }
     }
+
+    fn once(&mut self, what: &str, change: &mut dyn FnMut(&mut Draft) -> bool) {
+        let mut twice = None;
+        self.last(&mut |draft| twice = change(draft).then(|| draft.id.clone()));
+        let problem = |id| format!("step {id:?}: it has two {what}s; the first one would have no effect");
+        self.problems.extend(twice.map(problem));
+    }
+
+    fn own_once(&mut self, what: &str, change: &mut dyn FnMut(&mut Draft) -> bool) {
+        match self.drafts.last() {
+            Some(Draft { id, verb: Verb::Block(_), .. }) => self.problems.push(format!(
+                "step {id:?} consists of several steps, so it has no {what} of its own; set it on one of them"
+            )),
+            _ => self.once(what, change),
+        }
+    }
+
+    fn set_output(&mut self, output: Output) {
+        let mut output = Some(output);
+        self.own_once("output", &mut |draft| {
+            if let Some(body) = body_of(draft) {
+                body.output = output.take();
+            }
+            false
+        });
+    }
+}
+
+impl<D, P, A: Clone, L> Sequence<D, P, A, L> {
+    /// An empty branch of a container.
+    fn inner<Q>(&self) -> Sequence<D, Q, A> {
+        Sequence { parts: Box::default(), app: self.app.clone(), types: PhantomData }
+    }
+
+    /// The steps that this closure adds to a new branch.
+    fn steps_of<Q, B: Branch<D, Q, A>>(&mut self, body: impl FnOnce(Sequence<D, Q, A>) -> B) -> Vec<Draft> {
+        let Drafts { drafts, problems } = body(self.inner()).into_drafts();
+        self.parts.problems.extend(problems);
+        drafts
+    }
+}
+
+/// Gives a closure over the data an item that it does not take.
+fn on_data<D, R>(
+    f: impl Fn(&D) -> R + Send + Sync + 'static,
+) -> impl Fn(&D, &IgnoredAny) -> R + Send + Sync + 'static {
+    move |data, _| f(data)
+}
+
+/// The counterpart of [`on_data`] in a for-each.
+fn on_item<D, T, R>(
+    f: impl Fn(&D, &T) -> R + Send + Sync + 'static,
+) -> impl Fn(&D, &T) -> R + Send + Sync + 'static {
+    f
+}
+
+/// Gives a closure that writes into the data an item that it does not take.
+fn on_left<S, D>(
+    f: impl Fn(S, &mut D) + Send + Sync + 'static,
+) -> impl Fn(S, &mut D, &IgnoredAny) + Send + Sync + 'static {
+    move |left, data, _| f(left, data)
+}
+
+/// The counterpart of [`on_left`] in a for-each.
+fn on_left_and_item<S, D, T>(
+    f: impl Fn(S, &mut D, &T) + Send + Sync + 'static,
+) -> impl Fn(S, &mut D, &T) + Send + Sync + 'static {
+    f
 }

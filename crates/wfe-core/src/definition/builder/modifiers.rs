@@ -1,22 +1,25 @@
+//! Modifiers: settings of the step that was added last.
+
 use std::time::Duration;
 
-use super::Sequence;
+use super::{After, App, Branch, Each, HasBody, Loop, Main, Sequence};
 use crate::{
-    definition::{Data, Item, OnFailure, Retry, draft::Draft},
-    program::ask,
+    definition::{Data, Item, OnFailure, Retry},
+    program::{ForEach, Verb, ask},
 };
 
-/// Settings of the last added step. [`build`](Sequence::build) refuses a setting that comes before the first
-/// step.
-impl<D: Data, I: Item, At> Sequence<D, I, At> {
+/// Modifiers of every step.
+impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     /// Sets the display name of the last added step. By default, the name is the step's id.
-    #[must_use]
-    pub fn name(self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.modify_last(|draft| draft.name = Some(name))
+    pub fn name(self, name: impl Into<String>) -> Self
+    where
+        L: After,
+    {
+        self.last(|draft| draft.name = Some(name.into()))
     }
 
-    /// Sets the retry policy of the last added step. By default, a step is not retried.
+    /// Sets the retry policy of the last added step. By default, a step is not retried. A
+    /// later policy replaces an earlier one, such as that of a helper.
     ///
     /// A retry runs a body again, evaluates a condition again, or starts a new wait, a new activity or a new
     /// child workflow. A saga is first compensated, and then runs again from its beginning.
@@ -25,64 +28,40 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// failures, such as a condition that panics. The steps inside the container have their own policies. To
     /// retry several steps together, put them in a [saga](Self::saga). Fatal errors, including those in a saga,
     /// are retried only if [`Retry::even_if_fatal`] allows it.
-    ///
-    /// ```
-    /// use wfe_core::definition::{Retry, WorkflowBuilder, inline};
-    ///
-    /// let definition = WorkflowBuilder::<u32>::new("trip", 1)
-    ///     .saga("book", |saga| {
-    ///         saga.then("flight", inline(|_, _| async { Ok(()) }))
-    /// .compensate_with(|cancel| cancel.then("cancel-flight", inline(|_, _| async { Ok(()) })))
-    ///             .then("hotel", inline(|_, _| async { Ok(()) }))
-    ///     })
-    ///     .retry(Retry::up_to(2))
-    ///     .build()?;
-    /// # Ok::<(), wfe_core::WfeError>(())
-    /// ```
-    #[must_use]
-    pub fn retry(self, retry: Retry) -> Self {
-        self.modify_last(|draft| draft.policy.retry = retry)
+    pub fn retry(self, retry: Retry) -> Self
+    where
+        L: After,
+    {
+        self.last(|draft| draft.policy.retry = retry)
     }
 
     /// Sets what happens when the last added step has failed for good; [`OnFailure`] describes the default.
     ///
     /// On a [saga](Self::saga), the setting covers the failure of the steps inside the saga. On any other
     /// container, it covers only the container's own failures.
-    ///
-    /// ```
-    /// use wfe_core::definition::{OnFailure, WorkflowBuilder, event};
-    ///
-    /// let definition = WorkflowBuilder::<String>::new("w", 1)
-    ///     .wait_for("answer", event("answered", |id: &String, _| id.clone()).fail_after(|_, _| std::time::Duration::from_hours(1)))
-    ///     .on_failure(OnFailure::Suspend)
-    ///     .build()?;
-    /// # Ok::<(), wfe_core::WfeError>(())
-    /// ```
-    #[must_use]
-    pub fn on_failure(self, behaviour: OnFailure) -> Self {
-        self.modify_last(|draft| draft.policy.on_failure = Some(behaviour))
+    pub fn on_failure(self, behaviour: OnFailure) -> Self
+    where
+        L: After,
+    {
+        self.last(|draft| draft.policy.on_failure = Some(behaviour))
     }
 
-    /// Limits the time of each attempt of the last added step, as
-    /// [`Task::timeout`](crate::definition::Task::timeout) does.
+    /// Limits the time of each attempt of the last added step, counted from the start of its body. By default, there is
+    /// no limit.
     ///
-    /// [`build`](Sequence::build) refuses a timeout of a step without a body. To limit the time of a wait, use
-    /// `fail_after` or `timeout` of its event, activity, child or user task.
+    /// An attempt that takes longer fails with the code `timeout`. Its cancellation token is cancelled, and a later
+    /// result of the body is ignored. A body that is still running one second later is dropped, unless it blocks its
+    /// thread ([`Ctx::cancellation`](crate::steps::Ctx::cancellation)). The failure is stored at once, and the backoff
+    /// before the next attempt begins at once. The body of the next attempt starts only when the earlier body has ended
+    /// or was dropped.
     ///
-    /// ```
-    /// use std::time::Duration;
-    /// use wfe_core::definition::{WorkflowBuilder, inline};
-    ///
-    /// let definition = WorkflowBuilder::<u32>::new("w", 1)
-    ///     .then("call", inline(|_, _| async { Ok(()) }))
-    ///     .timeout(Duration::from_secs(30))
-    ///     .name("Call the slow service")
-    ///     .build()?;
-    /// # Ok::<(), wfe_core::WfeError>(())
-    /// ```
-    #[must_use]
-    pub fn timeout(self, limit: Duration) -> Self {
-        self.modify_last(|draft| draft.policy.timeout = Some(limit))
+    /// [`build`](Sequence::build) refuses a timeout of zero. A wait has its own time limits:
+    /// [`fail_after`](Sequence::fail_after) and [`on_timeout`](Sequence::on_timeout).
+    pub fn timeout(self, limit: Duration) -> Self
+    where
+        L: HasBody,
+    {
+        self.last(|draft| draft.policy.timeout = Some(limit))
     }
 
     /// Sets a fallback: steps that run when the last added step has failed for good. When the fallback has
@@ -95,23 +74,22 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// saga a fallback.
     ///
     /// ```
-    /// use wfe_core::{definition::{WorkflowBuilder, inline}, steps::{Ctx, StepError}};
+    /// use wfe_core::{definition::WorkflowBuilder, steps::StepError};
     ///
     /// let definition = WorkflowBuilder::<u32>::new("pay", 1)
-    ///     .then("by-card", inline(|_, _| async { Err::<(), _>(StepError::fatal("the card was refused")) }))
+    ///     .then("by-card", async |_, _| Err::<(), _>(StepError::fatal("the card was refused")))
     ///     .fallback(|instead| {
-    ///         instead.then(
-    ///             "by-invoice",
-    ///             inline(|ctx: Ctx, _| async move { Ok(ctx.failure().map(|why| why.code.clone())) }),
-    ///         )
+    ///         instead.call("by-invoice", |ctx, _| Ok(ctx.failure().map(|why| why.code.clone())))
     ///     })
     ///     .build()?;
     /// # Ok::<(), wfe_core::WfeError>(())
     /// ```
-    #[must_use]
-    pub fn fallback(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
-        let drafts = self.body(body);
-        self.once("fallbacks", |draft| draft.fallback.replace(drafts).is_some())
+    pub fn fallback<B: Branch<D, P, A>>(mut self, body: impl FnOnce(Sequence<D, P, A>) -> B) -> Self
+    where
+        L: After,
+    {
+        let drafts = self.steps_of(body);
+        self.once("fallback", |draft| draft.fallback.replace(drafts).is_some())
     }
 
     /// Sets the compensation of the last added step: steps that run if the step has completed and then its
@@ -125,72 +103,81 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// container has not completed, the completed steps inside it are compensated one by one.
     ///
     /// ```
-    /// use wfe_core::{definition::{WorkflowBuilder, inline}, steps::Ctx};
+    /// use wfe_core::definition::WorkflowBuilder;
     ///
     /// let definition = WorkflowBuilder::<u32>::new("buy", 1)
     ///     .saga("both", |saga| {
-    ///         saga.then("pay", inline(|_, _| async { Ok("receipt 7") }))
-    /// .compensate_with(|refund| { refund.then("refund", inline(|ctx: Ctx, _| async move {
-    ///                     let receipt = ctx.compensated().and_then(|step| step.outcome.clone());
-    ///                     Ok(receipt)
-    ///                 }))
+    ///         saga.then("pay", async |_, _| Ok("receipt 7"))
+    ///             .compensate_with(|refund| {
+    ///                 refund.call("refund", |ctx, _| Ok(ctx.compensated().and_then(|step| step.outcome.clone())))
     ///             })
-    ///             .then("ship", inline(|_, _| async { Ok(()) }))
+    ///             .then("ship", async |_, _| Ok(()))
     ///     })
     ///     .build()?;
     /// # Ok::<(), wfe_core::WfeError>(())
     /// ```
-    #[must_use]
-    pub fn compensate_with(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
-        let drafts = self.body(body);
-        self.once("compensations", |draft| draft.compensation.replace(drafts).is_some())
-    }
-
-    /// Sets a cancel condition: as soon as the condition holds, the last added step is cancelled with all steps
-    /// inside it, and the instance continues with the next step.
-    ///
-    /// The condition is evaluated when the step starts and whenever the data has changed, including while the
-    /// step's [fallback](Self::fallback) runs. If the condition panics, the step fails. If the condition panics
-    /// while the fallback runs, the fallback fails, as if one of its steps had failed. After that, neither the
-    /// step nor the fallback is retried.
-    ///
-    /// **Sagas.** A saga is compensated when its own cancel condition holds. If any other container is
-    /// cancelled, the sagas inside that container are cancelled but not compensated, and a compensation that is
-    /// running inside the container is interrupted.
-    ///
-    /// If a saga that encloses the container is compensated later, it also compensates the completed steps of
-    /// the sagas inside the container. An interrupted compensation then continues with the step at which it was
-    /// interrupted. The interrupted step starts again from its beginning, and side branches of the compensation
-    /// are dropped.
-    ///
-    /// While a cancelled instance compensates its sagas, the cancel conditions of the containers that enclose
-    /// these sagas are not evaluated.
-    ///
-    /// ```
-    /// use wfe_core::definition::{WorkflowBuilder, event};
-    ///
-    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
-    /// struct Order { id: String, paid_in_cash: bool }
-    ///
-    /// let definition = WorkflowBuilder::<Order>::new("order", 1)
-    ///     .wait_for("paid", event("payment-received", |order: &Order, _| order.id.clone()))
-    ///     .cancel_when(|order, _| order.paid_in_cash)
-    ///     .build()?;
-    /// # Ok::<(), wfe_core::WfeError>(())
-    /// ```
-    #[must_use]
-    pub fn cancel_when(self, holds: impl Fn(&D, &I) -> bool + Send + Sync + 'static) -> Self {
-        let holds = ask("the step's cancel condition", holds);
-        self.once("cancel conditions", |draft| draft.cancel_when.replace(holds).is_some())
-    }
-
-    /// Makes a setting that a step can have only once. `change` makes the setting on the last added step, and
-    /// returns whether the step already had this setting.
-    fn once(mut self, what: &str, change: impl FnOnce(&mut Draft) -> bool) -> Self {
-        let mut twice = None;
-        self = self.modify_last(|draft| twice = change(draft).then(|| draft.id.clone()));
-        let problem = |id| format!("step {id:?}: it has two {what}; the first one would have no effect");
-        self.problems.extend(twice.map(problem));
-        self
+    pub fn compensate_with<B: Branch<D, P, A>>(mut self, body: impl FnOnce(Sequence<D, P, A>) -> B) -> Self
+    where
+        L: After,
+    {
+        let drafts = self.steps_of(body);
+        self.once("compensation", |draft| draft.compensation.replace(drafts).is_some())
     }
 }
+
+/// Modifiers of a for-each.
+impl<D: Data, P, A: App> Sequence<D, P, A, Loop> {
+    /// Runs up to `limit` items at once. By default, one item runs after the other. [`build`](Sequence::build) refuses
+    /// a limit of 0.
+    pub fn concurrent(self, limit: usize) -> Self {
+        self.own("limit", |draft| {
+            if let Verb::ForEach(ForEach { limit: at_once, .. }) = &mut draft.verb {
+                *at_once = limit;
+            }
+        })
+    }
+
+    /// Runs all items at once, as far as the host has slots for their steps.
+    pub fn all_at_once(self) -> Self {
+        self.concurrent(usize::MAX)
+    }
+}
+
+macro_rules! cancellation {
+    ([$($t:ident)?] $place:ty, $item:ty, ($($by:ty)?), $on_data:path, $on_left:path) => {
+        /// The cancel condition.
+        impl<D: Data, A: App, L, $($t: Item)?> Sequence<D, $place, A, L> {
+            /// Sets a cancel condition: as soon as the condition holds, the last added step is cancelled with all steps
+            /// inside it, and the instance continues with the next step.
+            ///
+            /// The condition is evaluated when the step starts and whenever the data has changed, including while the
+            /// step's [fallback](Self::fallback) runs. If the condition panics, the step fails. If the condition panics
+            /// while the fallback runs, the fallback fails, as if one of its steps had failed. After that, neither the
+            /// step nor the fallback is retried.
+            ///
+            /// **Sagas.** A saga is compensated when its own cancel condition holds. If any other container is
+            /// cancelled, the sagas inside that container are cancelled but not compensated, and a compensation that is
+            /// running inside the container is interrupted.
+            ///
+            /// If a saga that encloses the container is compensated later, it also compensates the completed steps of
+            /// the sagas inside the container. An interrupted compensation then continues with the step at which it was
+            /// interrupted. The interrupted step starts again from its beginning, and side branches of the compensation
+            /// are dropped.
+            ///
+            /// While a cancelled instance compensates its sagas, the cancel conditions of the containers that enclose
+            /// these sagas are not evaluated.
+            pub fn cancel_when(
+                self,
+                holds: impl Fn(&D $(, $by)?) -> bool + Send + Sync + 'static,
+            ) -> Self
+            where
+                L: After,
+            {
+                let holds = ask("the step's cancel condition", $on_data(holds));
+                self.once("cancel condition", |draft| draft.cancel_when.replace(holds).is_some())
+            }
+        }
+    };
+}
+
+at_both_places!(cancellation);

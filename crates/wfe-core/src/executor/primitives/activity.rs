@@ -30,7 +30,7 @@ impl Primitive for ActivityStep {
     fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
         let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
         let result = answer.into_result()?;
-        receive(run, &self.outputs, &result)?;
+        receive(run, at, &self.outputs, &result)?;
         // The result is stored only once, as the outcome of the step.
         run.edit(at)?.event_data = None;
         Ok(run.complete(at, Some(result), env)?)

@@ -70,15 +70,13 @@ impl Primitive for ForEach {
     }
 
     fn ended(&self, run: &mut Run, at: &str, answer: Answer, env: &mut Env<'_>) -> Moved {
-        let values = match answer {
-            Answer::Items(values) => values,
-            Answer::Step(next, apply) => match next.branches() {
-                Ok(values) => {
-                    run.apply(apply)?;
-                    values
-                }
-                Err(next) => return self.step.ended(run, at, Answer::Step(next, apply), env),
-            },
+        let Answer { next, apply } = answer;
+        let values = match next.branches() {
+            Ok(values) => {
+                run.apply(apply)?;
+                values
+            }
+            Err(next) => return self.step.ended(run, at, Answer { next, apply }, env),
         };
         if values.is_empty() {
             return Ok(run.complete(at, None, env)?);

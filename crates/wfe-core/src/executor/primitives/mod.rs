@@ -2,6 +2,7 @@
 //! are in its [`Verb`](crate::program::Verb).
 
 mod activity;
+mod block;
 mod decide;
 mod delay;
 mod end;

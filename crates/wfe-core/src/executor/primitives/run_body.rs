@@ -19,11 +19,7 @@ impl Primitive for RunBody {
     }
 
     fn ended(&self, run: &mut Run, at: &str, answer: Answer, env: &mut Env<'_>) -> Moved {
-        let Answer::Step(next, apply) = answer else {
-            return Err(StepError::fatal("a plain step returned items")
-                .with_code(StepError::DEFINITION)
-                .into());
-        };
+        let Answer { next, apply } = answer;
         let (next, state) = next.split();
         match next {
             Next::Done | Next::Outcome(_) => run.apply(apply)?,

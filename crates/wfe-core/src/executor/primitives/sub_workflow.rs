@@ -28,7 +28,7 @@ impl SubWorkflow {
         env: &mut Env<'_>,
     ) -> Moved {
         if let Some(end) = end.filter(|end| end.ending == Ending::Completed) {
-            match receive(run, &self.outputs, &end.data) {
+            match receive(run, at, &self.outputs, &end.data) {
                 Err(Fault::Step(error)) => {
                     let step = run.node_of(at)?.id.to_string();
                     let attempt = run.pointer(at)?.retry_count.saturating_add(1);
@@ -87,7 +87,7 @@ impl Primitive for SubWorkflow {
         let end = end?;
         match (end.ending, end.cause) {
             (Ending::Completed, _) => {
-                receive(run, &self.outputs, &end.data)?;
+                receive(run, at, &self.outputs, &end.data)?;
                 Ok(run.complete(at, None, env)?)
             }
             (Ending::Failed, Some(cause)) => {

@@ -120,7 +120,7 @@ impl Primitive for UserTaskStep {
             let problem = format!("the task has no option {:?}", answer.option);
             return Err(StepError::retryable(problem).with_code(StepError::UNREADABLE).into());
         };
-        receive(run, &self.outputs, &result)?;
+        receive(run, at, &self.outputs, &result)?;
         run.edit(at)?.event_data = None;
         let Some(branch) = branch else {
             return Ok(run.complete(at, Some(result), env)?);

@@ -28,7 +28,7 @@ impl Primitive for WaitFor {
     }
 
     fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
-        receive(run, &self.outputs, &event)?;
+        receive(run, at, &self.outputs, &event)?;
         Ok(run.complete(at, None, env)?)
     }
 
@@ -46,8 +46,9 @@ impl Primitive for WaitFor {
 }
 
 /// Writes the received value into the data.
-pub(super) fn receive(run: &mut Run, outputs: &[Receive], value: &Value) -> Moved {
-    let changes = outputs.iter().map(|output| output(value)).collect::<Result<Vec<_>, StepError>>()?;
+pub(super) fn receive(run: &mut Run, at: &str, outputs: &[Receive], value: &Value) -> Moved {
+    let item = run.pointer(at)?.context_item.as_ref();
+    let changes = outputs.iter().map(|output| output(value, item)).collect::<Result<Vec<_>, StepError>>()?;
     Ok(run.apply(changes)?)
 }
 

@@ -21,7 +21,7 @@ use super::{
     saga::log::compensated_pointer,
 };
 use crate::{
-    Result, definition::Definition, executor::idempotency_key, models::pointer_id, steps::Execution,
+    Result, definition::AnyDefinition, executor::idempotency_key, models::pointer_id, steps::Execution,
 };
 
 /// The step execution to which a body belongs. Pass it to [`Run::still_at_work`] to report to a later [`Run`] of the
@@ -120,7 +120,7 @@ impl Run {
     }
 }
 
-fn place_of(definition: &Definition, pointer: &str) -> String {
+fn place_of(definition: &AnyDefinition, pointer: &str) -> String {
     let has_rounds = |step: &str| definition.find(step).is_some_and(|node| node.verb.has_rounds());
     pointer_id::attempt_place(pointer, has_rounds)
 }

@@ -47,7 +47,7 @@ use waits::Waits;
 use super::{Fault, Lifecycle, LifecycleEvent, Moved};
 use crate::{
     BoxError, Result, WfeError,
-    definition::Definition,
+    definition::AnyDefinition,
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
     program::{Apply, Ask, BodyEnd, Node, Verb},
     steps::StepError,
@@ -62,7 +62,7 @@ pub struct Env<'a> {
     pub random: &'a mut dyn FnMut() -> f64,
     /// Finds the definition with this id and version. If the version is `None`, finds the newest version. Returns
     /// `None` if the definition is not registered here.
-    pub definition: &'a dyn Fn(&str, Option<u32>) -> Option<Definition>,
+    pub definition: &'a dyn Fn(&str, Option<u32>) -> Option<AnyDefinition>,
 }
 
 /// The live state of one instance, and the changes that are not stored yet. See the [module](super).
@@ -71,7 +71,7 @@ pub struct Env<'a> {
 /// instance again as quarantined ([`Run::open_quarantined`]).
 pub struct Run {
     id: Arc<str>,
-    definition: Definition,
+    definition: AnyDefinition,
     parent: Option<String>,
     root: Option<String>,
     reference: Option<Arc<str>>,
@@ -104,7 +104,7 @@ impl Run {
 
     /// The definition of the instance.
     #[must_use]
-    pub fn definition(&self) -> &Definition {
+    pub fn definition(&self) -> &AnyDefinition {
         &self.definition
     }
 

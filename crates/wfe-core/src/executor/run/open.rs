@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Result,
-    definition::Definition,
+    definition::AnyDefinition,
     executor::Lifecycle,
     models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus, attributes, pointer_id},
     program::{Node, with_article},
@@ -32,7 +32,7 @@ impl Run {
     ///
     /// # Errors
     /// The stored state contradicts itself.
-    pub fn open(definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
+    pub fn open(definition: &AnyDefinition, loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
         Self::open_again(definition, loaded, RunningBodies::default(), env)
     }
 
@@ -43,7 +43,7 @@ impl Run {
     /// # Errors
     /// The stored state contradicts itself.
     pub fn open_again(
-        definition: &Definition,
+        definition: &AnyDefinition,
         mut loaded: Loaded,
         at_work: RunningBodies,
         env: &mut Env<'_>,
@@ -65,7 +65,7 @@ impl Run {
 
     /// Opens a stored instance as [`open_again`](Self::open_again) does, but delivers no events.
     pub(super) fn open_without_events(
-        definition: &Definition,
+        definition: &AnyDefinition,
         loaded: Loaded,
         at_work: RunningBodies,
         env: &mut Env<'_>,
@@ -75,7 +75,7 @@ impl Run {
         Ok(run)
     }
 
-    fn open_without_bodies(definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
+    fn open_without_bodies(definition: &AnyDefinition, loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
         let mut run = Self::with_state(definition, loaded);
         match definition.decode(run.data.value()) {
             Ok(data) => run.data.decoded(data),
@@ -135,7 +135,7 @@ impl Run {
     /// # Errors
     /// The stored state contradicts itself.
     pub fn open_quarantined(
-        definition: &Definition,
+        definition: &AnyDefinition,
         loaded: Loaded,
         reason: &StepError,
         env: &mut Env<'_>,
@@ -145,7 +145,7 @@ impl Run {
         Ok(run)
     }
 
-    fn with_state(definition: &Definition, loaded: Loaded) -> Self {
+    fn with_state(definition: &AnyDefinition, loaded: Loaded) -> Self {
         let instance = loaded.instance;
         Self {
             id: instance.id.into(),
@@ -238,7 +238,7 @@ impl Run {
 
     fn fitting_node<'d>(
         &self,
-        definition: &'d Definition,
+        definition: &'d AnyDefinition,
         pointer: &ExecutionPointer,
     ) -> std::result::Result<&'d Node, String> {
         let step = pointer.step_name.as_deref().unwrap_or_default();

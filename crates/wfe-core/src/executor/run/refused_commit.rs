@@ -8,7 +8,7 @@
 use super::{Env, Run, bodies::RunningBodies, failure::step_failure};
 use crate::{
     Result,
-    definition::Definition,
+    definition::AnyDefinition,
     executor::Lifecycle,
     models::{StatusChange, WorkflowStatus},
     steps::StepError,
@@ -55,7 +55,7 @@ impl Run {
     /// # Errors
     /// The stored state contradicts itself.
     pub fn open_suspended(
-        definition: &Definition,
+        definition: &AnyDefinition,
         loaded: Loaded,
         reason: &StepError,
         at_work: RunningBodies,

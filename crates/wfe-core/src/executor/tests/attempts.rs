@@ -1,35 +1,36 @@
 //! A body of a step begins only when the previous body of this step has ended.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     scenario::{Body, HOUR, Line, begin, broken, does, line, mark, saga, unmark, world},
     world::World,
 };
 use crate::{
-    definition::{Inline, Item, OnFailure, Retry, Sequence, Task, each, event, inline},
+    definition::{Block, Event, IntoStep, Main, OnFailure, Retry, task},
     executor::Job,
     models::{PointerStatus, WorkflowStatus},
-    steps::{Ctx, StepError},
+    steps::StepError,
     traits::{Control, Ending, Intervention},
 };
 
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A step whose first `times` attempts exceed their time limit.
-fn slow<I: Item>(times: u32) -> Task<(), Line, I, Inline<(), Line, I>> {
-    inline(move |ctx: Ctx, _: Arc<Line>| async move {
-        if ctx.attempt() <= times {
-            ctx.cancellation().cancelled().await;
-        }
-        Ok(())
-    })
-    .output(|(), line: &mut Line| line.push("slow".to_owned()))
-    .timeout(LIMIT)
+fn slow(times: u32) -> impl IntoStep<Line> {
+    task::<Line>()
+        .then(async move |ctx, _| {
+            if ctx.attempt() <= times {
+                ctx.cancellation().cancelled().await;
+            }
+            Ok(())
+        })
+        .output(|(), line| line.push("slow".to_owned()))
+        .timeout(LIMIT)
 }
 
 fn again(pause: Duration) -> Retry {
-    Retry::up_to(3).initial(pause).max(pause).jitter(0.0)
+    Retry::exponential().attempts(4).initial(pause).max(pause).jitter(0.0)
 }
 
 /// Takes the body of this pointer out of the list of waiting bodies. From then on, the body counts as running.
@@ -49,7 +50,7 @@ fn held(world: &mut World) -> Vec<String> {
 
 #[test]
 fn an_attempt_whose_time_is_over_counts_at_once_and_the_next_body_waits_for_its_end() {
-    let mut world = world(begin().then("slow", slow(1).retry(again(HOUR))).then("after", mark("after")));
+    let mut world = world(begin().step("slow", slow(1)).retry(again(HOUR)).step("after", mark("after")));
     world.open();
     let first = take(&mut world, "slow");
     time_is_over(&mut world);
@@ -70,7 +71,7 @@ fn an_attempt_whose_time_is_over_counts_at_once_and_the_next_body_waits_for_its_
 
 #[test]
 fn a_body_that_ends_in_the_pause_lets_the_instance_be_given_back() {
-    let mut world = world(begin().then("slow", slow(1).retry(again(HOUR))));
+    let mut world = world(begin().step("slow", slow(1)).retry(again(HOUR)));
     world.open();
     let first = take(&mut world, "slow");
     time_is_over(&mut world);
@@ -85,7 +86,7 @@ fn a_body_that_ends_in_the_pause_lets_the_instance_be_given_back() {
 
 #[test]
 fn a_body_that_is_dropped_is_over_and_one_that_is_not_known_changes_nothing() {
-    let mut world = world(begin().then("slow", slow(1).retry(again(Duration::ZERO))));
+    let mut world = world(begin().step("slow", slow(1)).retry(again(Duration::ZERO)));
     world.open();
     let first = take(&mut world, "slow");
     time_is_over(&mut world);
@@ -98,11 +99,11 @@ fn a_body_that_is_dropped_is_over_and_one_that_is_not_known_changes_nothing() {
 
 #[test]
 fn where_no_attempt_is_left_the_rest_goes_on_at_once() {
-    let fallback = begin().then("slow", slow(9)).fallback(|instead| instead.then("instead", mark("instead")));
+    let fallback = begin().step("slow", slow(9)).fallback(|instead| instead.step("instead", mark("instead")));
     for (builder, next) in [
-        (begin().then("slow", slow(9).on_failure(OnFailure::Continue)).then("after", mark("after")), "after"),
-        (fallback.then("after", mark("after")), "slow/fallback/instead"),
-        (saga(|b| does(b, "a").then("slow", slow(9))).then("after", mark("after")), "saga/undo0/un-a"),
+        (begin().step("slow", slow(9)).on_failure(OnFailure::Continue).step("after", mark("after")), "after"),
+        (fallback.step("after", mark("after")), "slow/fallback/instead"),
+        (saga(|b| does(b, "a").step("slow", slow(9))).step("after", mark("after")), "saga/undo0/un-a"),
     ] {
         let mut world = world(builder);
         world.open();
@@ -125,7 +126,7 @@ fn an_instance_that_fails_ends_at_once_and_one_that_is_suspended_stands_still_at
     for (then, status) in
         [(OnFailure::Fail, WorkflowStatus::Terminated), (OnFailure::Suspend, WorkflowStatus::Suspended)]
     {
-        let mut world = world(begin().then("slow", slow(1).on_failure(then)));
+        let mut world = world(begin().step("slow", slow(1)).on_failure(then));
         world.open();
         let first = take(&mut world, "slow");
         time_is_over(&mut world);
@@ -143,7 +144,7 @@ fn an_instance_that_fails_ends_at_once_and_one_that_is_suspended_stands_still_at
 
 #[test]
 fn cancel_terminate_and_a_deadline_wait_for_no_body() {
-    let sagas = || saga(|b| does(b, "a").then("slow", slow(9)));
+    let sagas = || saga(|b| does(b, "a").step("slow", slow(9)));
     for (control, ending) in [
         (Some(Control::Cancel), Ending::Cancelled),
         (Some(Control::Terminate), Ending::Terminated),
@@ -166,22 +167,20 @@ fn cancel_terminate_and_a_deadline_wait_for_no_body() {
 }
 
 /// A container that completes while a body inside it is still running.
-fn cut_short(body: Body) -> Body {
+fn cut_short(body: Body) -> Body<Main, Block> {
     body.parallel("all", |all| {
-        all.branch(|b| {
-            b.then("slow", slow(9)).cancel_when(|line: &Line, _| line.iter().any(|w| w == "quick"))
-        })
-        .branch(|b| b.then("quick", mark("quick")))
+        all.branch(|b| b.step("slow", slow(9)).cancel_when(|line| line.iter().any(|w| w == "quick")))
+            .branch(|b| b.step("quick", mark("quick")))
     })
     .compensate_with(|undo| {
-        undo.wait_for("told", event("told", |_: &Line, _| "k")).then("un-all", unmark("all"))
+        undo.wait_for("told", Event::<()>::new("told"), |_| "k").step("un-all", unmark("all"))
     })
 }
 
 #[test]
 fn the_compensation_of_the_step_itself_waits_and_those_of_others_do_not() {
     let mut world =
-        world(saga(|b| does(cut_short(does(b, "a")), "b").then("c", broken())).then("after", mark("after")));
+        world(saga(|b| does(cut_short(does(b, "a")), "b").step("c", broken())).step("after", mark("after")));
     world.plan(Duration::ZERO, "told", "k", ());
     world.open();
     let a = world.jobs.drain(..).collect();
@@ -207,12 +206,12 @@ fn the_compensation_of_the_step_itself_waits_and_those_of_others_do_not() {
 fn a_compensation_with_which_another_saga_goes_on_waits_for_the_body_in_which_it_was_cut_short() {
     let inner = |b: Body| {
         b.saga("inner", |b| {
-            b.then("a", mark("a")).compensate_with(|undo| undo.then("un-a", unmark("a"))).then("x", broken())
+            b.step("a", mark("a")).compensate_with(|undo| undo.step("un-a", unmark("a"))).step("x", broken())
         })
     };
     let mut world = world(saga(|b| {
-        b.parallel("all", |all| all.branch(inner).branch(|b| b.delay("hour", |_, _| HOUR).go_to("out", "y")))
-            .then("y", broken())
+        b.parallel("all", |all| all.branch(inner).branch(|b| b.delay("hour", |_| HOUR).go_to("out", "y")))
+            .step("y", broken())
     }));
     world.open();
     for inside in ["saga/1/all/0/inner/1/a", "saga/1/all/0/inner/1/x"] {
@@ -235,7 +234,7 @@ fn a_compensation_with_which_another_saga_goes_on_waits_for_the_body_in_which_it
 
 #[test]
 fn a_compensation_that_waits_begins_after_a_crash_as_well() {
-    let mut world = world(saga(|b| cut_short(b).then("c", broken())));
+    let mut world = world(saga(|b| cut_short(b).step("c", broken())));
     world.plan(Duration::ZERO, "told", "k", ());
     world.open();
     let _slow = take(&mut world, "saga/1/all/0/slow");
@@ -252,8 +251,8 @@ fn a_compensation_that_waits_begins_after_a_crash_as_well() {
 #[test]
 fn who_goes_back_to_a_step_by_hand_or_by_a_go_to_waits_for_its_body() {
     let mut by_hand = world(begin().parallel("all", |all| {
-        all.branch(|b| b.then("slow", slow(9)))
-            .branch(|b| b.then("bad", broken()).on_failure(OnFailure::Suspend))
+        all.branch(|b| b.step("slow", slow(9)))
+            .branch(|b| b.step("bad", broken()).on_failure(OnFailure::Suspend))
     }));
     by_hand.open();
     let slow_one = take(&mut by_hand, "all/0/slow");
@@ -268,8 +267,8 @@ fn who_goes_back_to_a_step_by_hand_or_by_a_go_to_waits_for_its_body() {
     assert_eq!(by_hand.waiting(), ["all#2/1/bad", "all#2/0/slow"]);
 
     let mut jumps = world(begin().parallel("all", |all| {
-        all.branch(|b| b.then("slow", slow(9)))
-            .branch(|b| b.then("quick", mark("quick")).go_to("back", "all"))
+        all.branch(|b| b.step("slow", slow(9)))
+            .branch(|b| b.step("quick", mark("quick")).go_to("back", "all"))
     }));
     jumps.open();
     let slow_one = take(&mut jumps, "all/0/slow");
@@ -285,7 +284,7 @@ fn who_goes_back_to_a_step_by_hand_or_by_a_go_to_waits_for_its_body() {
 fn each_round_of_a_saga_waits_for_the_bodies_of_the_one_before_and_iterations_do_not_wait() {
     let body = |b: Body| {
         b.parallel("all", |all| {
-            all.branch(|b| b.then("slow", slow(9))).branch(|b| b.then("bad", broken_once()))
+            all.branch(|b| b.step("slow", slow(9))).branch(|b| b.step("bad", broken_once()))
         })
     };
     let mut rounds = world(begin().saga("saga", body).retry(again(Duration::ZERO)));
@@ -298,8 +297,11 @@ fn each_round_of_a_saga_waits_for_the_bodies_of_the_one_before_and_iterations_do
     rounds.finish(vec![first]);
     assert_eq!(rounds.waiting(), ["saga/2/all/1/bad", "saga/2/all/0/slow"]);
 
-    let each_of = |b: Sequence<Line, u32>| b.then("slow", slow(9).on_failure(OnFailure::Continue));
-    let mut loops = world(begin().for_each("each", each(|_: &Line| vec![1_u32, 2]), each_of));
+    let mut loops = world(begin().for_each(
+        "each",
+        |_| vec![1, 2],
+        |b| b.step("slow", slow(9)).on_failure(OnFailure::Continue),
+    ));
     loops.open();
     let items = loops.jobs.drain(..).collect();
     loops.finish(items);
@@ -310,13 +312,15 @@ fn each_round_of_a_saga_waits_for_the_bodies_of_the_one_before_and_iterations_do
 
 #[test]
 fn each_round_of_a_while_waits_for_the_bodies_of_the_one_before() {
-    let twice = |line: &Line, _: &()| line.iter().filter(|word| *word == "round").count() < 2;
-    let items = |b: Sequence<Line, u32>| b.then("item", slow_at_first());
+    let twice = |line: &Line| line.iter().filter(|word| *word == "round").count() < 2;
     let body = |b: Body| {
-        let round = b.then("slow", slow_at_first()).then("round", mark("round"));
-        round.for_each("each", each(|_: &Line| vec![1_u32, 2]), items)
+        b.step("slow", slow_at_first()).step("round", mark("round")).for_each(
+            "each",
+            |_| vec![1, 2],
+            |b| b.step("item", slow_at_first()),
+        )
     };
-    let mut world = world(begin().while_("loop", twice, body).then("last", mark("last")));
+    let mut world = world(begin().while_("loop", twice, body).step("last", mark("last")));
     world.open();
     let first = take(&mut world, "loop/0/slow");
     time_is_over(&mut world);
@@ -345,29 +349,30 @@ fn each_round_of_a_while_waits_for_the_bodies_of_the_one_before() {
 
 /// A step that exceeds its time limit in the first round of a while loop, except for the second item. The instance then
 /// continues after the step.
-fn slow_at_first<I: Item>() -> Task<(), Line, I, Inline<(), Line, I>> {
-    inline(|ctx: Ctx, _: Arc<Line>| async move {
-        let key = ctx.idempotency_key();
-        if key.contains("loop/0/") && !key.contains("each/1/") {
-            ctx.cancellation().cancelled().await;
-        }
-        Ok(())
-    })
-    .timeout(LIMIT)
-    .retry(Retry::never())
-    .on_failure(OnFailure::Continue)
+fn slow_at_first() -> impl IntoStep<Line> {
+    task::<Line>()
+        .then(async |ctx, _| {
+            let key = ctx.idempotency_key();
+            if key.contains("loop/0/") && !key.contains("each/1/") {
+                ctx.cancellation().cancelled().await;
+            }
+            Ok(())
+        })
+        .timeout(LIMIT)
+        .retry(Retry::never())
+        .on_failure(OnFailure::Continue)
 }
 
 /// A step that fails in the first round of its saga.
-fn broken_once<I: Item>() -> Task<(), Line, I, Inline<(), Line, I>> {
-    inline(|ctx: Ctx, _: Arc<Line>| async move {
+fn broken_once() -> impl IntoStep<Line> {
+    task::<Line>().call(|ctx, _| {
         if ctx.idempotency_key().contains("saga/1/") { Err(StepError::retryable("not yet")) } else { Ok(()) }
     })
 }
 
 #[test]
 fn a_run_that_goes_on_in_place_of_another_one_knows_the_bodies_that_go_on() {
-    let mut world = world(begin().then("slow", slow(1).retry(again(Duration::ZERO))));
+    let mut world = world(begin().step("slow", slow(1)).retry(again(Duration::ZERO)));
     world.open();
     let first = take(&mut world, "slow");
     time_is_over(&mut world);
@@ -379,7 +384,7 @@ fn a_run_that_goes_on_in_place_of_another_one_knows_the_bodies_that_go_on() {
 
 #[test]
 fn a_run_that_is_told_of_a_body_of_an_earlier_one_waits_for_it_and_gives_its_own_other_numbers() {
-    let mut world = world(begin().then("slow", slow(0)));
+    let mut world = world(begin().step("slow", slow(0)));
     world.open();
     let earlier = take(&mut world, "slow");
     world.crash();
@@ -399,7 +404,7 @@ fn a_run_that_is_told_of_a_body_of_an_earlier_one_waits_for_it_and_gives_its_own
 
 #[test]
 fn an_instance_that_is_parked_is_given_back_at_once_though_a_body_goes_on() {
-    let mut world = world(begin().then("slow", slow(1)));
+    let mut world = world(begin().step("slow", slow(1)));
     world.open();
     let earlier = take(&mut world, "slow");
     world.crash();

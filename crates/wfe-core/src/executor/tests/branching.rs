@@ -5,13 +5,13 @@ use super::{
     world::Step,
 };
 use crate::{
-    definition::{OnFailure, Retry, WorkflowBuilder, each, inline, inline_item},
+    definition::{OnFailure, Retry, WorkflowBuilder},
     models::{PointerStatus, WorkflowStatus},
     traits::{Control, Ending},
 };
 
-fn has(word: &'static str) -> impl Fn(&Line, &()) -> bool + Send + Sync + 'static {
-    move |line: &Line, _: &()| line.iter().any(|w| w == word)
+fn has(word: &'static str) -> impl Fn(&Line) -> bool + Send + Sync + 'static {
+    move |line| line.iter().any(|w| w == word)
 }
 
 #[test]
@@ -20,15 +20,15 @@ fn if_and_else_run_the_branch_for_the_answer_and_none_goes_on() {
         everywhere(move || {
             world(
                 begin()
-                    .then("first", mark(first))
+                    .step("first", mark(first))
                     .if_else(
                         "choice",
                         has("yes"),
-                        |b| b.then("a", mark("a")),
-                        |b| b.then("b", mark("b")).then("c", mark("c")),
+                        |b| b.step("a", mark("a")),
+                        |b| b.step("b", mark("b")).step("c", mark("c")),
                     )
-                    .if_("only", has("yes"), |b| b.then("d", mark("d")))
-                    .then("last", mark("last")),
+                    .if_("only", has("yes"), |b| b.step("d", mark("d")))
+                    .step("last", mark("last")),
             )
         })
     };
@@ -49,10 +49,10 @@ fn while_runs_as_long_as_its_condition_holds() {
                 begin()
                     .while_(
                         "loop",
-                        move |line: &Line, _| line.len() < 2 * rounds,
-                        |b| b.then("a", mark("a")).then("b", mark("b")),
+                        move |line| line.len() < 2 * rounds,
+                        |b| b.step("a", mark("a")).step("b", mark("b")),
                     )
-                    .then("last", mark("last")),
+                    .step("last", mark("last")),
             )
         })
     };
@@ -66,11 +66,7 @@ fn while_runs_as_long_as_its_condition_holds() {
 #[test]
 fn a_long_while_leaves_the_live_instance_and_every_commit_small() {
     let definition = WorkflowBuilder::<u32>::new("w", 1)
-        .while_(
-            "loop",
-            |n, _| *n < 2000,
-            |b| b.then("one", inline(|_, _| async { Ok(()) }).output(|(), n| *n += 1)),
-        )
+        .while_("loop", |n| *n < 2000, |b| b.change("one", |n| *n += 1))
         .build()
         .unwrap();
     let mut world = super::world::World::new(&definition, &0_u32);
@@ -86,9 +82,9 @@ fn a_loop_without_a_body_is_stored_now_and_then() {
     // Nothing but conditions: no job ever interrupts it.
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     let count = asked.clone();
-    let more = move |_: &Line, _: &()| count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 5000;
+    let more = move |_: &Line| count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 5000;
     let mut world =
-        world(begin().while_("loop", more, |b| b.if_("never", |_, _| false, |b| b.then("x", mark("x")))));
+        world(begin().while_("loop", more, |b| b.if_("never", |_| false, |b| b.step("x", mark("x")))));
     world.play();
     assert_eq!(world.ending, Some(Ending::Completed));
     assert!(world.commits.len() >= 5, "{} commits", world.commits.len());
@@ -101,24 +97,24 @@ fn all_branches_that_match_a_value_or_condition_run_at_once() {
         everywhere(move || {
             world(
                 begin()
-                    .then("first", mark(first))
+                    .step("first", mark(first))
                     .decide(
                         "by-value",
-                        |line: &Line, _| line[0].clone(),
+                        |line| line[0].clone(),
                         |by| {
-                            by.when("x".to_owned(), |b| b.then("x1", mark("x1")))
-                                .when("x".to_owned(), |b| b.then("x2", mark("x2")))
-                                .when("y".to_owned(), |b| b.then("y1", mark("y1")))
-                                .otherwise(|b| b.then("o1", mark("o1")))
+                            by.when("x".to_owned(), |b| b.step("x1", mark("x1")))
+                                .when("x".to_owned(), |b| b.step("x2", mark("x2")))
+                                .when("y".to_owned(), |b| b.step("y1", mark("y1")))
+                                .otherwise(|b| b.step("o1", mark("o1")))
                         },
                     )
                     .branch("by-condition", |by| {
-                        by.when(has("x"), |b| b.then("x3", mark("x3")))
-                            .when(has("x2"), |b| b.then("x4", mark("x4")))
-                            .otherwise(|b| b.then("o2", mark("o2")))
+                        by.when(has("x"), |b| b.step("x3", mark("x3")))
+                            .when(has("x2"), |b| b.step("x4", mark("x4")))
+                            .otherwise(|b| b.step("o2", mark("o2")))
                     })
-                    .decide("nothing", |_, _| 1, |by| by.when(2, |b| b.then("z", mark("z"))))
-                    .then("last", mark("last")),
+                    .decide("nothing", |_| 1, |by| by.when(2, |b| b.step("z", mark("z"))))
+                    .step("last", mark("last")),
             )
         })
     };
@@ -138,11 +134,11 @@ fn parallel_branches_run_at_once_and_are_joined() {
         world(
             begin()
                 .parallel("all", |all| {
-                    all.branch(|b| b.then("a1", mark("a1")).then("a2", mark("a2")))
-                        .branch(|b| b.then("b1", mark("b1")))
-                        .branch(|b| b.then("c1", mark("c1")))
+                    all.branch(|b| b.step("a1", mark("a1")).step("a2", mark("a2")))
+                        .branch(|b| b.step("b1", mark("b1")))
+                        .branch(|b| b.step("c1", mark("c1")))
                 })
-                .then("last", mark("last")),
+                .step("last", mark("last")),
         )
     };
     let whole = everywhere(make);
@@ -155,8 +151,8 @@ fn parallel_branches_run_at_once_and_are_joined() {
 #[test]
 fn a_slow_branch_delays_no_other() {
     let mut world = world(begin().parallel("all", |all| {
-        all.branch(|b| b.then("slow", mark("slow")))
-            .branch(|b| b.then("b1", mark("b1")).then("b2", mark("b2")))
+        all.branch(|b| b.step("slow", mark("slow")))
+            .branch(|b| b.step("b1", mark("b1")).step("b2", mark("b2")))
     }));
     world.open();
     let slow = world.jobs.remove(0);
@@ -172,7 +168,7 @@ fn a_slow_branch_delays_no_other() {
 fn a_thousand_parallel_branches_run_and_end() {
     let mut world = world(begin().parallel("all", |mut all| {
         for n in 0..1000 {
-            all = all.branch(move |b| b.then(format!("s{n}"), mark("x")));
+            all = all.branch(|b| b.step(format!("s{n}"), mark("x")));
         }
         all
     }));
@@ -187,17 +183,18 @@ fn containers_nest_fifty_deep() {
     fn nested(body: Body, depth: u32) -> Body {
         let id = format!("n{depth}");
         if depth == 50 {
-            return body.then("leaf", mark("leaf"));
+            return body.step("leaf", mark("leaf")).closed();
         }
-        match depth % 4 {
-            0 => body.if_(id, |_, _| true, |b| nested(b, depth + 1)),
-            1 => body.while_(id, |line: &Line, _| line.is_empty(), |b| nested(b, depth + 1)),
+        let body = match depth % 4 {
+            0 => body.if_(id, |_| true, |b| nested(b, depth + 1)),
+            1 => body.while_(id, Line::is_empty, |b| nested(b, depth + 1)),
             2 => body.parallel(id, |all| all.branch(|b| nested(b, depth + 1))),
             _ => body.saga(id, |b| nested(b, depth + 1)),
-        }
+        };
+        body.closed()
     }
     let world =
-        everywhere(|| world(begin().if_("top", |_, _| true, |b| nested(b, 0)).then("last", mark("last"))));
+        everywhere(|| world(begin().if_("top", |_| true, |b| nested(b, 0)).step("last", mark("last"))));
     assert_eq!(line(&world), "leaf last");
 }
 
@@ -205,28 +202,30 @@ fn containers_nest_fifty_deep() {
 fn a_condition_that_panics_is_a_failure_of_its_step_with_its_policy_and_nothing_else() {
     let tries = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     let count = tries.clone();
-    let condition = move |_: &Line, _: &()| {
+    let condition = move |_: &Line| {
         assert!(count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0, "not at first");
         true
     };
-    let mut again = world(begin().if_("c", condition, |b| b.then("a", mark("a"))).retry(Retry::up_to(1)));
+    let mut again = world(
+        begin().if_("c", condition, |b| b.step("a", mark("a"))).retry(Retry::exponential().attempts(2)),
+    );
     again.play();
     assert_eq!((line(&again).as_str(), again.ending), ("a", Some(Ending::Completed)));
     assert_eq!((again.failures[0].code.as_str(), again.failures[0].step.as_str()), ("panic", "c"));
 
     let mut on = world(
         begin()
-            .while_("w", |_, _| panic!("no"), |b| b.then("a", mark("a")))
+            .while_("w", |_| panic!("no"), |b| b.step("a", mark("a")))
             .on_failure(OnFailure::Continue)
-            .decide("d", |_, _| -> u32 { panic!("no") }, |by| by.when(1, |b| b.then("b", mark("b"))))
+            .decide("d", |_| -> u32 { panic!("no") }, |by| by.when(1, |b| b.step("b", mark("b"))))
             .on_failure(OnFailure::Continue)
-            .then("last", mark("last")),
+            .step("last", mark("last")),
     );
     on.play();
     assert_eq!(line(&on), "last");
     assert_eq!(on.pointer("w").status, PointerStatus::Failed);
 
-    let mut ended = world(begin().if_("c", |_, _| panic!("no"), |b| b.then("a", mark("a"))));
+    let mut ended = world(begin().if_("c", |_| panic!("no"), |b| b.step("a", mark("a"))));
     ended.play();
     assert_eq!((ended.ending, ended.cause.unwrap().step.as_str()), (Some(Ending::Failed), "c"));
 }
@@ -237,11 +236,11 @@ fn a_condition_that_panics_in_the_middle_of_a_loop_lets_it_go_on_where_it_was() 
         begin()
             .while_(
                 "loop",
-                |line: &Line, _| {
+                |line| {
                     assert!(line.len() != 2 || line[0] == "mended", "a broken line");
                     line.len() < 4
                 },
-                |b| b.then("a", mark("a")),
+                |b| b.step("a", mark("a")),
             )
             .on_failure(OnFailure::Suspend),
     );
@@ -258,25 +257,26 @@ fn a_condition_that_panics_in_the_middle_of_a_loop_lets_it_go_on_where_it_was() 
 fn the_item_of_a_for_each_reaches_what_is_nested_in_it() {
     let world = everywhere(|| {
         let definition = WorkflowBuilder::<Line>::new("w", 1)
-            .for_each("all", each(|_: &Line| vec![1_u32, 2, 3]), |b| {
-                b.if_(
-                    "odd",
-                    |_, n| n % 2 == 1,
-                    |b| {
-                        b.while_(
-                            "twice",
-                            |line: &Line, n| line.iter().filter(|w| **w == n.to_string()).count() < 2,
-                            |b| {
-                                b.then(
-                                    "say",
-                                    inline_item(|_, _, n: u32| async move { Ok(n) })
-                                        .output(|n, line: &mut Line| line.push(n.to_string())),
-                                )
-                            },
-                        )
-                    },
-                )
-            })
+            .for_each(
+                "all",
+                |_| vec![1_u32, 2, 3],
+                |b| {
+                    b.if_(
+                        "odd",
+                        |_, n| n % 2 == 1,
+                        |b| {
+                            b.while_(
+                                "twice",
+                                |line, n| line.iter().filter(|w| **w == n.to_string()).count() < 2,
+                                |b| {
+                                    b.then("say", async |_, _, n| Ok(n))
+                                        .output(|n, line, _| line.push(n.to_string()))
+                                },
+                            )
+                        },
+                    )
+                },
+            )
             .build()
             .unwrap();
         super::world::World::new(&definition, &Line::new())

@@ -6,18 +6,23 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    scenario::{Line, begin, broken, does, mark, world},
+    scenario::{Builder, begin, broken, does, mark, world},
     world::World,
 };
 use crate::{
     WfeError,
-    definition::{Every, OnFailure, child, each, event},
+    definition::{Awaits, Event, Every, OfEvent, OnFailure, WorkflowName},
     executor::{contradiction, lost_waits},
     models::{ExecutionPointer, PointerStatus, WorkflowStatus},
     traits::{Control, Loaded},
 };
 
 const HOUR: Duration = Duration::from_hours(1);
+
+/// A workflow that waits, as the step `w`.
+fn said() -> Builder<Awaits<(), OfEvent>> {
+    begin().wait_for("w", Event::new("said"), |_| "k")
+}
 
 /// Makes this change to the stored instance, and returns the table, column and row of the contradiction that is then
 /// reported.
@@ -42,7 +47,7 @@ fn finish_all(world: &mut World) {
 
 #[test]
 fn an_instance_that_stands_nowhere_before_its_end_has_lost_a_row() {
-    let mut world = world(begin().then("a", mark("a")).delay("d", |_, ()| HOUR).then("b", mark("b")));
+    let mut world = world(begin().step("a", mark("a")).delay("d", |_| HOUR).step("b", mark("b")));
     world.open();
     finish_all(&mut world);
     let place = ("execution_pointers", "workflow", "it".to_owned());
@@ -55,7 +60,7 @@ fn an_instance_that_stands_nowhere_before_its_end_has_lost_a_row() {
 
 #[test]
 fn a_suspended_instance_whose_last_step_has_ended_stands_nowhere_and_has_lost_nothing() {
-    let mut world = world(begin().then("a", mark("a")).then("b", mark("b")));
+    let mut world = world(begin().step("a", mark("a")).step("b", mark("b")));
     world.open();
     finish_all(&mut world);
     world.ask(Control::Suspend);
@@ -67,7 +72,7 @@ fn a_suspended_instance_whose_last_step_has_ended_stands_nowhere_and_has_lost_no
 #[test]
 fn a_pointer_without_its_container_and_a_container_without_its_branch_have_lost_a_row() {
     let mut world = world(begin().parallel("both", |all| {
-        all.branch(|b| b.then("a", mark("a")).delay("d", |_, ()| HOUR)).branch(|b| b.delay("e", |_, ()| HOUR))
+        all.branch(|b| b.step("a", mark("a")).delay("d", |_| HOUR)).branch(|b| b.delay("e", |_| HOUR))
     }));
     world.open();
     finish_all(&mut world);
@@ -81,7 +86,7 @@ fn a_pointer_without_its_container_and_a_container_without_its_branch_have_lost_
 
 #[test]
 fn a_wait_that_is_not_open_any_more_is_found_by_the_pointer_that_stands_at_it() {
-    let mut world = world(begin().wait_for("w", event("said", |_: &Line, ()| "k")));
+    let mut world = world(said());
     world.open();
     let mut loaded = world.loaded();
     assert_eq!(lost_waits(&loaded), Vec::<String>::new());
@@ -94,10 +99,11 @@ fn a_wait_that_is_not_open_any_more_is_found_by_the_pointer_that_stands_at_it() 
 #[test]
 fn an_instance_that_is_due_by_time_alone_has_a_time_at_which_somebody_looks() {
     let place = Some(("workflows", "next_execution", "it".to_owned()));
-    let hour = event("said", |_: &Line, ()| "k").fail_after(|_, ()| HOUR);
-    for workflow in
-        [begin().then("a", mark("a")), begin().delay("d", |_, ()| HOUR), begin().wait_for("w", hour)]
-    {
+    for workflow in [
+        begin().step("a", mark("a")).closed(),
+        begin().delay("d", |_| HOUR).closed(),
+        said().fail_after(|_| HOUR).closed(),
+    ] {
         let mut world = world(workflow);
         world.open();
         world.crash();
@@ -116,26 +122,25 @@ fn an_instance_that_is_due_by_time_alone_has_a_time_at_which_somebody_looks() {
             assert_eq!(told(&world, suspended), None, "nobody is to look");
         }
     }
-    let mut waits = world(begin().wait_for("w", event("said", |_: &Line, ()| "k")));
+    let mut waits = world(said());
     waits.open();
     assert_eq!((waits.instance.next_execution, told(&waits, |_| ())), (None, None), "the event wakes it");
 }
 
 #[test]
 fn an_instance_that_waits_lacks_nothing_if_its_definition_was_given_a_deadline_meanwhile() {
-    let wait = || event("said", |_: &Line, ()| "k");
-    let mut waits = world(begin().wait_for("w", wait()));
+    let mut waits = world(said());
     waits.open();
     waits.crash();
     let loaded = Loaded { owner: None, ..waits.loaded() };
     assert_eq!(loaded.instance.next_execution, None);
-    let anew = world(begin().wait_for("w", wait()).deadline(HOUR)).definition;
+    let anew = world(said().deadline(HOUR)).definition;
     assert!(contradiction(&loaded, Some(&anew)).is_none());
 }
 
 #[test]
 fn an_instance_that_has_not_begun_stands_nowhere() {
-    let world = world(begin().then("a", mark("a")));
+    let world = world(begin().step("a", mark("a")));
     let blank = |loaded: &mut Loaded| loaded.instance.execution_pointers = Vec::<ExecutionPointer>::new();
     assert_eq!(told(&world, blank), None, "whether it has, the store knows");
 }
@@ -152,9 +157,9 @@ fn place(column: &'static str, id: &str) -> (&'static str, &'static str, String)
 #[test]
 fn a_step_that_the_instance_stands_at_is_in_no_status_in_which_nothing_goes_on() {
     use PointerStatus as Is;
-    let waits = || begin().wait_for("w", event("said", |_: &Line, ()| "k"));
-    let sleeps = || begin().delay("w", |_, ()| HOUR);
-    let asks = || begin().sub_workflow("w", child("other", |_: &Line, ()| 0).version(1));
+    let waits = || said().closed();
+    let sleeps = || begin().delay("w", |_| HOUR).closed();
+    let asks = || begin().sub_workflow("w", WorkflowName::new("other"), |_| 0).version(1).closed();
     for make in [waits as fn() -> _, sleeps, asks] {
         let mut world = world(make());
         world.open();
@@ -179,9 +184,10 @@ fn a_step_that_the_instance_stands_at_is_in_no_status_in_which_nothing_goes_on()
     sleeping.open();
     assert_eq!(told(&sleeping, change("w", |w| w.sleep_until = None)), Some(place("sleep_until", "w")));
     assert_eq!(told(&sleeping, change("w", |w| w.status = Is::WaitingForEvent)), Some(place("status", "w")));
-    let mut two = world(begin().parallel("both", |all| {
-        all.branch(|b| b.delay("d", |_, ()| HOUR)).branch(|b| b.delay("e", |_, ()| HOUR))
-    }));
+    let mut two =
+        world(begin().parallel("both", |all| {
+            all.branch(|b| b.delay("d", |_| HOUR)).branch(|b| b.delay("e", |_| HOUR))
+        }));
     two.open();
     assert_eq!(told(&two, change("both/0/d", |p| p.active = false)), Some(place("active", "both/0/d")));
     assert_eq!(told(&two, change("both", |p| p.children.clear())), Some(place("status", "both")));
@@ -189,7 +195,7 @@ fn a_step_that_the_instance_stands_at_is_in_no_status_in_which_nothing_goes_on()
 
 #[test]
 fn a_wait_that_is_another_one_than_its_pointer_says_is_told() {
-    let mut world = world(begin().wait_for("w", event("said", |_: &Line, ()| "k")));
+    let mut world = world(said());
     world.open();
     for (column, spoil) in [
         (
@@ -207,7 +213,7 @@ fn a_wait_that_is_another_one_than_its_pointer_says_is_told() {
 
 #[test]
 fn an_instance_with_a_failed_step_that_waits_for_a_resume_is_suspended() {
-    let mut world = world(begin().then("bad", broken()).on_failure(OnFailure::Suspend));
+    let mut world = world(begin().step("bad", broken()).on_failure(OnFailure::Suspend));
     world.open();
     finish_all(&mut world);
     assert_eq!(world.instance.status, WorkflowStatus::Suspended);
@@ -217,29 +223,33 @@ fn an_instance_with_a_failed_step_that_waits_for_a_resume_is_suspended() {
 
 #[test]
 fn what_a_container_keeps_that_does_not_decode_or_cannot_be_is_told() {
-    let hour = |_: &Line, _: &()| HOUR;
     let tick = Every::interval(HOUR);
     let cases = [
-        (begin().while_("c", |_, _| true, move |b| b.delay("d", hour)), vec![json!({"begun": -1}), json!(7)]),
         (
-            begin().for_each("c", each(|_: &Line| vec![1_u32]), |b| b.delay("d", |_, _| HOUR)),
+            begin().while_("c", |_| true, |b| b.delay("d", |_| HOUR)).closed(),
+            vec![json!({"begun": -1}), json!(7)],
+        ),
+        (
+            begin().for_each("c", |_| vec![1], |b| b.delay("d", |_, _| HOUR)).closed(),
             vec![json!({"total": 1, "next": 2}), json!({"total": "1", "next": 1}), Value::Null],
         ),
         (
-            begin().recur("c", tick, |_, _| false, |b| b.then("t", mark("t"))).delay("d", hour),
+            begin().recur("c", tick, |_| false, |b| b.step("t", mark("t"))).delay("d", |_| HOUR).closed(),
             vec![json!({"count": -1, "next": null}), Value::Null],
         ),
-        (begin().delay("c", hour), vec![json!("tomorrow")]),
+        (begin().delay("c", |_| HOUR).closed(), vec![json!("tomorrow")]),
         (
-            begin().saga("c", move |b| does(b, "a").delay("d", hour)),
+            begin().saga("c", |b| does(b, "a").delay("d", |_| HOUR)).closed(),
             vec![json!({"round": 1}), json!({"round": 1, "from": 4_u64.pow(9), "log": -1, "undoing": null})],
         ),
         (
-            begin().saga("c", move |b| {
-                b.then("a", mark("a"))
-                    .compensate_with(move |undo| undo.delay("d", hour))
-                    .then("bad", broken())
-            }),
+            begin()
+                .saga("c", |b| {
+                    b.step("a", mark("a"))
+                        .compensate_with(|undo| undo.delay("d", |_| HOUR))
+                        .step("bad", broken())
+                })
+                .closed(),
             vec![json!({"round": 1, "from": 1, "log": 1, "undoing":
                 {"next": 0, "current": null, "covered": [], "why": null, "end": null}})],
         ),
@@ -261,7 +271,7 @@ fn what_a_container_keeps_that_does_not_decode_or_cannot_be_is_told() {
 
 #[test]
 fn a_counter_that_is_no_number_is_told() {
-    let mut world = world(begin().wait_for("w", event("said", |_: &Line, ()| "k")));
+    let mut world = world(said());
     world.open();
     for (name, value) in
         [("waits", json!("1")), ("time", json!(-1)), ("kind", json!(7)), ("since", json!([]))]

@@ -1,21 +1,23 @@
 use std::time::Duration;
 
 use super::{
-    scenario::{self, Line, begin, broken, line, mark},
+    scenario::{self, begin, broken, line, mark},
     world::World,
 };
 use crate::{
-    definition::{Definition, OnFailure, Retry, WorkflowBuilder, event, inline},
+    definition::{Definition, Event, OnFailure, Retry, WorkflowBuilder},
     executor::Lifecycle,
-    models::{Event, PointerStatus, WorkflowStatus},
+    models::{self, PointerStatus, WorkflowStatus},
     steps::StepError,
     traits::{Control, ControlRequest, Ending, Intervention},
 };
 
-fn two_steps() -> Definition {
+const NEVER: Event<()> = Event::new("never");
+
+fn two_steps() -> Definition<u32> {
     WorkflowBuilder::<u32>::new("w", 1)
-        .then("a", inline(|_, _| async { Ok(()) }))
-        .then("b", inline(|_, _| async { Ok(()) }))
+        .then("a", async |_, _| Ok(()))
+        .then("b", async |_, _| Ok(()))
         .build()
         .unwrap()
 }
@@ -64,9 +66,11 @@ fn a_cancel_condition_that_came_true_while_the_instance_stood_still_takes_effect
     // With the process alive all the while, and with one that died in between.
     for dies in [false, true] {
         let mut world = scenario::world(begin().parallel("both", |all| {
-            let wait = event("never", |_: &Line, _| "k").output(|(), _| {});
-            all.branch(|b| b.then("a", mark("a"))).branch(|b| {
-                b.wait_for("w", wait).cancel_when(|line: &Line, _| !line.is_empty()).then("c", mark("c"))
+            all.branch(|b| b.step("a", mark("a"))).branch(|b| {
+                b.wait_for("w", NEVER, |_| "k")
+                    .output(|(), _| ())
+                    .cancel_when(|line| !line.is_empty())
+                    .step("c", mark("c"))
             })
         }));
         world.open();
@@ -83,10 +87,11 @@ fn a_cancel_condition_that_came_true_while_the_instance_stood_still_takes_effect
     }
     // An operator goes on by hand behind a failed step.
     let mut world = scenario::world(begin().parallel("both", |all| {
-        let wait = event("never", |_: &Line, _| "k").output(|(), _| {});
-        all.branch(|b| b.then("x", broken()).on_failure(OnFailure::Suspend))
-            .branch(|b| b.then("a", mark("a")))
-            .branch(|b| b.wait_for("w", wait).cancel_when(|line: &Line, _| !line.is_empty()))
+        all.branch(|b| b.step("x", broken()).on_failure(OnFailure::Suspend))
+            .branch(|b| b.step("a", mark("a")))
+            .branch(|b| {
+                b.wait_for("w", NEVER, |_| "k").output(|(), _| ()).cancel_when(|line| !line.is_empty())
+            })
     }));
     world.play();
     assert_eq!((line(&world).as_str(), world.instance.status), ("a", WorkflowStatus::Suspended));
@@ -104,12 +109,12 @@ fn a_request_that_waits_when_the_instance_is_opened_comes_before_the_events_that
         // It has nothing to change, and must not keep the event away.
         (Control::Resume, (Some(Ending::Completed), "hello")),
     ] {
-        let wait =
-            event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| line.push(word.clone()));
-        let mut world = scenario::world(begin().wait_for("w", wait));
+        let mut world = scenario::world(
+            begin().wait_for("w", Event::<String>::new("said"), |_| "k").output(|word, line| line.push(word)),
+        );
         world.open();
         world.control = Some(ControlRequest { number: 1, control, intervention: None });
-        let said = Event { event_time: world.now, ..Event::new("said", "k", "hello".into()) };
+        let said = models::Event { event_time: world.now, ..models::Event::new("said", "k", "hello".into()) };
         world.stream.borrow_mut().publish(said, world.now);
         world.play();
         assert_eq!((world.ending, line(&world).as_str()), after, "{control:?}");
@@ -142,11 +147,8 @@ fn a_request_after_the_end_changes_nothing() {
 #[test]
 fn requests_work_on_a_sleeping_instance_and_a_resumed_one_keeps_its_pause() {
     let definition = WorkflowBuilder::<u32>::new("w", 1)
-        .then(
-            "a",
-            inline(|_, _| async { Err::<(), _>(StepError::retryable("no")) })
-                .retry(Retry::up_to(1).initial(Duration::from_mins(1)).jitter(0.0)),
-        )
+        .then("a", async |_, _| Err::<(), _>(StepError::retryable("no")))
+        .retry(Retry::exponential().attempts(2).initial(Duration::from_mins(1)).jitter(0.0))
         .build()
         .unwrap();
     let mut world = World::new(&definition, &0_u32);

@@ -1,29 +1,25 @@
 use super::{
-    scenario::{begin, mark},
+    scenario::{Body, Builder, HOUR, Line, begin, built, mark},
     world::World,
 };
 use crate::{
-    definition::{
-        Definition, Every, WorkflowBuilder, activity, child, each, event, inline, inline_item, user_task,
-    },
+    definition::{Activity, Branch, Event, Every, WorkflowBuilder, WorkflowName},
     models::WorkflowStatus,
     traits::{Control, Ending},
 };
 
-type Builder = WorkflowBuilder<Vec<u32>>;
+type Numbers = WorkflowBuilder<Vec<u32>>;
 
-fn builder() -> Builder {
+fn builder() -> Numbers {
     WorkflowBuilder::new("w", 1)
 }
 
-fn with_loop(builder: Builder) -> Builder {
-    builder.for_each("all", each(Vec::clone), |body| {
-        body.then("one", inline_item(|_, _, _: u32| async move { Ok(()) }))
-    })
+fn with_loop(builder: Numbers) -> Numbers {
+    builder.for_each("all", Vec::clone, |body| body.then("one", async |_, _, _| Ok(()))).closed()
 }
 
-fn plain(builder: Builder, id: &str) -> Builder {
-    builder.then(id, inline(|_, _| async { Ok(()) }))
+fn plain(builder: Numbers, id: &str) -> Numbers {
+    builder.then(id, async |_, _| Ok(())).closed()
 }
 
 /// An instance whose for-each has begun but not ended.
@@ -48,7 +44,7 @@ fn is_parked_because(world: &World, why: &str) {
 #[test]
 fn an_instance_at_a_step_that_is_gone_is_parked_once_and_goes_on_when_it_is_back() {
     let mut world = in_loop();
-    let old = std::mem::replace(&mut world.definition, plain(builder(), "other").build().unwrap());
+    let old = std::mem::replace(&mut world.definition, built(plain(builder(), "other")));
     world.open();
     is_parked_because(&world, "gone from the definition");
     assert_eq!(world.failures.len(), 1);
@@ -64,20 +60,21 @@ fn an_instance_at_a_step_that_is_gone_is_parked_once_and_goes_on_when_it_is_back
 #[test]
 fn an_instance_inside_a_step_of_another_kind_or_in_another_place_is_parked() {
     let mut world = in_loop();
-    world.definition = plain(plain(builder(), "all"), "one").build().unwrap();
+    world.definition = built(plain(plain(builder(), "all"), "one"));
     world.open();
     is_parked_because(&world, "is a step now, but the instance is inside it as a for-each");
 
     let mut world = in_loop();
-    world.definition = plain(with_loop(builder()), "x").build().unwrap();
+    world.definition = built(plain(with_loop(builder()), "x"));
     world.open();
     assert_eq!(world.waiting(), ["all/0/one"], "a step added behind it does not disturb it");
 
     let mut world = in_loop();
-    let moved = builder()
-        .for_each("all", each(Vec::clone), |body| body.then("x", inline(|_, _| async { Ok(()) })))
-        .then("one", inline(|_, _| async { Ok(()) }));
-    world.definition = moved.build().unwrap();
+    world.definition = built(
+        builder()
+            .for_each("all", Vec::clone, |body| body.then("x", async |_, _, _| Ok(())))
+            .then("one", async |_, _| Ok(())),
+    );
     world.open();
     is_parked_because(&world, "moved to another container");
 }
@@ -85,8 +82,7 @@ fn an_instance_inside_a_step_of_another_kind_or_in_another_place_is_parked() {
 #[test]
 fn an_instance_whose_data_no_longer_fits_is_parked_and_can_still_be_terminated() {
     let mut world = in_loop();
-    world.definition =
-        WorkflowBuilder::<String>::new("w", 1).then("all", inline(|_, _| async { Ok(()) })).build().unwrap();
+    world.definition = built(WorkflowBuilder::<String>::new("w", 1).then("all", async |_, _| Ok(())));
     world.open();
     is_parked_because(&world, "the instance's data does not fit");
     world.ask(Control::Terminate);
@@ -104,8 +100,7 @@ fn data_whose_reading_panics_parks_the_instance_and_nothing_else() {
         }
     }
     let mut world = in_loop();
-    world.definition =
-        WorkflowBuilder::<Fussy>::new("w", 1).then("all", inline(|_, _| async { Ok(()) })).build().unwrap();
+    world.definition = built(WorkflowBuilder::<Fussy>::new("w", 1).then("all", async |_, _| Ok(())));
     world.open();
     is_parked_because(&world, "reading the data panicked: no");
 }
@@ -118,49 +113,35 @@ fn a_finished_step_may_go_from_the_definition() {
     let jobs = world.jobs.drain(..).collect();
     world.finish(jobs);
     world.crash();
-    world.definition = plain(builder(), "b").build().unwrap();
+    world.definition = built(plain(builder(), "b"));
     world.play();
     assert_eq!(world.ending, Some(Ending::Completed));
 }
 
-type Build = Box<dyn Fn() -> Definition>;
+/// The name of a kind, and a definition whose step `x` is of that kind.
+type Kind = (&'static str, fn() -> Builder);
+
+fn waits(b: Body) -> impl Branch<Line> {
+    b.wait_for("inner", Event::<()>::new("e"), |_| "k")
+}
 
 /// Tests each kind of step that can be active in a stored instance. In the changed definition, a step of another kind
 /// has the same id.
 #[test]
 fn an_instance_in_the_middle_of_any_kind_of_step_is_parked_if_that_became_another_kind() {
-    type Line = Vec<String>;
-    let hour = |_: &Line, (): &()| std::time::Duration::from_hours(1);
-    let waits = |b: super::scenario::Body| b.wait_for("inner", event("e", |_: &Line, ()| "k"));
-    let kinds: Vec<(&str, Build)> = vec![
-        ("if", Box::new(move || begin().if_("x", |_, ()| true, waits).build().unwrap())),
-        ("while", Box::new(move || begin().while_("x", |_, ()| true, waits).build().unwrap())),
-        ("parallel", Box::new(move || begin().parallel("x", |all| all.branch(waits)).build().unwrap())),
-        ("saga", Box::new(move || begin().saga("x", waits).build().unwrap())),
-        ("decide", Box::new(move || begin().decide("x", |_, ()| 1, |by| by.when(1, waits)).build().unwrap())),
-        ("delay", Box::new(move || begin().delay("x", hour).build().unwrap())),
-        ("schedule", Box::new(move || begin().after("x", hour, waits).build().unwrap())),
-        (
-            "recur",
-            Box::new(move || {
-                let every = Every::interval(std::time::Duration::from_hours(1));
-                begin().recur("x", every, |_, ()| false, waits).build().unwrap()
-            }),
-        ),
-        ("wait-for", Box::new(|| begin().wait_for("x", event("e", |_: &Line, ()| "k")).build().unwrap())),
-        ("activity", Box::new(|| begin().activity("x", activity("a", |_: &Line, ()| 0)).build().unwrap())),
-        (
-            "user-task",
-            Box::new(|| {
-                begin().user_task("x", user_task(|_: &Line, ()| "?").plain_option("ok")).build().unwrap()
-            }),
-        ),
-        (
-            "sub-workflow",
-            Box::new(|| {
-                begin().sub_workflow("x", child("c", |_: &Line, ()| 0_u32).version(1)).build().unwrap()
-            }),
-        ),
+    let kinds: [Kind; 12] = [
+        ("if", || begin().if_("x", |_| true, waits).closed()),
+        ("while", || begin().while_("x", |_| true, waits).closed()),
+        ("parallel", || begin().parallel("x", |all| all.branch(waits)).closed()),
+        ("saga", || begin().saga("x", waits).closed()),
+        ("decide", || begin().decide("x", |_| 1, |by| by.when(1, waits)).closed()),
+        ("delay", || begin().delay("x", |_| HOUR).closed()),
+        ("schedule", || begin().after("x", |_| HOUR, waits).closed()),
+        ("recur", || begin().recur("x", Every::interval(HOUR), |_| false, waits).closed()),
+        ("wait-for", || begin().wait_for("x", Event::<()>::new("e"), |_| "k").closed()),
+        ("activity", || begin().activity("x", Activity::<_, ()>::new("a"), |_| 0).closed()),
+        ("user-task", || begin().user_task("x", |_| "?").plain_option("ok").closed()),
+        ("sub-workflow", || begin().sub_workflow("x", WorkflowName::new("c"), |_| 0_u32).version(1).closed()),
     ];
     for (was, build) in &kinds {
         let a = |kind: &str| match kind {
@@ -168,10 +149,10 @@ fn an_instance_in_the_middle_of_any_kind_of_step_is_parked_if_that_became_anothe
             _ => format!("a {kind}"),
         };
         for (now, other) in &kinds {
-            let mut world = World::new(&build(), &Line::new());
+            let mut world = super::scenario::world(build());
             world.open();
             assert!(world.run.is_none(), "{was} waits");
-            world.definition = other();
+            world.definition = built(other());
             world.instance.next_execution = Some(0);
             world.open();
             if was == now {
@@ -191,19 +172,16 @@ fn an_instance_in_the_middle_of_any_kind_of_step_is_parked_if_that_became_anothe
 #[test]
 fn a_parked_instance_can_be_cancelled_and_it_is_told_that_nothing_was_undone() {
     let saga = |first: &'static str| {
-        begin()
-            .saga("s", move |b| {
-                b.then(first, mark("a"))
-                    .compensate_with(|undo| undo.then("u", mark("u")))
-                    .then("open", mark("open"))
-            })
-            .build()
-            .unwrap()
+        begin().saga("s", |b| {
+            b.step(first, mark("a"))
+                .compensate_with(|undo| undo.step("u", mark("u")))
+                .step("open", mark("open"))
+        })
     };
-    let mut world = World::new(&saga("a"), &Vec::<String>::new());
+    let mut world = super::scenario::world(saga("a"));
     world.open();
     world.crash();
-    world.definition = saga("b");
+    world.definition = built(saga("b"));
     world.open();
     is_parked_because(&world, "gone from the definition");
     world.ask(Control::Cancel);
@@ -213,9 +191,7 @@ fn a_parked_instance_can_be_cancelled_and_it_is_told_that_nothing_was_undone() {
 
 #[test]
 fn a_wait_at_which_no_pointer_stands_is_closed() {
-    type Line = Vec<String>;
-    let definition = begin().wait_for("x", event("e", |_: &Line, ()| "k")).build().unwrap();
-    let mut world = World::new(&definition, &Line::new());
+    let mut world = super::scenario::world(begin().wait_for("x", Event::<()>::new("e"), |_| "k"));
     world.open();
     let mut stray = world.waits[0].clone();
     stray.id = "it//gone//1".to_owned();
@@ -230,7 +206,7 @@ fn a_wait_at_which_no_pointer_stands_is_closed() {
     stray.id = "it//gone//2".to_owned();
     stray.execution_pointer_id = "gone".to_owned();
     world.waits.push(stray);
-    world.definition = plain(builder(), "other").build().unwrap();
+    world.definition = built(plain(builder(), "other"));
     world.instance.next_execution = Some(0);
     world.open();
     assert_eq!((world.instance.status, world.waits.len()), (WorkflowStatus::Suspended, 2), "parked");

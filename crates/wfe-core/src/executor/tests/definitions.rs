@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::world::{World, advanced};
 use crate::{
     WfeError,
-    definition::{OnFailure, Retry, Sequence, WorkflowBuilder, each, inline, inline_item, step},
+    definition::{Event, IntoStep, Main, OnFailure, Retry, Sequence, WorkflowBuilder, WorkflowName, task},
     executor::Lifecycle,
     limits::LONGEST_DEFINITION_ID,
     models::{PointerStatus, WorkflowStatus},
@@ -11,7 +13,7 @@ use crate::{
     traits::Ending,
 };
 
-fn problem(builder: WorkflowBuilder<u32>) -> String {
+fn problem<L>(builder: Sequence<u32, Main, (), L>) -> String {
     match builder.build() {
         Err(WfeError::InvalidDefinition { definition, problem }) => {
             assert_eq!(definition, "w");
@@ -21,9 +23,8 @@ fn problem(builder: WorkflowBuilder<u32>) -> String {
     }
 }
 
-fn nothing<I: crate::definition::Item>()
--> crate::definition::Task<(), u32, I, crate::definition::Inline<(), u32, I>> {
-    inline(|_, _| async { Ok(()) })
+fn nothing() -> impl IntoStep<u32> {
+    task::<u32>().then(async |_, _| Ok(()))
 }
 
 fn begin() -> WorkflowBuilder<u32> {
@@ -33,29 +34,103 @@ fn begin() -> WorkflowBuilder<u32> {
 #[test]
 fn a_definition_that_contradicts_itself_is_refused_naming_the_step() {
     assert_eq!(problem(begin()), "it has no steps");
-    assert!(problem(begin().then("", nothing())).contains("empty id"));
-    assert!(problem(begin().then("a/b", nothing())).contains("\"a/b\""));
+    assert!(problem(begin().step("", nothing())).contains("empty id"));
+    assert!(problem(begin().step("a/b", nothing())).contains("\"a/b\""));
     assert!(
-        problem(begin().then("a", nothing()).then("a", nothing())).contains("two steps have the id \"a\"")
+        problem(begin().step("a", nothing()).step("a", nothing())).contains("two steps have the id \"a\"")
     );
-    let twice = begin()
-        .then("a", nothing())
-        .for_each("all", each(|n: &u32| vec![*n]), |body| body.then("a", nothing()));
+    let twice = begin().step("a", nothing()).for_each("all", |n| vec![*n], |body| body.step("a", nothing()));
     assert!(problem(twice).contains("two steps have the id \"a\""));
-    let empty = begin().for_each("all", each(|n: &u32| vec![*n]), |body: Sequence<u32, u32>| body);
+    let empty = begin().for_each("all", |n| vec![*n], |body| body);
     assert_eq!(problem(empty), "the body of step \"all\" has no steps; add at least one");
-    let none =
-        begin().for_each("all", each(|n: &u32| vec![*n]).parallel(0), |body| body.then("a", nothing()));
+    let none = begin().for_each("all", |n| vec![*n], |body| body.step("a", nothing())).concurrent(0);
     assert_eq!(problem(none), "step \"all\": its limit is 0; it must be 1 or more");
-    let shrinking = begin().then("a", nothing().retry(Retry::up_to(1).factor(0.5)));
+    let shrinking = begin().step("a", nothing()).retry(Retry::exponential().attempts(2).factor(0.5));
     assert!(problem(shrinking).starts_with("step \"a\": the factor"));
-    let random = begin().then("a", nothing().retry(Retry::up_to(1).jitter(1.5)));
+    let random = begin().step("a", nothing()).retry(Retry::exponential().attempts(2).jitter(1.5));
     assert!(problem(random).starts_with("step \"a\": the jitter"));
 }
 
 #[test]
+fn several_steps_of_a_helper_have_no_setting_that_belongs_to_one_of_them() {
+    let both = || task::<u32>().change(|_| ());
+    for (what, builder) in [
+        ("output", begin().step("s", both().call("b", |_, _| Ok(1))).output(|_, _| ()).closed()),
+        ("input", begin().step("s", both().step("b", Add::default())).input(|_, _| ()).closed()),
+        ("output", begin().step("s", both().step("b", Add::default())).output(|_, _| ()).closed()),
+        ("items", {
+            let steps = begin().step("s", both().call("b", |_, _| Ok(vec![1])));
+            steps.each(|each| each.step("c", nothing())).closed()
+        }),
+        ("limit", {
+            let each = both().for_each("b", |n| vec![*n], |each| each.step("c", nothing()));
+            begin().step("s", each).concurrent(2).closed()
+        }),
+        ("time limit", {
+            let wait = both().wait_for("b", Event::<()>::new("e"), |_| "k");
+            begin().step("s", wait).on_timeout(|_| Duration::ZERO, |late| late.step("c", nothing())).closed()
+        }),
+        ("option", begin().step("s", both().user_task("b", |_| "?")).plain_option("yes").closed()),
+        ("version", {
+            let child = both().sub_workflow("b", WorkflowName::new("child"), |n| *n);
+            begin().step("s", child).version(1).closed()
+        }),
+    ] {
+        let expected = format!(
+            "step \"s\" consists of several steps, so it has no {what} of its own; set it on one of them"
+        );
+        assert_eq!(problem(builder), expected);
+    }
+    let inside = both().call("b", |_, _| Ok(1)).output(|one, n| *n += one);
+    let definition = begin().step("s", inside).name("Both").build().unwrap();
+    assert_eq!(definition.step_ids().collect::<Vec<_>>(), ["s", "s-1", "b"]);
+    let mut world = World::new(&definition, &1_u32);
+    world.play();
+    assert_eq!((world.ending, world.data::<u32>()), (Some(Ending::Completed), 2));
+}
+
+#[test]
+fn what_would_not_cover_the_failures_inside_of_a_block_is_refused() {
+    let block = || begin().block("b", |b| b.step("one", nothing()).step("two", nothing()));
+    for (what, builder) in [
+        ("retry policy", block().retry(Retry::exponential()).closed()),
+        ("fallback", block().fallback(|f| f.step("f", nothing())).closed()),
+        ("`on_failure`", block().on_failure(OnFailure::Continue).closed()),
+    ] {
+        let expected = format!(
+            "step \"b\": it consists of several steps, so its {what} would not cover their failures; set it on one of them, \
+             or make a saga of them"
+        );
+        assert_eq!(problem(builder), expected);
+    }
+}
+
+#[test]
+fn a_definition_with_a_deadline_is_no_branch_and_a_label_belongs_to_a_branch_with_a_condition() {
+    let other =
+        || WorkflowBuilder::<u32>::new("other", 1).deadline(Duration::from_secs(1)).step("a", nothing());
+    assert_eq!(
+        problem(begin().block("b", |_| other())),
+        "workflow \"other\" is used as a branch, so its deadline would have no effect; use `sub_workflow`"
+    );
+    let labelled = begin().decide(
+        "d",
+        |n| *n,
+        |by| {
+            by.when(1, |one| one.step("one", nothing()))
+                .otherwise(|rest| rest.step("rest", nothing()))
+                .label("the rest")
+        },
+    );
+    assert_eq!(
+        problem(labelled),
+        "the label \"the rest\" comes after `otherwise`, which has no label of its own"
+    );
+}
+
+#[test]
 fn a_definition_with_an_id_too_long_to_be_sent_with_every_claim_is_refused() {
-    let named = |id: String| WorkflowBuilder::<u32>::new(id, 1).then("a", nothing()).build();
+    let named = |id: String| WorkflowBuilder::<u32>::new(id, 1).step("a", nothing()).build();
     assert!(named("i".repeat(LONGEST_DEFINITION_ID)).is_ok());
     // The bound is in bytes: each of these has two.
     for id in ["i".repeat(LONGEST_DEFINITION_ID + 1), "é".repeat(LONGEST_DEFINITION_ID / 2 + 1)] {
@@ -71,12 +146,13 @@ fn a_definition_with_an_id_too_long_to_be_sent_with_every_claim_is_refused() {
 
 #[test]
 fn an_instance_is_refused_for_data_of_another_type() {
-    let definition = begin().then("a", nothing()).build().unwrap();
+    let definition = begin().step("a", nothing()).build().unwrap();
     let now = chrono::DateTime::UNIX_EPOCH;
     assert!(matches!(definition.instance(&"text".to_owned(), now), Err(WfeError::Invalid(_))));
     assert!(definition.instance(&1_u32, now).is_ok());
 }
 
+#[derive(Clone, Default)]
 struct Add {
     number: u32,
     sum: u32,
@@ -91,12 +167,14 @@ impl Step for Add {
 
 #[test]
 fn steps_run_one_after_the_other_on_the_newest_data_and_every_step_is_one_commit() {
-    let add = || {
-        step(|| Add { number: 0, sum: 0 })
-            .input(|s, data: &u32, ()| s.number = *data)
-            .output(|s, data| *data = s.sum)
+    let add = |steps: WorkflowBuilder<u32>, id| {
+        steps
+            .step(id, Add::default())
+            .input(|add, data| add.number = *data)
+            .output(|add, data| *data = add.sum)
+            .closed()
     };
-    let definition = begin().then("a", add()).then("b", add()).then("c", nothing()).build().unwrap();
+    let definition = add(add(begin(), "a"), "b").step("c", nothing()).build().unwrap();
     let mut world = World::new(&definition, &1_u32);
     world.play();
     assert_eq!(world.data::<u32>(), 3);
@@ -114,7 +192,7 @@ fn steps_run_one_after_the_other_on_the_newest_data_and_every_step_is_one_commit
 
 #[test]
 fn a_finished_step_is_never_run_again_after_a_crash_and_a_cut_one_is() {
-    let definition = begin().then("a", nothing()).then("b", nothing()).build().unwrap();
+    let definition = begin().step("a", nothing()).step("b", nothing()).build().unwrap();
     let mut world = World::new(&definition, &0_u32);
     world.open();
     assert_eq!(world.waiting(), ["a"]);
@@ -131,31 +209,27 @@ fn a_finished_step_is_never_run_again_after_a_crash_and_a_cut_one_is() {
 
 #[test]
 fn a_body_that_cancels_its_token_cancels_nothing_but_what_it_has_begun() {
-    let step = inline(|ctx: crate::steps::Ctx, _: std::sync::Arc<Vec<String>>| async move {
+    let mut world = super::scenario::world(super::scenario::begin().call("a", |ctx, _| {
         ctx.cancellation().cancel();
         Ok(())
-    });
-    let mut world = super::scenario::world(super::scenario::begin().then("a", step));
+    }));
     world.open();
     let job = world.jobs.pop().unwrap();
     let token = job.token().clone();
     world.finish(vec![job]);
     assert!(!token.is_cancelled());
-    assert_eq!(world.ending, Some(crate::traits::Ending::Completed));
+    assert_eq!(world.ending, Some(Ending::Completed));
 }
 
 #[test]
 fn a_panicking_output_changes_nothing_and_counts_as_a_failure_of_the_step() {
     let definition = WorkflowBuilder::<Vec<u32>>::new("w", 1)
-        .then(
-            "a",
-            inline(|_, _| async { Ok(()) })
-                .output(|(), data: &mut Vec<u32>| {
-                    data.push(1);
-                    panic!("half-way");
-                })
-                .on_failure(OnFailure::Continue),
-        )
+        .then("a", async |_, _| Ok(()))
+        .output(|(), data| {
+            data.push(1);
+            panic!("half-way");
+        })
+        .on_failure(OnFailure::Continue)
         .build()
         .unwrap();
     let mut world = World::new(&definition, &vec![0_u32]);
@@ -169,9 +243,8 @@ fn a_panicking_output_changes_nothing_and_counts_as_a_failure_of_the_step() {
 #[test]
 fn a_commit_that_was_refused_is_made_again_with_what_came_meanwhile() {
     let definition = begin()
-        .for_each("all", each(|n: &u32| (0..*n).collect::<Vec<_>>()).parallel(2), |body| {
-            body.then("one", inline_item(|_, _, n: u32| async move { Ok(n) }))
-        })
+        .for_each("all", |n| (0..*n).collect(), |body| body.then("one", async |_, _, n| Ok(n)))
+        .concurrent(2)
         .build()
         .unwrap();
     let mut world = World::new(&definition, &2_u32);

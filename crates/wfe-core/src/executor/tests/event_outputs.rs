@@ -1,17 +1,19 @@
 //! Events that arrived, but whose output closure failed, so that they were not written into the data.
 
-use super::scenario::{HOUR, Line, begin, everywhere, line, mark, world};
+use super::scenario::{Body, Builder, HOUR, begin, everywhere, line, mark, world};
 use crate::{
-    definition::{Await, OnFailure, Retry, event},
+    definition::{Awaits, Event, Main, OfEvent, OnFailure, Retry},
     steps::StepError,
     traits::Control,
 };
 
+const SAID: Event<String> = Event::new("said");
+
 /// A wait whose output closure panics as long as no word was written.
-fn said() -> Await<Line, ()> {
-    event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| {
+fn said() -> Builder<Awaits<String, OfEvent>> {
+    begin().wait_for("w", SAID, |_| "k").output(|word, line| {
         assert!(!line.is_empty(), "too early");
-        line.push(word.clone());
+        line.push(word);
     })
 }
 
@@ -22,11 +24,12 @@ fn an_event_whose_output_fails_is_read_again_by_the_next_attempt() {
             begin()
                 .parallel("both", |both| {
                     both.branch(|b| {
-                        b.wait_for("w", said()).retry(Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0))
+                        b.step("w", said())
+                            .retry(Retry::exponential().attempts(2).initial(HOUR).max(HOUR).jitter(0.0))
                     })
-                    .branch(|b| b.delay("later", |_, _| HOUR).then("x", mark("x")))
+                    .branch(|b| b.delay("later", |_| HOUR).step("x", mark("x")))
                 })
-                .wait_for("next", said()),
+                .step("next", said()),
         );
         world.plan(HOUR / 4, "said", "k", "first");
         world.plan(HOUR / 2, "said", "k", "second");
@@ -43,16 +46,14 @@ fn an_event_whose_output_fails_is_read_again_by_the_next_attempt() {
 fn waits_that_share_it_have_it_whatever_the_first_of_them_does_with_it() {
     for first in [0, 1, 2] {
         let whole = everywhere(|| {
-            let good = || {
-                event("said", |_: &Line, _| "k").output(|w: &String, line: &mut Line| line.push(w.clone()))
-            };
             let mut world = world(begin().parallel("all", |mut all| {
                 for at in 0..3 {
                     all = all.branch(|b| {
                         if at == first {
-                            b.wait_for("bad", fails_once()).on_failure(OnFailure::Suspend)
+                            fails_once(b).on_failure(OnFailure::Suspend)
                         } else {
-                            b.wait_for(format!("good-{at}"), good())
+                            b.wait_for(format!("good-{at}"), SAID, |_| "k")
+                                .output(|word, line| line.push(word))
                         }
                     });
                 }
@@ -71,17 +72,17 @@ fn waits_that_share_it_have_it_whatever_the_first_of_them_does_with_it() {
 }
 
 /// A wait whose output closure panics unless exactly two words were written.
-fn fails_once() -> Await<Line, ()> {
-    event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| {
+fn fails_once(b: Body) -> Body<Main, Awaits<String, OfEvent>> {
+    b.wait_for("bad", SAID, |_| "k").output(|word, line| {
         assert!(line.len() == 2, "too early");
-        line.push(word.clone());
+        line.push(word);
     })
 }
 
 #[test]
 fn a_resume_reads_it_again_and_so_does_not_lose_it() {
     let make = || {
-        let mut world = world(begin().wait_for("w", said()).on_failure(OnFailure::Suspend));
+        let mut world = world(said().on_failure(OnFailure::Suspend));
         world.plan(HOUR, "said", "k", "first");
         world.plan(2 * HOUR, "said", "k", "second");
         world.plan_ask(3 * HOUR, Control::Resume);

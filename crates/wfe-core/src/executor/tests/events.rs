@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    scenario::{Line, begin, everywhere, line, mark, world},
+    scenario::{Builder, Line, begin, built, everywhere, line, mark, world},
     world::{World, advanced},
 };
 use crate::{
     WfeError,
-    definition::{Await, OnFailure, Retry, WorkflowBuilder, activity, each, event},
+    definition::{self, Activity, After, Awaits, OfEvent, OnFailure, Retry, WorkflowBuilder},
     executor::Run,
     models::{Event, PointerStatus, WorkflowStatus},
     steps::StepError,
@@ -18,8 +18,11 @@ use crate::{
 
 const HOUR: Duration = Duration::from_hours(1);
 
-fn said() -> Await<Line, ()> {
-    event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| line.push(word.clone()))
+const SAID: definition::Event<String> = definition::Event::new("said");
+
+/// A wait that writes the word that was said. As a step, it gets another id.
+fn said() -> Builder<Awaits<String, OfEvent>> {
+    begin().wait_for("w", SAID, |_| "k").output(|word, line| line.push(word))
 }
 
 #[test]
@@ -27,7 +30,7 @@ fn a_wait_takes_an_event_that_comes_and_one_that_was_there() {
     for early in [false, true] {
         let make = move || {
             let mut world =
-                world(begin().delay("d", |_, _| HOUR).wait_for("w", said()).then("after", mark("after")));
+                world(begin().delay("d", |_| HOUR).step("w", said()).step("after", mark("after")));
             world.plan(if early { HOUR / 2 } else { 2 * HOUR }, "said", "k", "hello");
             world
         };
@@ -43,7 +46,7 @@ fn a_wait_takes_an_event_that_comes_and_one_that_was_there() {
 
 #[test]
 fn an_event_is_consumed_in_the_commit_that_stores_its_effect() {
-    let mut world = world(begin().wait_for("w", said()).then("after", mark("after")));
+    let mut world = world(said().step("after", mark("after")));
     world.plan(HOUR, "said", "k", "hello");
     world.play();
     let taking: Vec<_> = world.commits.iter().filter(|c| !c.consumed.is_empty()).collect();
@@ -54,7 +57,7 @@ fn an_event_is_consumed_in_the_commit_that_stores_its_effect() {
 
 #[test]
 fn a_waiting_instance_has_no_owner_and_wakes_for_nothing() {
-    let mut world = world(begin().wait_for("w", said()));
+    let mut world = world(said());
     world.open();
     assert!(world.run.is_none());
     assert_eq!(world.instance.next_execution, None);
@@ -67,8 +70,7 @@ fn a_waiting_instance_has_no_owner_and_wakes_for_nothing() {
 #[test]
 fn a_loop_of_waits_takes_one_event_after_the_other_in_order() {
     let whole = everywhere(|| {
-        let mut world =
-            world(begin().while_("loop", |line: &Line, _| line.len() < 3, |b| b.wait_for("w", said())));
+        let mut world = world(begin().while_("loop", |line| line.len() < 3, |b| b.step("w", said())));
         for (at, word) in [(1, "one"), (1, "two"), (5, "three"), (6, "four")] {
             world.plan(at * HOUR, "said", "k", word);
         }
@@ -84,16 +86,18 @@ fn waits_that_are_open_together_share_an_event_and_keys_come_from_data_and_item(
     let whole = everywhere(|| {
         let mut world = world(
             begin()
-                .parallel("both", |all| {
-                    all.branch(|b| b.wait_for("w1", said())).branch(|b| b.wait_for("w2", said()))
-                })
-                .for_each("each", each(|_: &Line| vec!["x".to_owned(), "y".to_owned()]).parallel(2), |b| {
-                    b.wait_for(
-                        "w3",
-                        event("item", |line: &Line, item: &String| format!("{}-{item}", line[0]))
-                            .output(|word: &String, line: &mut Line| line.push(word.clone())),
-                    )
-                }),
+                .parallel("both", |all| all.branch(|b| b.step("w1", said())).branch(|b| b.step("w2", said())))
+                .for_each(
+                    "each",
+                    |_| vec!["x".to_owned(), "y".to_owned()],
+                    |b| {
+                        b.wait_for("w3", definition::Event::<String>::new("item"), |line, item| {
+                            format!("{}-{item}", line[0])
+                        })
+                        .output(|word, line, _| line.push(word))
+                    },
+                )
+                .concurrent(2),
         );
         world.plan(HOUR, "said", "k", "shared");
         world.plan(2 * HOUR, "item", "shared-y", "for-y");
@@ -105,8 +109,8 @@ fn waits_that_are_open_together_share_an_event_and_keys_come_from_data_and_item(
 
 #[test]
 fn an_event_before_the_instance_counts_only_with_an_effective_date() {
-    let run = |wait: Await<Line, ()>| {
-        let mut world = world(begin().wait_for("w", wait));
+    let run = |wait| {
+        let mut world = world(wait);
         let before = world.now - HOUR;
         world.publish(Event { event_time: before, ..Event::new("said", "k", json!("old")) });
         world.plan(HOUR, "said", "k", "new");
@@ -114,13 +118,13 @@ fn an_event_before_the_instance_counts_only_with_an_effective_date() {
         line(&world)
     };
     assert_eq!(run(said()), "new");
-    assert_eq!(run(said().effective(|_, _| DateTime::<Utc>::UNIX_EPOCH)), "old");
+    assert_eq!(run(said().effective(|_| DateTime::<Utc>::UNIX_EPOCH)), "old");
 }
 
 #[test]
 fn only_a_date_given_by_hand_that_is_that_of_the_start_has_to_be_told_from_it() {
-    let told = |wait: Await<Line, ()>| {
-        let mut world = world(begin().wait_for("w", wait));
+    let told = |wait| {
+        let mut world = world(wait);
         let start = world.now;
         world.plan(HOUR, "said", "k", "hello");
         world.play();
@@ -128,18 +132,17 @@ fn only_a_date_given_by_hand_that_is_that_of_the_start_has_to_be_told_from_it() 
         assert_eq!(line(&world), "hello");
         (subscribed.subscribed[0].subscribe_as_of == start, subscribed.dated.clone())
     };
-    let start = world(begin().wait_for("w", said())).now;
+    let start = world(said()).now;
     assert_eq!(told(said()), (true, vec![]));
-    assert_eq!(told(said().effective(move |_, _| start)), (true, vec!["it//w//1".to_owned()]));
-    assert_eq!(told(said().effective(move |_, _| start - HOUR)), (false, vec![]));
+    assert_eq!(told(said().effective(move |_| start)), (true, vec!["it//w//1".to_owned()]));
+    assert_eq!(told(said().effective(move |_| start - HOUR)), (false, vec![]));
 }
 
 #[test]
 fn a_wait_that_takes_too_long_runs_its_branch_and_takes_nothing_any_more() {
     let make = || {
-        let wait =
-            said().timeout(|_, _| HOUR, |late| late.then("late", mark("late")).delay("d", |_, _| HOUR));
-        let mut world = world(begin().wait_for("w", wait).then("after", mark("after")));
+        let wait = said().on_timeout(|_| HOUR, |late| late.step("late", mark("late")).delay("d", |_| HOUR));
+        let mut world = world(wait.step("after", mark("after")));
         world.plan(HOUR + HOUR / 2, "said", "k", "hello");
         world
     };
@@ -153,9 +156,8 @@ fn a_wait_that_takes_too_long_runs_its_branch_and_takes_nothing_any_more() {
 #[test]
 fn an_event_in_time_ends_the_limit() {
     let make = || {
-        let wait = said().timeout(|_, _| 2 * HOUR, |late| late.then("late", mark("late")));
-        let mut world =
-            world(begin().wait_for("w", wait).delay("d", |_, _| 9 * HOUR).then("after", mark("after")));
+        let wait = said().on_timeout(|_| 2 * HOUR, |late| late.step("late", mark("late")));
+        let mut world = world(wait.delay("d", |_| 9 * HOUR).step("after", mark("after")));
         world.plan(HOUR, "said", "k", "hello");
         world
     };
@@ -165,9 +167,10 @@ fn an_event_in_time_ends_the_limit() {
 #[test]
 fn a_busy_instance_forgets_the_limit_of_a_wait_that_has_ended() {
     let mut world = world(begin().parallel("both", |all| {
-        all.branch(|b| b.then("slow", mark("slow"))).branch(|b| {
-            b.wait_for("w", said().timeout(|_, _| HOUR, |late| late.then("late", mark("late"))))
-                .then("after", mark("after"))
+        all.branch(|b| b.step("slow", mark("slow"))).branch(|b| {
+            b.step("w", said())
+                .on_timeout(|_| HOUR, |late| late.step("late", mark("late")))
+                .step("after", mark("after"))
         })
     }));
     world.open();
@@ -182,7 +185,7 @@ fn a_busy_instance_forgets_the_limit_of_a_wait_that_has_ended() {
 
 #[test]
 fn an_event_that_is_there_when_the_limit_passes_wins() {
-    let mut world = world(begin().wait_for("w", said().fail_after(|_, _| HOUR)));
+    let mut world = world(said().fail_after(|_| HOUR));
     world.open();
     let at = world.now + HOUR / 2;
     world
@@ -197,10 +200,9 @@ fn an_event_that_is_there_when_the_limit_passes_wins() {
 #[test]
 fn an_event_that_came_in_time_beats_a_limit_that_passed_while_the_instance_stood_still() {
     for busy in [false, true] {
-        let wait = said().fail_after(|_, _| 2 * HOUR);
         let mut world = world(begin().parallel("both", |all| {
-            let all = all.branch(|b| b.wait_for("w", wait));
-            if busy { all.branch(|b| b.then("slow", mark("slow"))) } else { all }
+            let all = all.branch(|b| b.step("w", said()).fail_after(|_| 2 * HOUR));
+            if busy { all.branch(|b| b.step("slow", mark("slow"))) } else { all }
         }));
         world.open();
         world.ask(Control::Suspend);
@@ -218,8 +220,8 @@ fn an_event_that_came_in_time_beats_a_limit_that_passed_while_the_instance_stood
 #[test]
 fn an_event_that_was_stored_but_not_told_of_yet_beats_the_limit_of_a_busy_instance() {
     let mut world = world(begin().parallel("both", |all| {
-        all.branch(|b| b.then("slow", mark("slow")))
-            .branch(|b| b.wait_for("w", said().fail_after(|_, _| HOUR)).then("after", mark("after")))
+        all.branch(|b| b.step("slow", mark("slow")))
+            .branch(|b| b.step("w", said()).fail_after(|_| HOUR).step("after", mark("after")))
     }));
     world.open();
     world.now += HOUR;
@@ -234,9 +236,8 @@ fn an_event_that_was_stored_but_not_told_of_yet_beats_the_limit_of_a_busy_instan
 fn an_event_dated_after_the_limit_is_too_late_whenever_the_limit_takes_effect() {
     // A host is there at the limit; none is, till after the event; the instance is suspended till after the event.
     for (down, suspended) in [(false, false), (true, false), (false, true)] {
-        let wait = said().timeout(|_, _| HOUR, |late| late.then("late", mark("late")));
-        let mut world =
-            world(begin().wait_for("w", wait).then("after", mark("after")).wait_for("w2", said()));
+        let wait = said().on_timeout(|_| HOUR, |late| late.step("late", mark("late")));
+        let mut world = world(wait.step("after", mark("after")).step("w2", said()));
         world.open();
         if suspended {
             world.ask(Control::Suspend);
@@ -257,10 +258,9 @@ fn an_event_dated_after_the_limit_is_too_late_whenever_the_limit_takes_effect() 
 
 #[test]
 fn a_limit_that_is_gone_from_the_definition_keeps_no_event_out() {
-    let limited = begin().wait_for("w", said().fail_after(|_, _| HOUR));
-    let mut world = world(limited);
+    let mut world = world(said().fail_after(|_| HOUR));
     world.open();
-    world.definition = begin().wait_for("w", said()).build().unwrap();
+    world.definition = built(said());
     let at = world.now + 2 * HOUR;
     world
         .stream
@@ -275,9 +275,9 @@ fn a_limit_that_is_gone_from_the_definition_keeps_no_event_out() {
 fn a_wait_without_a_branch_for_it_fails_by_its_limit_and_is_tried_again() {
     let make = || {
         let mut world = world(
-            begin()
-                .wait_for("w", said().fail_after(|_, _| HOUR))
-                .retry(Retry::up_to(2).initial(HOUR).max(HOUR).jitter(0.0)),
+            said()
+                .fail_after(|_| HOUR)
+                .retry(Retry::exponential().attempts(3).initial(HOUR).max(HOUR).jitter(0.0)),
         );
         world.plan(2 * HOUR + HOUR / 2, "said", "k", "hello");
         world
@@ -291,27 +291,27 @@ fn a_wait_without_a_branch_for_it_fails_by_its_limit_and_is_tried_again() {
 
 #[test]
 fn a_key_or_limit_that_panics_and_data_of_another_type_are_failures_of_the_step() {
-    let code = |wait: Await<Line, ()>| {
-        let mut world =
-            world(begin().wait_for("w", wait).on_failure(OnFailure::Continue).then("after", mark("after")));
+    fn code<L: After>(wait: Builder<L>) -> String {
+        let mut world = world(wait.on_failure(OnFailure::Continue).step("after", mark("after")));
         world.plan(HOUR, "said", "k", 7);
         world.play();
         assert_eq!(line(&world), "after");
         assert!(world.waits.is_empty(), "no wait is left behind");
         world.failures[0].code.clone()
-    };
-    assert_eq!(code(event("said", |_: &Line, _| -> String { panic!("no key") })), StepError::PANIC);
-    assert_eq!(code(said().fail_after(|_, _| panic!("no limit"))), StepError::PANIC);
+    }
+    assert_eq!(code(begin().wait_for("w", SAID, |_| -> String { panic!("no key") })), StepError::PANIC);
+    assert_eq!(code(said().fail_after(|_| panic!("no limit"))), StepError::PANIC);
     assert_eq!(code(said()), StepError::UNREADABLE);
+    let any = definition::Event::<Value>::new("said");
     assert_eq!(
-        code(event("said", |_: &Line, _| "k").output(|_: &Value, _: &mut Line| panic!("no output"))),
+        code(begin().wait_for("w", any, |_| "k").output(|_, _| panic!("no output"))),
         StepError::PANIC
     );
 }
 
 #[test]
 fn a_suspended_instance_takes_its_events_when_it_is_resumed() {
-    let mut world = world(begin().wait_for("w", said()).then("after", mark("after")));
+    let mut world = world(said().step("after", mark("after")));
     world.open();
     world.ask(Control::Suspend);
     let now = world.now;
@@ -326,8 +326,8 @@ fn a_suspended_instance_takes_its_events_when_it_is_resumed() {
 #[test]
 fn an_instance_that_is_busy_elsewhere_takes_an_event_at_once() {
     let mut world = world(begin().parallel("both", |all| {
-        all.branch(|b| b.then("slow", mark("slow")))
-            .branch(|b| b.wait_for("w", said()).then("after", mark("after")))
+        all.branch(|b| b.step("slow", mark("slow")))
+            .branch(|b| b.step("w", said()).step("after", mark("after")))
     }));
     world.open();
     assert_eq!(world.waiting(), ["both/0/slow"]);
@@ -341,8 +341,8 @@ fn an_instance_that_is_busy_elsewhere_takes_an_event_at_once() {
 /// an event after its first step.
 fn busy() -> World {
     let mut world = world(begin().parallel("both", |all| {
-        all.branch(|b| b.then("slow", mark("slow")))
-            .branch(|b| b.then("quick", mark("quick")).wait_for("w", said()).then("after", mark("after")))
+        all.branch(|b| b.step("slow", mark("slow")))
+            .branch(|b| b.step("quick", mark("quick")).step("w", said()).step("after", mark("after")))
     }));
     let now = world.now;
     world.publish(Event { event_time: now, ..Event::new("said", "k", json!("hello")) });
@@ -362,11 +362,11 @@ fn an_event_that_is_there_before_its_wait_reaches_a_busy_instance_at_once() {
 #[test]
 fn after_an_event_was_taken_other_waits_in_its_stream_get_the_next_one_at_once() {
     let mut world = super::scenario::world(begin().parallel("all", |all| {
-        all.branch(|b| b.then("slow", mark("slow")))
-            .branch(|b| b.wait_for("w1", said()))
+        all.branch(|b| b.step("slow", mark("slow")))
+            .branch(|b| b.step("w1", said()))
             // Until the instance has consumed one, it is for none of these.
             .branch(|b| {
-                b.wait_for("w2", said().effective(|_, _| DateTime::from_timestamp(3_000_000_000, 0).unwrap()))
+                b.step("w2", said()).effective(|_| DateTime::from_timestamp(3_000_000_000, 0).unwrap())
             })
     }));
     world.open();
@@ -392,7 +392,7 @@ fn an_event_that_came_while_a_busy_instance_stood_still_reaches_it_when_it_is_re
     assert_eq!(line(&world), "quick hello slow after");
 
     let mut open = super::scenario::world(begin().parallel("both", |all| {
-        all.branch(|b| b.then("slow", mark("slow"))).branch(|b| b.wait_for("w", said()))
+        all.branch(|b| b.step("slow", mark("slow"))).branch(|b| b.step("w", said()))
     }));
     open.open();
     open.ask(Control::Suspend);
@@ -406,17 +406,15 @@ fn an_event_that_came_while_a_busy_instance_stood_still_reaches_it_when_it_is_re
 #[test]
 fn an_end_a_cancel_and_a_cancel_condition_close_open_waits() {
     for control in [Control::Cancel, Control::Terminate] {
-        let mut world = world(begin().wait_for("w", said()));
+        let mut world = world(said());
         world.open();
         world.ask(control);
         assert!(world.waits.is_empty());
     }
     let whole = everywhere(|| {
         world(begin().parallel("all", |all| {
-            all.branch(|b| {
-                b.wait_for("w", said()).cancel_when(|line: &Line, _| !line.is_empty()).then("c", mark("c"))
-            })
-            .branch(|b| b.then("a", mark("a")))
+            all.branch(|b| b.step("w", said()).cancel_when(|line| !line.is_empty()).step("c", mark("c")))
+                .branch(|b| b.step("a", mark("a")))
         }))
     });
     assert_eq!(line(&whole), "a c");
@@ -425,7 +423,7 @@ fn an_end_a_cancel_and_a_cancel_condition_close_open_waits() {
 
 #[test]
 fn a_wait_that_was_closed_by_hand_is_opened_again() {
-    let mut world = world(begin().wait_for("w", said()));
+    let mut world = world(said());
     world.open();
     world.waits.clear();
     world.instance.next_execution = Some(0);
@@ -437,7 +435,7 @@ fn a_wait_that_was_closed_by_hand_is_opened_again() {
 #[test]
 fn what_was_delivered_twice_or_too_late_is_passed_over() {
     let mut world = world(begin().parallel("both", |all| {
-        all.branch(|b| b.then("slow", mark("slow"))).branch(|b| b.wait_for("w", said()))
+        all.branch(|b| b.step("slow", mark("slow"))).branch(|b| b.step("w", said()))
     }));
     world.open();
     let event = Event { event_time: world.now, ..Event::new("said", "k", json!("hello")) };
@@ -452,7 +450,7 @@ fn what_was_delivered_twice_or_too_late_is_passed_over() {
 
 #[test]
 fn a_commit_with_waits_of_unknown_outcome_is_told_from_one_that_is_not_stored() {
-    let mut world = world(begin().wait_for("w", said()));
+    let mut world = world(said());
     let before = world.loaded();
     let definition = world.definition.clone();
     let mut run = world.with_env(|env| Run::open(&definition, before.clone(), env).unwrap());
@@ -467,7 +465,7 @@ fn a_commit_with_waits_of_unknown_outcome_is_told_from_one_that_is_not_stored() 
 
     // The same for a commit that takes an event, and one that closes a wait.
     for closes in [false, true] {
-        let mut world = super::scenario::world(begin().wait_for("w", said()));
+        let mut world = super::scenario::world(said());
         world.open();
         let now = world.now;
         if !closes {
@@ -502,25 +500,26 @@ fn a_commit_with_waits_of_unknown_outcome_is_told_from_one_that_is_not_stored() 
 
 #[test]
 fn names_of_the_engine_are_refused() {
-    let builder =
-        WorkflowBuilder::<Line>::new("w", 1).wait_for("w", event("wfe.child-ended", |_: &Line, _| "k"));
+    let builder = begin().wait_for("w", definition::Event::<()>::new("wfe.child-ended"), |_| "k");
     assert!(
         matches!(builder.build(), Err(WfeError::InvalidDefinition { problem, .. }) if problem.contains("wfe."))
     );
-    let work = |id| WorkflowBuilder::<Line>::new(id, 1).activity("w", activity("wfe.work", |_: &Line, _| 1));
+    let work =
+        |id| WorkflowBuilder::<Line>::new(id, 1).activity("w", Activity::<_, ()>::new("wfe.work"), |_| 1);
     let refused = work("w").build();
     assert!(
         matches!(&refused, Err(WfeError::InvalidDefinition { problem, .. }) if problem.contains("wfe.work")),
         "{refused:?}"
     );
-    work("wfe.own").build().expect("a definition of the engine's own, which no program can register");
+    assert!(work("wfe.own").build().is_err());
+    work("wfe.own").build_own().expect("a definition of the engine's own, which no program can register");
 }
 
 #[test]
 fn a_run_that_is_void_leaves_its_bodies_to_the_next_one() {
     let mut world = world(begin().parallel("both", |both| {
-        both.branch(|b| b.then("slow", mark("slow")))
-            .branch(|b| b.wait_for("w", said()).then("after", mark("after")))
+        both.branch(|b| b.step("slow", mark("slow")))
+            .branch(|b| b.step("w", said()).step("after", mark("after")))
     }));
     world.open();
     let slow: Vec<_> = world.jobs.drain(..).collect();
@@ -538,9 +537,9 @@ fn a_run_that_is_void_leaves_its_bodies_to_the_next_one() {
 
 #[test]
 fn a_body_that_a_void_run_leaves_is_still_cancelled_by_its_condition() {
-    let is_said = |line: &Line, (): &()| line.iter().any(|word| word == "hello");
+    let is_said = |line: &Line| line.iter().any(|word| word == "hello");
     let mut world = world(begin().parallel("both", |both| {
-        both.branch(|b| b.then("slow", mark("slow")).cancel_when(is_said)).branch(|b| b.wait_for("w", said()))
+        both.branch(|b| b.step("slow", mark("slow")).cancel_when(is_said)).branch(|b| b.step("w", said()))
     }));
     world.open();
     let slow: Vec<_> = world.jobs.drain(..).collect();
@@ -553,7 +552,7 @@ fn a_body_that_a_void_run_leaves_is_still_cancelled_by_its_condition() {
 
 #[test]
 fn bodies_that_a_void_run_leaves_are_told_if_the_instance_has_no_place_for_them() {
-    let mut world = world(begin().then("slow", mark("slow")));
+    let mut world = world(begin().step("slow", mark("slow")));
     world.open();
     let slow: Vec<_> = world.jobs.drain(..).collect();
     let mut at_work = world.with_run(|run, _| run.leave_bodies());

@@ -3,12 +3,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    scenario::{Body, Line, begin, everywhere, line, mark, world},
+    scenario::{Builder, begin, built, everywhere, line, mark, world},
     world::World,
 };
 use crate::{
     WfeError,
-    definition::{Activity, OnFailure, Retry, UserTask, activity, user_task},
+    definition::{Activity, Awaits, OfActivity, OfTask, OnFailure, Retry},
     executor::{ACTIVITY, USER_TASK},
     models::{Event, PointerStatus},
     steps::{StepError, UserAnswer, UserTaskView, WorkerAnswer},
@@ -22,9 +22,9 @@ fn plan_answer(world: &mut World, after: Duration, wait: &str, name: &str, answe
     world.plan(after, name, wait, answer);
 }
 
-fn resize() -> Activity<Line, ()> {
-    activity("resize", |line: &Line, _| line.len())
-        .output(|path: &String, line: &mut Line| line.push(path.clone()))
+/// A worker is to resize something, and its answer is a path. As a step, the activity gets another id.
+fn resize() -> Builder<Awaits<String, OfActivity>> {
+    begin().activity("act", Activity::new("resize"), Vec::len).output(|path, line| line.push(path))
 }
 
 fn success(value: Value) -> WorkerAnswer {
@@ -43,7 +43,7 @@ fn failure(retryable: bool) -> WorkerAnswer {
 fn an_activity_is_an_open_wait_that_a_worker_finds_by_its_name_and_ends() {
     let make = || {
         let mut world =
-            world(begin().then("a", mark("a")).activity("act", resize()).then("after", mark("after")));
+            world(begin().step("a", mark("a")).step("act", resize()).step("after", mark("after")));
         plan_answer(&mut world, HOUR, "it//act//1", "wfe.activity:resize", &success(json!("small.png")));
         world
     };
@@ -60,7 +60,7 @@ fn an_activity_is_an_open_wait_that_a_worker_finds_by_its_name_and_ends() {
 
 #[test]
 fn the_answer_of_a_worker_whose_clock_is_behind_counts_too() {
-    let mut world = world(begin().activity("act", resize()));
+    let mut world = world(resize());
     world.open();
     let answer = serde_json::to_value(success(json!("x"))).unwrap();
     let dated = world.now - 9 * HOUR;
@@ -73,7 +73,7 @@ fn the_answer_of_a_worker_whose_clock_is_behind_counts_too() {
 fn a_worker_that_fails_is_a_failure_of_the_step_and_a_retry_offers_the_work_again() {
     let make = |retryable| {
         move || {
-            let mut world = world(begin().activity("act", resize()).retry(Retry::up_to(1).initial(HOUR)));
+            let mut world = world(resize().retry(Retry::exponential().attempts(2).initial(HOUR)));
             plan_answer(&mut world, HOUR, "it//act//1", "wfe.activity:resize", &failure(retryable));
             plan_answer(&mut world, 9 * HOUR, "it//act//2", "wfe.activity:resize", &success(json!("done")));
             world
@@ -90,15 +90,13 @@ fn a_worker_that_fails_is_a_failure_of_the_step_and_a_retry_offers_the_work_agai
 #[test]
 fn an_answer_that_makes_no_sense_or_comes_after_the_limit_changes_nothing() {
     let mut world = world(
-        begin()
-            .activity("act", resize().timeout(|_, _| HOUR, |late| late.then("late", mark("late"))))
-            .then("after", mark("after")),
+        resize().on_timeout(|_| HOUR, |late| late.step("late", mark("late"))).step("after", mark("after")),
     );
     plan_answer(&mut world, 2 * HOUR, "it//act//1", "wfe.activity:resize", &success(json!("x")));
     world.play();
     assert_eq!(line(&world), "late after");
 
-    let mut odd = super::scenario::world(begin().activity("act", resize()).on_failure(OnFailure::Continue));
+    let mut odd = super::scenario::world(resize().on_failure(OnFailure::Continue));
     odd.plan(HOUR, "wfe.activity:resize", "it//act//1", "neither success nor failure");
     odd.play();
     assert_eq!(odd.failures[0].code, StepError::UNREADABLE);
@@ -108,7 +106,7 @@ fn an_answer_that_makes_no_sense_or_comes_after_the_limit_changes_nothing() {
 #[test]
 fn an_answer_that_is_there_is_taken_whatever_limit_passed_while_the_instance_stood_still() {
     for after in [1, 2] {
-        let mut world = world(begin().activity("act", resize().fail_after(|_, _| 90 * HOUR / 60)));
+        let mut world = world(resize().fail_after(|_| 90 * HOUR / 60));
         world.open();
         world.ask(Control::Suspend);
         let answer = success(json!("done"));
@@ -117,8 +115,7 @@ fn an_answer_that_is_there_is_taken_whatever_limit_passed_while_the_instance_sto
         world.play();
         assert_eq!((line(&world).as_str(), world.failures.len()), ("done", 0), "answered after {after} h");
     }
-    let task = approval().escalate(|_, _| 2 * HOUR, |b| b.then("e", mark("e")));
-    let mut asked = world(begin().user_task("ask", task));
+    let mut asked = world(approval().escalate(|_| 2 * HOUR, |b| b.step("e", mark("e"))));
     asked.open();
     asked.ask(Control::Suspend);
     plan_answer(&mut asked, HOUR, "it//ask//1", USER_TASK, &chosen("no"));
@@ -129,9 +126,7 @@ fn an_answer_that_is_there_is_taken_whatever_limit_passed_while_the_instance_sto
 
 #[test]
 fn a_wait_whose_limit_goes_from_the_definition_just_before_it_takes_effect_is_opened_anew() {
-    let limited =
-        || begin().activity("act", resize().timeout(|_, _| HOUR, |late| late.then("late", mark("late"))));
-    let mut world = world(limited());
+    let mut world = world(resize().on_timeout(|_| HOUR, |late| late.step("late", mark("late"))));
     while !world.commits.iter().any(|commit| !commit.unanswerable.is_empty()) {
         world.dies_after = Some(world.commits.len() + 1);
         if !world.act(&mut |_| super::world::Step::Finish(1)) {
@@ -140,7 +135,7 @@ fn a_wait_whose_limit_goes_from_the_definition_just_before_it_takes_effect_is_op
     }
     world.dies_after = None;
     assert!(world.run.is_none(), "it died right after that commit");
-    world.definition = begin().activity("act", resize()).build().unwrap();
+    world.definition = built(resize());
     world.play();
     assert_eq!(world.waits.iter().map(|wait| wait.id.as_str()).collect::<Vec<_>>(), ["it//act//2"]);
     plan_answer(&mut world, HOUR, "it//act//2", "wfe.activity:resize", &success(json!("x")));
@@ -148,12 +143,13 @@ fn a_wait_whose_limit_goes_from_the_definition_just_before_it_takes_effect_is_op
     assert_eq!(line(&world), "x");
 }
 
-fn approval() -> UserTask<Line, ()> {
-    user_task(|line: &Line, _| format!("after {} words?", line.len()))
-        .assignee(|_, _| "ann")
-        .option("yes", |yes| yes.then("y1", mark("y1")).then("y2", mark("y2")))
+fn approval() -> Builder<Awaits<UserAnswer, OfTask>> {
+    begin()
+        .user_task("ask", |line| format!("after {} words?", line.len()))
+        .assignee(|_| "ann")
+        .option("yes", |yes| yes.step("y1", mark("y1")).step("y2", mark("y2")))
         .plain_option("no")
-        .output(|answer: &UserAnswer, line: &mut Line| line.push(answer.user.clone().unwrap_or_default()))
+        .output(|answer, line| line.push(answer.user.unwrap_or_default()))
 }
 
 fn chosen(option: &str) -> WorkerAnswer {
@@ -164,7 +160,7 @@ fn chosen(option: &str) -> WorkerAnswer {
 fn a_user_task_shows_what_it_asks_and_leads_into_the_chosen_option() {
     let make = |option: &'static str| {
         move || {
-            let mut world = world(begin().user_task("ask", approval()).then("after", mark("after")));
+            let mut world = world(approval().step("after", mark("after")));
             plan_answer(&mut world, HOUR, "it//ask//1", USER_TASK, &chosen(option));
             world
         }
@@ -198,10 +194,10 @@ fn an_escalation_runs_beside_the_task_which_stays_open() {
     let make = |answer_after: u32| {
         move || {
             let task = approval().escalate(
-                |_, _| HOUR,
-                |late| late.then("e1", mark("e1")).delay("d", |_, _| HOUR).then("e2", mark("e2")),
+                |_| HOUR,
+                |late| late.step("e1", mark("e1")).delay("d", |_| HOUR).step("e2", mark("e2")),
             );
-            let mut world = world(begin().user_task("ask", task).then("after", mark("after")));
+            let mut world = world(task.step("after", mark("after")));
             plan_answer(&mut world, HOUR / 2 * answer_after, "it//ask//1", USER_TASK, &chosen("yes"));
             world
         }
@@ -217,8 +213,7 @@ fn an_escalation_runs_beside_the_task_which_stays_open() {
 fn a_task_that_goes_to_somebody_else_is_a_new_one() {
     let make = |wait: &'static str| {
         move || {
-            let task = approval().reassign(|_, _| HOUR, |_, _| "eve");
-            let mut world = world(begin().user_task("ask", task));
+            let mut world = world(approval().reassign(|_| HOUR, |_| "eve"));
             plan_answer(&mut world, 2 * HOUR, wait, USER_TASK, &chosen("no"));
             world
         }
@@ -242,11 +237,13 @@ fn a_task_is_escalated_and_passed_on_each_in_its_own_time() {
     for (escalate, reassign) in [(1, 4), (4, 1), (2, 2)] {
         let make = |answer_after: Duration, wait: &'static str| {
             move || {
-                let task = approval()
-                    .escalate(move |_, _| HOUR * escalate, |late| late.then("late", mark("late")))
-                    .reassign(move |_, _| HOUR * reassign, |_, _| "eve");
-                let clock = |b: Body| b.then("three", mark("three"));
-                let mut world = world(begin().after("clock", |_, _| HOUR * 3, clock).user_task("ask", task));
+                let mut world = world(
+                    begin()
+                        .after("clock", |_| HOUR * 3, |b| b.step("three", mark("three")))
+                        .step("ask", approval())
+                        .escalate(move |_| HOUR * escalate, |late| late.step("late", mark("late")))
+                        .reassign(move |_| HOUR * reassign, |_| "eve"),
+                );
                 plan_answer(&mut world, answer_after, wait, USER_TASK, &chosen("no"));
                 world
             }
@@ -263,22 +260,24 @@ fn a_task_is_escalated_and_passed_on_each_in_its_own_time() {
 
 #[test]
 fn a_user_task_that_makes_no_sense_is_refused() {
-    let problem = |task: UserTask<Line, ()>| match begin().user_task("ask", task).build() {
+    let problem = |task: Builder<Awaits<UserAnswer, OfTask>>| match task.build() {
         Err(WfeError::InvalidDefinition { problem, .. }) => problem,
         other => panic!("built: {other:?}"),
     };
-    assert!(problem(user_task(|_: &Line, _| "?")).contains("no options"));
-    assert!(problem(user_task(|_: &Line, _| "?").plain_option("a").plain_option("a")).contains("twice"));
-    let both = approval().escalate(|_, _| HOUR, |b| b.then("e", mark("e"))).fail_after(|_, _| HOUR);
+    let asks = || begin().user_task("ask", |_| "?");
+    assert!(problem(asks()).contains("no options"));
+    assert!(problem(asks().plain_option("a").plain_option("a")).contains("twice"));
+    let both = approval().escalate(|_| HOUR, |b| b.step("e", mark("e"))).fail_after(|_| HOUR);
     assert!(problem(both).contains("neither an escalation nor a reassignment"));
-    let twice = approval().reassign(|_, _| HOUR, |_, _| "eve").reassign(|_, _| HOUR, |_, _| "sue");
+    let twice = approval().reassign(|_| HOUR, |_| "eve").reassign(|_| HOUR, |_| "sue");
     assert_eq!(problem(twice), "step \"ask\": it has two reassignments; the first one would have no effect");
-    let late = |task: UserTask<Line, ()>| task.escalate(|_, _| HOUR, |b| b.then("e", mark("e")));
+    let late =
+        |task: Builder<Awaits<UserAnswer, OfTask>>| task.escalate(|_| HOUR, |b| b.step("e", mark("e")));
     assert!(problem(late(late(approval()))).contains("two escalations"));
-    let limits = approval().timeout(|_, _| HOUR, |b| b.then("e", mark("e"))).fail_after(|_, _| HOUR);
+    let limits = approval().on_timeout(|_| HOUR, |b| b.step("e", mark("e"))).fail_after(|_| HOUR);
     assert!(problem(limits).contains("two time limits"));
     assert!(matches!(
-        begin().activity("a", activity("", |_: &Line, _| 0)).build(),
+        begin().activity("a", Activity::<_, ()>::new(""), |_| 0).build(),
         Err(WfeError::InvalidDefinition { .. })
     ));
 }

@@ -10,8 +10,8 @@ use super::scenario::{Builder, Line, begin, mark};
 use super::world::{Step, World};
 use crate::{
     WfeError,
-    definition::{Every, OnFailure, Retry, event, inline, user_task},
-    steps::{Ctx, Next, StepError},
+    definition::{Event, Every, OnFailure, Ran, Retry},
+    steps::{Next, StepError},
 };
 
 fn times() -> impl Strategy<Value = Duration> {
@@ -47,14 +47,16 @@ fn parts() -> impl Strategy<Value = f64> {
 }
 
 /// A step that fails twice, then sleeps for the duration `pause`, and then completes.
-fn troubled(retry: Retry, timeout: Duration, pause: Duration) -> Builder {
-    let body = inline(move |ctx: Ctx, _| async move {
-        if ctx.attempt() < 3 {
-            return Err(StepError::retryable("not yet"));
-        }
-        Ok(if ctx.state::<bool>()?.is_some() { Next::Done } else { Next::sleep(pause).keeping(&true)? })
-    });
-    begin().then("body", body).retry(retry).timeout(timeout)
+fn troubled(retry: Retry, timeout: Duration, pause: Duration) -> Builder<Ran<Next>> {
+    begin()
+        .call("body", move |ctx, _| {
+            if ctx.attempt() < 3 {
+                return Err(StepError::retryable("not yet"));
+            }
+            if ctx.state::<bool>()?.is_some() { Ok(Next::Done) } else { Next::sleep(pause).keeping(&true) }
+        })
+        .retry(retry)
+        .timeout(timeout)
 }
 
 proptest! {
@@ -70,19 +72,19 @@ proptest! {
         (escalate, reassign) in (times(), times()),
         (later, interval) in (times(), times()),
     ) {
-        let retry = Retry::up_to(2).initial(first).max(longest).factor(factor).jitter(jitter);
-        let task = user_task(|_: &Line, ()| "well?")
-            .plain_option("yes")
-            .escalate(move |_, ()| escalate, |b| b.then("escalated", mark("escalated")))
-            .reassign(move |_, ()| reassign, |_, ()| "bo");
+        let retry = Retry::exponential().attempts(3).initial(first).max(longest).factor(factor).jitter(jitter);
         let built = troubled(retry, timeout, sleep)
             .deadline(deadline)
-            .after("later", move |_, ()| later, |b| b.then("late", mark("late")))
-            .recur("tick", Every::interval(interval), |line: &Line, ()| line.len() > 3, |b| b.then("t", mark("t")))
-            .delay("delay", move |_, ()| delay)
-            .wait_for("event", event("e", |_: &Line, ()| "k").fail_after(move |_, ()| limit))
+            .after("later", move |_| later, |b| b.step("late", mark("late")))
+            .recur("tick", Every::interval(interval), |line| line.len() > 3, |b| b.step("t", mark("t")))
+            .delay("delay", move |_| delay)
+            .wait_for("event", Event::<()>::new("e"), |_| "k")
+            .fail_after(move |_| limit)
             .on_failure(OnFailure::Continue)
-            .user_task("task", task)
+            .user_task("task", |_| "well?")
+            .plain_option("yes")
+            .escalate(move |_| escalate, |b| b.step("escalated", mark("escalated")))
+            .reassign(move |_| reassign, |_| "bo")
             .build();
         let definition = match built {
             Ok(definition) => definition,

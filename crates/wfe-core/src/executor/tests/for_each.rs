@@ -11,21 +11,20 @@ use serde_json::json;
 
 use super::world::World;
 use crate::{
-    definition::{
-        Definition, OnFailure, WorkflowBuilder, each, each_from, each_in, event, inline, inline_item,
-    },
+    definition::{Definition, Event, OnFailure, WorkflowBuilder},
     models::{PointerStatus, WorkflowStatus, attributes},
     steps::StepError,
 };
 
 type Sums = Vec<u32>;
 
-fn doubling(limit: usize) -> Definition {
+const COME: Event<()> = Event::new("come");
+
+fn doubling(limit: usize) -> Definition<Sums> {
     WorkflowBuilder::<Sums>::new("w", 1)
-        .for_each("all", each(Sums::clone).parallel(limit), |body| {
-            body.then("double", inline_item(|_, _, n: u32| async move { Ok(n * 2) }))
-        })
-        .then("after", inline(|_, _| async { Ok(()) }))
+        .for_each("all", Sums::clone, |body| body.then("double", async |_, _, n| Ok(n * 2)))
+        .concurrent(limit)
+        .then("after", async |_, _| Ok(()))
         .build()
         .unwrap()
 }
@@ -46,9 +45,7 @@ fn no_more_items_are_begun_at_once_than_the_limit_allows() {
 #[test]
 fn without_a_limit_items_go_one_after_the_other_in_order() {
     let definition = WorkflowBuilder::<Sums>::new("w", 1)
-        .for_each("all", each(|data: &Sums| data.clone()), |body| {
-            body.then("double", inline_item(|_, _, n: u32| async move { Ok(n * 2) }))
-        })
+        .for_each("all", Sums::clone, |body| body.then("double", async |_, _, n| Ok(n * 2)))
         .build()
         .unwrap();
     let mut world = World::new(&definition, &vec![5_u32, 6, 7]);
@@ -72,9 +69,8 @@ fn an_empty_list_is_done_at_once_and_what_follows_runs() {
 #[test]
 fn branches_that_end_together_leave_the_container_with_those_that_have_not() {
     let definition = WorkflowBuilder::<Sums>::new("w", 1)
-        .for_each("all", each(Sums::clone).parallel(300), |body| {
-            body.wait_for("wait", event("come", |_: &Sums, n: &u32| (n % 2).to_string()))
-        })
+        .for_each("all", Sums::clone, |body| body.wait_for("wait", COME, |_, n| (n % 2).to_string()))
+        .concurrent(300)
         .build()
         .unwrap();
     let mut world = World::new(&definition, &(0..300).collect::<Sums>());
@@ -96,10 +92,10 @@ fn branches_that_end_together_leave_the_container_with_those_that_have_not() {
 #[test]
 fn after_a_commit_events_are_looked_for_where_they_may_be() {
     let definition = WorkflowBuilder::<Sums>::new("w", 1)
-        .for_each("all", each(Sums::clone).parallel(3), |body| {
-            body.wait_for("first", event("come", |_: &Sums, n: &u32| n.to_string()))
-                .wait_for("second", event("come", |_: &Sums, _: &u32| "0"))
+        .for_each("all", Sums::clone, |body| {
+            body.wait_for("first", COME, |_, n| n.to_string()).wait_for("second", COME, |_, _| "0")
         })
+        .concurrent(3)
         .build()
         .unwrap();
     let mut world = World::new(&definition, &vec![0_u32, 1, 2]);
@@ -139,20 +135,11 @@ fn items_are_computed_once_even_if_the_data_changes_and_the_process_dies() {
     let listed = Arc::new(AtomicUsize::new(0));
     let count = listed.clone();
     let definition = WorkflowBuilder::<Sums>::new("w", 1)
-        .for_each(
-            "all",
-            each_from(inline(move |_, data: Arc<Sums>| {
-                count.fetch_add(1, Ordering::Relaxed);
-                async move { Ok(data.to_vec()) }
-            })),
-            |body| {
-                body.then(
-                    "grow",
-                    inline_item(|_, _, n: u32| async move { Ok(n) })
-                        .output(|n: &u32, data: &mut Sums| data.push(*n + 100)),
-                )
-            },
-        )
+        .then("all", move |_, data| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async move { Ok(data.to_vec()) }
+        })
+        .each(|body| body.then("grow", async |_, _, n| Ok(n)).output(|n, data, _| data.push(n + 100)))
         .build()
         .unwrap();
     let mut world = World::new(&definition, &vec![1_u32, 2, 3]);
@@ -168,22 +155,22 @@ fn items_are_computed_once_even_if_the_data_changes_and_the_process_dies() {
 #[test]
 fn bodies_of_several_steps_and_for_eaches_inside_one_another_work() {
     let definition = WorkflowBuilder::<Sums>::new("w", 1)
-        .for_each("outer", each(Sums::clone).parallel(2), |outer| {
+        .for_each("outer", Sums::clone, |outer| {
             outer
-                .then("first", inline_item(|_, _, n: u32| async move { Ok(n) }))
+                .then("first", async |_, _, n| Ok(n))
                 .for_each(
                     "inner",
-                    each_in(|_: &Sums, n: &u32| (0..*n).map(|i| (*n, i)).collect()).parallel(2),
+                    |_, n| (0..*n).map(|i| (*n, i)).collect(),
                     |inner| {
-                        inner.then(
-                            "leaf",
-                            inline_item(|_, _, (n, i): (u32, u32)| async move { Ok(n * 10 + i) })
-                                .output(|v: &u32, data: &mut Sums| data.push(*v)),
-                        )
+                        inner
+                            .then("leaf", async |_, _, (n, i)| Ok(n * 10 + i))
+                            .output(|v, data, _| data.push(v))
                     },
                 )
-                .then("last", inline_item(|_, _, n: u32| async move { Ok(n) }))
+                .concurrent(2)
+                .then("last", async |_, _, n| Ok(n))
         })
+        .concurrent(2)
         .build()
         .unwrap();
     let mut world = World::new(&definition, &vec![3_u32, 0, 2]);
@@ -215,15 +202,13 @@ fn bodies_of_several_steps_and_for_eaches_inside_one_another_work() {
 #[test]
 fn with_continue_a_failed_item_does_not_keep_the_others_from_ending() {
     let definition = WorkflowBuilder::<Sums>::new("w", 1)
-        .for_each("all", each(Sums::clone).parallel(8), |body| {
-            body.then(
-                "odd",
-                inline_item(|_, _, n: u32| async move {
-                    if n.is_multiple_of(2) { Err(StepError::fatal("even").with_code("even")) } else { Ok(n) }
-                })
-                .on_failure(OnFailure::Continue),
-            )
+        .for_each("all", Sums::clone, |body| {
+            body.then("odd", async |_, _, n| {
+                if n.is_multiple_of(2) { Err(StepError::fatal("even").with_code("even")) } else { Ok(n) }
+            })
+            .on_failure(OnFailure::Continue)
         })
+        .concurrent(8)
         .build()
         .unwrap();
     let mut world = World::new(&definition, &(0..6).collect::<Sums>());

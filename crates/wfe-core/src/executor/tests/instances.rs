@@ -7,7 +7,7 @@ use super::{
     scenario::End,
     world::{Step, World},
 };
-use crate::definition::{Data, Definition, Registry};
+use crate::definition::{AnyDefinition, Data, Registry};
 
 /// Several instances in one store: a parent, and the child workflows that it starts.
 pub struct Instances {
@@ -20,7 +20,7 @@ pub struct Instances {
 
 impl Instances {
     /// Creates the parent from the first definition. All definitions are registered.
-    pub fn new<D: Data>(definitions: &[Definition], data: &D) -> Self {
+    pub fn new<D: Data>(definitions: &[AnyDefinition], data: &D) -> Self {
         let mut registry = Registry::default();
         for definition in definitions {
             registry.register(definition.clone()).unwrap();

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -7,29 +7,32 @@ use super::{
     world::{Step, World},
 };
 use crate::{
-    definition::{Inline, Item, OnFailure, Task, each, event, inline, inline_item},
+    definition::{Event, IntoStep, Main, OnFailure, item_task, task},
     models::{PointerStatus, WorkflowStatus},
-    steps::{Ctx, StepError},
+    steps::StepError,
     traits::{Control, Ending, Intervention},
 };
 
 const SOON: Duration = Duration::from_secs(1);
 
 /// A step that fails until the data contains the word `mended`.
-fn fails<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I>> {
-    inline(move |_, line: Arc<Line>| async move {
-        if line.iter().any(|w| w == "mended") { Ok(()) } else { Err(StepError::fatal("broken")) }
-    })
-    .output(move |(), line: &mut Line| line.push(word.to_owned()))
-    .on_failure(OnFailure::Suspend)
+fn fails(word: &'static str) -> impl IntoStep<Line> {
+    task::<Line>()
+        .call(
+            |_, line| {
+                if line.iter().any(|w| w == "mended") { Ok(()) } else { Err(StepError::fatal("broken")) }
+            },
+        )
+        .output(move |(), line| line.push(word.to_owned()))
+        .on_failure(OnFailure::Suspend)
 }
 
-fn does(body: Body, word: &'static str, undo: &'static str) -> Body {
-    body.then(word, mark(word)).compensate_with(move |b| b.then(format!("un-{word}"), mark(undo)))
+fn does<L>(body: Body<Main, L>, word: &'static str, undo: &'static str) -> Body {
+    body.step(word, mark(word)).compensate_with(|b| b.step(format!("un-{word}"), mark(undo))).closed()
 }
 
 /// A world in which an operator makes these interventions, one every second.
-fn by_hand(builder: Builder, hands: &[Intervention]) -> World {
+fn by_hand<L>(builder: Builder<L>, hands: &[Intervention]) -> World {
     let mut world = world(builder);
     for (at, hand) in (1..).zip(hands) {
         world.plan_intervention(SOON * at, hand.clone());
@@ -56,7 +59,7 @@ fn refusal(world: &World) -> &str {
 fn a_skipped_step_is_gone_on_behind_as_if_it_had_ended_and_its_failure_stays_stored() {
     let whole = everywhere(|| {
         by_hand(
-            begin().then("a", mark("a")).then("b", fails("b")).then("c", mark("c")),
+            begin().step("a", mark("a")).step("b", fails("b")).step("c", mark("c")),
             &[Intervention::Skip],
         )
     });
@@ -71,8 +74,7 @@ fn a_skipped_step_is_gone_on_behind_as_if_it_had_ended_and_its_failure_stays_sto
 #[test]
 fn a_skipped_last_step_ends_its_sequence_and_the_instance() {
     let whole = everywhere(|| {
-        let make = |b: Body| b.then("b", fails("b"));
-        by_hand(begin().if_("if", |_, _| true, make), &[Intervention::Skip])
+        by_hand(begin().if_("if", |_| true, |b| b.step("b", fails("b"))), &[Intervention::Skip])
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("", Some(Ending::Completed)));
 }
@@ -81,12 +83,12 @@ fn a_skipped_last_step_ends_its_sequence_and_the_instance() {
 fn each_failed_step_is_skipped_and_what_is_at_work_beside_them_goes_on() {
     let whole = everywhere(|| {
         let builder = begin().parallel("all", |all| {
-            all.branch(|b| b.then("a", fails("a")).then("after-a", mark("after-a")))
-                .branch(|b| b.then("b", fails("b")).then("after-b", mark("after-b")))
-                .branch(|b| b.delay("c", |_, _| Duration::from_secs(9)).then("after-c", mark("after-c")))
+            all.branch(|b| b.step("a", fails("a")).step("after-a", mark("after-a")))
+                .branch(|b| b.step("b", fails("b")).step("after-b", mark("after-b")))
+                .branch(|b| b.delay("c", |_| Duration::from_secs(9)).step("after-c", mark("after-c")))
         });
         // If the process dies between the two failures, the second one comes after the first is skipped.
-        by_hand(builder.then("end", mark("end")), &[Intervention::Skip, Intervention::Skip])
+        by_hand(builder.step("end", mark("end")), &[Intervention::Skip, Intervention::Skip])
     });
     assert_eq!(
         (line(&whole).as_str(), whole.ending),
@@ -98,13 +100,9 @@ fn each_failed_step_is_skipped_and_what_is_at_work_beside_them_goes_on() {
 fn a_skipped_container_counts_as_ended_too() {
     let whole = everywhere(|| {
         let builder = begin()
-            .if_(
-                "if",
-                |line: &Line, _| if line.is_empty() { panic!("no") } else { true },
-                |b| b.then("in", mark("in")),
-            )
+            .if_("if", |line| if line.is_empty() { panic!("no") } else { true }, |b| b.step("in", mark("in")))
             .on_failure(OnFailure::Suspend)
-            .then("after", mark("after"));
+            .step("after", mark("after"));
         by_hand(builder, &[Intervention::Skip])
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("after", Some(Ending::Completed)));
@@ -116,11 +114,11 @@ fn a_failed_step_that_the_skipping_of_another_one_takes_away_stays_failed() {
         all.branch(|b| {
             b.while_(
                 "while",
-                |line: &Line, _| if line.is_empty() { true } else { panic!("no") },
-                |b| b.then("a", mark("a")).then("b", fails("b")),
+                |line| if line.is_empty() { true } else { panic!("no") },
+                |b| b.step("a", mark("a")).step("b", fails("b")),
             )
         })
-        .branch(|b| b.if_("if", |_, _| true, |b| b.then("c", mark("c")).then("d", fails("d"))))
+        .branch(|b| b.if_("if", |_| true, |b| b.step("c", mark("c")).step("d", fails("d"))))
     });
     let mut world = world(builder);
     world.play_with(Step::Finish);
@@ -137,13 +135,13 @@ fn for_its_saga_a_skipped_step_has_done_nothing() {
         let builder = begin()
             .saga("saga", |b| {
                 does(b, "a", "-a")
-                    .then("b", fails("b"))
-                    .compensate_with(|undo| undo.then("un-b", mark("-b")))
-                    .if_("if", |_, _| true, |b| does(b, "c", "-c").then("d", fails("d")).then("e", mark("e")))
-                    .compensate_with(|undo| undo.then("un-if", mark("-if")))
-                    .then("f", broken())
+                    .step("b", fails("b"))
+                    .compensate_with(|undo| undo.step("un-b", mark("-b")))
+                    .if_("if", |_| true, |b| does(b, "c", "-c").step("d", fails("d")).step("e", mark("e")))
+                    .compensate_with(|undo| undo.step("un-if", mark("-if")))
+                    .step("f", broken())
             })
-            .then("after", mark("after"));
+            .step("after", mark("after"));
         by_hand(builder, &[Intervention::Skip, Intervention::Skip])
     });
     assert_eq!(line(&whole), "a c e -if -a after");
@@ -157,14 +155,14 @@ fn what_had_completed_in_a_skipped_container_is_undone_step_by_step() {
             .saga("saga", |b| {
                 b.while_(
                     "while",
-                    |line: &Line, _| if line.is_empty() { true } else { panic!("no") },
+                    |line| if line.is_empty() { true } else { panic!("no") },
                     |b| does(b, "a", "-a"),
                 )
                 .on_failure(OnFailure::Suspend)
-                .compensate_with(|undo| undo.then("un-while", mark("-while")))
-                .then("f", broken())
+                .compensate_with(|undo| undo.step("un-while", mark("-while")))
+                .step("f", broken())
             })
-            .then("after", mark("after"));
+            .step("after", mark("after"));
         by_hand(builder, &[Intervention::Skip])
     });
     assert_eq!(line(&whole), "a -a after");
@@ -176,12 +174,12 @@ fn a_skipped_step_of_a_compensation_is_passed_over_and_the_undoing_goes_on() {
         let builder = begin()
             .saga("saga", |b| {
                 does(b, "a", "-a")
-                    .then("b", mark("b"))
-                    .compensate_with(|undo| undo.then("un-b", fails("un-b")).then("un-b-2", mark("-b2")))
-                    .delay("long", |_, _| SOON)
-                    .then("c", broken())
+                    .step("b", mark("b"))
+                    .compensate_with(|undo| undo.step("un-b", fails("un-b")).step("un-b-2", mark("-b2")))
+                    .delay("long", |_| SOON)
+                    .step("c", broken())
             })
-            .then("after", mark("after"));
+            .step("after", mark("after"));
         let mut world = world(builder);
         if let Some(control) = end {
             world.plan_ask(SOON / 2, control);
@@ -210,7 +208,7 @@ fn a_skipped_step_of_a_compensation_is_passed_over_and_the_undoing_goes_on() {
 #[test]
 fn an_instance_without_a_failed_step_has_nothing_to_skip_and_stands_still_as_before() {
     let whole = everywhere(|| {
-        let mut world = by_hand(begin().delay("d", |_, _| SOON * 9).then("a", mark("a")), &[]);
+        let mut world = by_hand(begin().delay("d", |_| SOON * 9).step("a", mark("a")), &[]);
         world.plan_ask(SOON, Control::Suspend);
         world.plan_intervention(SOON * 2, Intervention::Skip);
         world
@@ -222,20 +220,16 @@ fn an_instance_without_a_failed_step_has_nothing_to_skip_and_stands_still_as_bef
 #[test]
 fn from_a_step_before_the_failed_one_all_is_visited_again() {
     let whole = everywhere(|| {
-        let key = inline(|ctx: Ctx, _| async move { Ok(ctx.idempotency_key()) })
-            .output(|key: &String, line: &mut Line| line.push(key.clone()));
         let builder = begin()
-            .then("a", mark("a"))
-            .then("b", key)
-            .then(
-                "c",
-                inline(|ctx: Ctx, line: Arc<Line>| async move {
-                    assert_eq!(ctx.attempt(), 1, "it begins anew");
-                    if line.len() > 3 { Ok(()) } else { Err(StepError::fatal("broken")) }
-                })
-                .on_failure(OnFailure::Suspend),
-            )
-            .then("d", mark("d"));
+            .step("a", mark("a"))
+            .call("b", |ctx, _| Ok(ctx.idempotency_key()))
+            .output(|key, line| line.push(key))
+            .call("c", |ctx, line| {
+                assert_eq!(ctx.attempt(), 1, "it begins anew");
+                if line.len() > 3 { Ok(()) } else { Err(StepError::fatal("broken")) }
+            })
+            .on_failure(OnFailure::Suspend)
+            .step("d", mark("d"));
         by_hand(builder, &[from("b"), from("a")])
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a it/b it/b#2 a it/b#3 d", Some(Ending::Completed)));
@@ -253,13 +247,13 @@ fn from_a_step_before_the_failed_one_all_is_visited_again() {
 fn from_a_step_of_the_main_path_whatever_is_live_on_it_is_taken_away() {
     let whole = everywhere(|| {
         let builder = begin()
-            .then("a", mark("a"))
-            .after("side", |_, _| SOON * 60, |b| b.then("late", mark("late")))
+            .step("a", mark("a"))
+            .after("side", |_| SOON * 60, |b| b.step("late", mark("late")))
             .parallel("all", |all| {
-                all.branch(|b| b.wait_for("wait", event("tick", |_: &Line, _| "k")))
-                    .branch(|b| b.saga("saga", |b| does(b, "c", "-c").then("d", fails("d"))))
+                all.branch(|b| b.wait_for("wait", Event::<()>::new("tick"), |_| "k"))
+                    .branch(|b| b.saga("saga", |b| does(b, "c", "-c").step("d", fails("d"))))
             })
-            .then("e", mark("e"));
+            .step("e", mark("e"));
         by_hand(builder, &[from("e")])
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a c e", Some(Ending::Completed)));
@@ -271,7 +265,7 @@ fn from_a_step_of_the_main_path_whatever_is_live_on_it_is_taken_away() {
     assert_eq!(failed.pointer.status, PointerStatus::Failed);
     assert_eq!(
         whole.now,
-        world(begin().then("a", mark("a"))).now + SOON,
+        world(begin().step("a", mark("a"))).now + SOON,
         "nothing is slept through any more"
     );
 }
@@ -280,21 +274,31 @@ fn from_a_step_of_the_main_path_whatever_is_live_on_it_is_taken_away() {
 fn each_run_of_the_sequence_in_which_a_step_has_failed_goes_on_from_it_and_other_failed_steps_are_tried_again()
  {
     let writes = |prefix: &'static str| {
-        inline_item(|_, _, n: u8| async move { Ok(n) })
-            .output(move |n: &u8, line: &mut Line| line.push(format!("{prefix}{n}")))
+        item_task::<Line, u8>()
+            .call(|_, _, n| Ok(*n))
+            .output(move |n, line, _| line.push(format!("{prefix}{n}")))
     };
-    let odd_fails = inline_item(|_, line: Arc<Line>, n: u8| async move {
-        if n == 2 || line.iter().any(|w| w == "mended") { Ok(()) } else { Err(StepError::fatal("no")) }
-    });
-    let builder = begin().parallel("both", move |both| {
-        both.branch(move |b| {
-            b.for_each("each", each(|_: &Line| vec![1_u8, 2, 3]).parallel(3), |b| {
-                b.then("a", writes("a"))
-                    .then("b", odd_fails.on_failure(OnFailure::Suspend))
-                    .then("c", writes("c"))
-            })
+    let builder = begin().parallel("both", |both| {
+        both.branch(|b| {
+            b.for_each(
+                "each",
+                |_| vec![1, 2, 3],
+                |b| {
+                    b.step("a", writes("a"))
+                        .call("b", |_, line, n| {
+                            if *n == 2 || line.iter().any(|w| w == "mended") {
+                                Ok(())
+                            } else {
+                                Err(StepError::fatal("no"))
+                            }
+                        })
+                        .on_failure(OnFailure::Suspend)
+                        .step("c", writes("c"))
+                },
+            )
+            .concurrent(3)
         })
-        .branch(|b| b.then("x", mark("x")).then("y", mark("y")).then("e", fails("e")))
+        .branch(|b| b.step("x", mark("x")).step("y", mark("y")).step("e", fails("e")))
     });
     let mut world = world(builder);
     world.sorted = true;
@@ -314,9 +318,9 @@ fn a_step_that_is_unknown_or_not_around_a_failed_one_is_refused_and_nothing_is_l
     for (step, why) in [("nowhere", "no such step"), ("in", "inside a container")] {
         let make = || {
             let builder = begin()
-                .if_("if", |_, _| true, |b| b.then("in", mark("in")))
-                .then("b", fails("b"))
-                .then("c", mark("c"));
+                .if_("if", |_| true, |b| b.step("in", mark("in")))
+                .step("b", fails("b"))
+                .step("c", mark("c"));
             by_hand(builder, &[from(step)])
         };
         let whole = everywhere(make);
@@ -340,7 +344,7 @@ fn a_step_that_is_unknown_or_not_around_a_failed_one_is_refused_and_nothing_is_l
 fn an_instance_that_runs_or_has_ended_does_not_change() {
     for hand in [Intervention::Skip, from("a")] {
         let whole = everywhere(|| {
-            let builder = begin().then("a", mark("a")).delay("d", |_, _| SOON * 2).then("b", mark("b"));
+            let builder = begin().step("a", mark("a")).delay("d", |_| SOON * 2).step("b", mark("b"));
             by_hand(builder, &[hand.clone(), hand.clone(), hand.clone()])
         });
         assert_eq!((line(&whole).as_str(), whole.ending), ("a b", Some(Ending::Completed)));
@@ -350,29 +354,28 @@ fn an_instance_that_runs_or_has_ended_does_not_change() {
 
 #[test]
 fn an_iteration_that_ended_beside_its_side_branch_and_is_run_again_has_one_result() {
-    let whole = everywhere(|| {
-        let builder = begin().for_each("each", each(|_: &Line| vec![json!(1)]), |b| {
-            b.after(
-                "side",
-                |_, _| SOON,
-                |b| {
-                    b.then(
-                        "late",
-                        inline_item(|_, line: Arc<Line>, _| async move {
-                            if line.len() > 1 { Ok(()) } else { Err(StepError::fatal("no")) }
-                        })
-                        .on_failure(OnFailure::Suspend),
-                    )
-                },
-            )
-            .then(
-                "last",
-                inline_item(|_, _, _| async { Ok(()) })
-                    .output(|(), line: &mut Line| line.push("last".to_owned())),
-            )
+    let whole =
+        everywhere(|| {
+            let builder =
+                begin().for_each(
+                    "each",
+                    |_| vec![json!(1)],
+                    |b| {
+                        b.after(
+                            "side",
+                            |_, _| SOON,
+                            |b| {
+                                b.call("late", |_, line, _| {
+                                    if line.len() > 1 { Ok(()) } else { Err(StepError::fatal("no")) }
+                                })
+                                .on_failure(OnFailure::Suspend)
+                            },
+                        )
+                        .step("last", mark("last"))
+                    },
+                );
+            by_hand(builder, &[Intervention::Skip, from("last")])
         });
-        by_hand(builder, &[Intervention::Skip, from("last")])
-    });
     let results: Vec<_> = whole
         .history
         .iter()

@@ -1,11 +1,6 @@
 //! Tests of the executor without a host. A `World` stores the commits of the executor, and runs the bodies in any
 //! order.
 
-#![allow(
-    clippy::ignored_unit_patterns,
-    reason = "closures over data and item are written as users write them, who know no item on the main path"
-)]
-
 mod attempts;
 mod branching;
 mod children;

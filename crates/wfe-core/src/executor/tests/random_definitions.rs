@@ -3,6 +3,7 @@
 //! whenever it comes.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -16,12 +17,12 @@ use super::{
 };
 use crate::{
     definition::{
-        Definition, Every, Inline, OnFailure, Retry, Sequence, Task, WorkflowBuilder, activity, each, event,
-        inline, user_task,
+        Activity, After, Block, Definition, Each, Event, Every, IntoStep, OnFailure, Retry, Sequence, Start,
+        WorkflowBuilder, task,
     },
     executor::{ACTIVITY, USER_TASK},
-    models::{Event, EventSubscription, ExecutionPointer, PointerStatus, attributes},
-    steps::{Ctx, Next, StepError, WorkerAnswer},
+    models::{self, EventSubscription, ExecutionPointer, PointerStatus, attributes},
+    steps::{Next, StepError, WorkerAnswer},
     traits::{Control, Ending},
 };
 
@@ -45,6 +46,7 @@ enum Tree {
     Until(usize, Vec<Tree>),
     Recur(usize, Vec<Tree>),
     Schedule(Vec<Tree>),
+    Block(Vec<Tree>),
     Fallback(Vec<Tree>),
     Decide(u8, Vec<Tree>, Vec<Tree>),
     /// A step with two branches. The two flags say whether the first and the second branch match.
@@ -101,7 +103,9 @@ struct Log {
     undone: Vec<String>,
 }
 
-type Body = Sequence<Log, u8>;
+const TICK: Event<u64> = Event::new("tick");
+
+type Body<L = Start> = Sequence<Log, Each<u8>, (), L>;
 
 fn trees() -> impl Strategy<Value = Vec<Tree>> {
     let leaf = prop_oneof![
@@ -132,6 +136,7 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
             (1_usize..4, body()).prop_map(|(undone, body)| Tree::Until(undone, body)),
             (1_usize..3, body()).prop_map(|(ticks, body)| Tree::Recur(ticks, body)),
             body().prop_map(Tree::Schedule),
+            body().prop_map(Tree::Block),
             body().prop_map(Tree::Fallback),
             (0_u8..3, body(), body()).prop_map(|(value, a, b)| Tree::Decide(value, a, b)),
             (any::<(bool, bool)>(), body(), body()).prop_map(|((x, y), a, b)| Tree::Branch(x, y, a, b)),
@@ -158,37 +163,35 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
     prop::collection::vec(tree, 1..5)
 }
 
-fn work() -> Task<String, Log, u8, Inline<String, Log, u8>> {
-    inline(|ctx: Ctx, _| async move { Ok(ctx.idempotency_key()) })
-        .output(|key: &String, log: &mut Log| log.done.push(key.clone()))
+fn work() -> impl IntoStep<Log> {
+    task::<Log>().then(async |ctx, _| Ok(ctx.idempotency_key())).output(|key, log| log.done.push(key))
 }
 
-fn broken() -> Task<(), Log, u8, Inline<(), Log, u8>> {
-    inline(|_, _| async { Err(StepError::fatal("broken")) })
+fn broken() -> impl IntoStep<Log> {
+    task::<Log>().then(async |_, _| Err::<(), _>(StepError::fatal("broken")))
 }
 
 /// If the step is inside a saga, adds a compensation to it. The compensation writes the key of the step into `undone`.
-fn undone(body: Body, id: &str, in_saga: bool, is_slow: bool) -> Body {
+fn undone<L: After>(body: Body<L>, id: &str, in_saga: bool, is_slow: bool) -> Body {
     if !in_saga {
-        return body;
+        return body.closed();
     }
-    body.compensate_with(|undo| {
-        let undo =
-            if is_slow { undo.delay(format!("slow-{id}"), |_, _| Duration::from_secs(4)) } else { undo };
-        let pointer = inline(|ctx: Ctx, _| async move {
-            let place = (ctx.instance_id().to_owned(), ctx.compensated().map(|step| step.pointer.clone()));
-            Ok(format!("{}/{}", place.0, place.1.unwrap_or_default()))
-        });
-        undo.then(
-            format!("un-{id}"),
-            pointer.output(|key: &String, log: &mut Log| log.undone.push(key.clone())),
-        )
+    body.compensate_with(|mut undo| {
+        if is_slow {
+            undo = undo.delay(format!("slow-{id}"), |_, _| Duration::from_secs(4)).closed();
+        }
+        undo.then(format!("un-{id}"), async |ctx, _, _| {
+            let pointer = ctx.compensated().map(|step| &*step.pointer).unwrap_or_default();
+            Ok(format!("{}/{pointer}", ctx.instance_id()))
+        })
+        .output(|key, log, _| log.undone.push(key))
     })
+    .closed()
 }
 
 /// A step that writes its name each time it ends, so that the number of its ends can be counted.
-fn counting(name: String) -> Task<(), Log, u8, Inline<(), Log, u8>> {
-    inline(|_, _| async { Ok(()) }).output(move |(), log: &mut Log| log.done.push(name.clone()))
+fn counting(name: String) -> impl IntoStep<Log> {
+    task::<Log>().change(move |log| log.done.push(name.clone()))
 }
 
 fn counted_in(log: &Log, name: &str) -> usize {
@@ -209,75 +212,87 @@ fn panics(log: &Log, every: usize) {
 }
 
 #[allow(clippy::too_many_lines, reason = "one arm a kind, each a few lines")]
-fn add(mut body: Body, trees: &[Tree], count: &mut u32, around: Around<'_>) -> Body {
+fn add(mut body: Body, trees: &[Tree], count: &Cell<u32>, around: Around<'_>) -> Body {
     let in_saga = around.saga;
     for tree in trees {
-        *count += 1;
-        let id = format!("s{count}");
+        count.set(count.get() + 1);
+        let id = format!("s{}", count.get());
         body = match tree {
-            Tree::Work => undone(body.then(id.clone(), work()), &id, in_saga, false),
-            Tree::Slow => undone(body.then(id.clone(), work()), &id, in_saga, true),
-            Tree::Broken => body.then(id, broken()),
+            Tree::Work => undone(body.step(id.clone(), work()), &id, in_saga, false),
+            Tree::Slow => undone(body.step(id.clone(), work()), &id, in_saga, true),
+            Tree::Broken => body.step(id, broken()).closed(),
             Tree::Flaky => {
-                let flaky = inline(|ctx: Ctx, _| async move {
-                    if ctx.attempt() == 1 {
-                        Err(StepError::retryable("once"))
-                    } else {
-                        Ok(ctx.idempotency_key())
-                    }
-                });
-                let flaky = flaky.output(|key: &String, log: &mut Log| log.done.push(key.clone()));
-                undone(body.then(id.clone(), flaky.retry(Retry::up_to(1))), &id, in_saga, false)
+                let flaky = body
+                    .then(id.clone(), async |ctx, _, _| {
+                        if ctx.attempt() == 1 {
+                            Err(StepError::retryable("once"))
+                        } else {
+                            Ok(ctx.idempotency_key())
+                        }
+                    })
+                    .output(|key, log, _| log.done.push(key))
+                    .retry(Retry::exponential().attempts(2));
+                undone(flaky, &id, in_saga, false)
             }
-            Tree::Delay => body.delay(id, |_, _| Duration::from_secs(7)),
-            Tree::Wait => body.wait_for(id, event("tick", |_: &Log, _| "k")),
+            Tree::Delay => body.delay(id, |_, _| Duration::from_secs(7)).closed(),
+            Tree::Wait => body.wait_for(id, TICK, |_, _| "k").closed(),
             Tree::If(holds, then, otherwise) => {
                 let holds = *holds;
-                let (mut a, mut b) = (None, None);
-                add_to(&mut a, then, count, around);
-                add_to(&mut b, otherwise, count, around);
-                body.if_else(id, move |_, _| holds, |_| a.unwrap(), |_| b.unwrap())
+                body.if_else(
+                    id,
+                    move |_, _| holds,
+                    |b| add(b, then, count, around),
+                    |b| add(b, otherwise, count, around),
+                )
+                .closed()
             }
             Tree::While(rounds, inner) => {
                 let (rounds, name) = (*rounds, format!("{id}-count"));
-                let (counted, mut inside) = (name.clone(), None);
-                add_to(&mut inside, inner, count, around);
+                let counted = name.clone();
                 let goes_on = move |log: &Log, _: &u8| counted_in(log, &counted) < rounds;
-                body.while_(id.clone(), goes_on, |_| inside.unwrap().then(name.clone(), counting(name)))
+                body.while_(id, goes_on, |b| add(b, inner, count, around).step(name.clone(), counting(name)))
+                    .closed()
             }
-            Tree::Recur(ticks, inner) => recur(body, id, *ticks, |_| (), inner, count, around),
-            Tree::Parallel(branches) => body.parallel(id, |mut all| {
-                for branch in branches {
-                    all = all.branch(|b| add(b, branch, count, around));
-                }
-                all
-            }),
+            Tree::Recur(ticks, inner) => recur(body, id, *ticks, |_| (), inner, count, around).closed(),
+            Tree::Parallel(branches) => {
+                let parallel = body.parallel(id, |mut all| {
+                    for branch in branches {
+                        all = all.branch(|b| add(b, branch, count, around));
+                    }
+                    all
+                });
+                parallel.closed()
+            }
             Tree::ForEach(items, limit, inner) => {
                 let items = *items;
-                body.for_each(id, each(move |_: &Log| (0..items).collect()).parallel(*limit), |b| {
-                    add(b, inner, count, around)
-                })
+                body.for_each(id, move |_, _| (0..items).collect(), |b| add(b, inner, count, around))
+                    .concurrent(*limit)
+                    .closed()
             }
             Tree::Saga(retries, on, inner) => {
-                let body = body.saga(id, |b| add(b, inner, count, Around { saga: true, ..around }));
-                let body = body.retry(Retry::up_to(*retries));
-                if *on { body.on_failure(OnFailure::Continue) } else { body }
+                let body = body
+                    .saga(id, |b| add(b, inner, count, Around { saga: true, ..around }))
+                    .retry(Retry::exponential().attempts(retries + 1));
+                if *on { body.on_failure(OnFailure::Continue) } else { body }.closed()
             }
-            Tree::Instead(inner, fallback) => {
-                let body = body.saga(id, |b| add(b, inner, count, Around { saga: true, ..around }));
-                body.fallback(|b| add(b, fallback, count, around))
-            }
+            Tree::Instead(inner, fallback) => body
+                .saga(id, |b| add(b, inner, count, Around { saga: true, ..around }))
+                .fallback(|b| add(b, fallback, count, around))
+                .closed(),
             Tree::Until(undone, inner) => {
                 let undone = *undone;
                 body.if_(id, |_, _| true, |b| add(b, inner, count, around))
                     .cancel_when(move |log, _| log.undone.len() >= undone)
+                    .closed()
             }
-            Tree::Schedule(inner) => body.after(
-                id,
-                |_, _| Duration::from_secs(3),
-                |b| add(b, inner, count, Around { target: None, ..around }),
-            ),
-            Tree::Fallback(inner) => body.then(id, broken()).fallback(|b| add(b, inner, count, around)),
+            Tree::Schedule(inner) => {
+                let inside = Around { target: None, ..around };
+                body.after(id, |_, _| Duration::from_secs(3), |b| add(b, inner, count, inside)).closed()
+            }
+            Tree::Block(inner) => body.block(id, |b| add(b, inner, count, around)).closed(),
+            Tree::Fallback(inner) => {
+                body.step(id, broken()).fallback(|b| add(b, inner, count, around)).closed()
+            }
             Tree::Decide(value, a, b) => {
                 let value = *value;
                 body.decide(
@@ -288,85 +303,112 @@ fn add(mut body: Body, trees: &[Tree], count: &mut u32, around: Around<'_>) -> B
                             .when(1, |body| add(body, b, count, around))
                     },
                 )
+                .closed()
             }
             Tree::Branch(x, y, a, b) => {
                 let (x, y) = (*x, *y);
-                body.branch(id, |by| {
+                let branch = body.branch(id, |by| {
                     by.when(move |_, _| x, |body| add(body, a, count, around))
                         .when(move |_, _| y, |body| add(body, b, count, around))
-                })
+                });
+                branch.closed()
             }
             Tree::Split(values, inner) => {
                 let values = *values;
-                let split = inline(move |_, _| async move { Next::branch(0..values) });
-                body.then_each(id, split, |b| add(b, inner, count, around))
+                body.then(id, async move |_, _, _| Next::branch(0..values))
+                    .each(|b| add(b, inner, count, around))
+                    .all_at_once()
+                    .closed()
             }
-            Tree::Patient(late) => body.wait_for(
-                id,
-                event("tick", |_: &Log, _| "k")
-                    .timeout(|_, _| Duration::from_secs(2), |b| add(b, late, count, around)),
-            ),
-            Tree::Activity(worker) => {
-                let name = format!("{worker:?}");
-                body.activity(id, activity(name, |_: &Log, _| ()).fail_after(|_, _| Duration::from_secs(4)))
-                    .retry(Retry::up_to(1))
-                    .on_failure(OnFailure::Continue)
-            }
+            Tree::Patient(late) => body
+                .wait_for(id, TICK, |_, _| "k")
+                .on_timeout(|_, _| Duration::from_secs(2), |b| add(b, late, count, around))
+                .closed(),
+            Tree::Activity(worker) => body
+                .activity(id, Activity::<_, ()>::named(format!("{worker:?}")), |_, _| ())
+                .fail_after(|_, _| Duration::from_secs(4))
+                .retry(Retry::exponential().attempts(2))
+                .on_failure(OnFailure::Continue)
+                .closed(),
             Tree::Ask(when, yes, unanswered) => {
                 let when = format!("{when:?}");
-                let task = user_task(move |_: &Log, _| when.clone())
+                body.user_task(id, move |_, _| when.clone())
                     .option("yes", |b| add(b, yes, count, around))
-                    .escalate(|_, _| Duration::from_secs(2), |b| add(b, unanswered, count, around));
-                body.user_task(id, task)
+                    .escalate(|_, _| Duration::from_secs(2), |b| add(b, unanswered, count, around))
+                    .closed()
             }
             Tree::Back(rounds, inner) => {
                 let (rounds, name) = (*rounds, format!("{id}-count"));
                 let counted = name.clone();
                 let again = move |log: &Log, _: &u8| counted_in(log, &counted) < rounds;
-                let first = undone(body.then(id.clone(), work()), &id, in_saga, false);
-                add(first, inner, count, around).if_(format!("{id}-if"), again, |b| {
-                    b.then(name.clone(), counting(name)).go_to(format!("{id}-go"), id)
-                })
+                let first = undone(body.step(id.clone(), work()), &id, in_saga, false);
+                let rest = add(first, inner, count, around).if_(format!("{id}-if"), again, |b| {
+                    b.step(name.clone(), counting(name)).go_to(format!("{id}-go"), id)
+                });
+                rest.closed()
             }
             Tree::Over(inner) => {
                 let target = format!("{id}-on");
                 let inside = Around { target: Some(&target), ..around };
                 let body = body.if_(id, |_, _| true, |b| add(b, inner, count, inside));
-                undone(body.then(target.clone(), work()), &target, in_saga, false)
+                undone(body.step(target.clone(), work()), &target, in_saga, false)
             }
             Tree::Leave(holds) => match around.target {
-                None => undone(body.then(id.clone(), work()), &id, in_saga, false),
+                None => undone(body.step(id.clone(), work()), &id, in_saga, false),
                 Some(target) => {
                     let (holds, go) = (*holds, format!("{id}-go"));
-                    body.if_(id, move |_, _| holds, |b| b.go_to(go, target))
+                    body.if_(id, move |_, _| holds, |b| b.go_to(go, target)).closed()
                 }
             },
             Tree::End(holds) => {
                 let (holds, end) = (*holds, format!("{id}-end"));
-                body.if_(id, move |_, _| holds, |b| b.end(end))
+                body.if_(id, move |_, _| holds, |b| b.end(end)).closed()
             }
             Tree::Panics(shape, every, retries, inner, fallback) => {
-                let every = *every;
-                let body = match shape {
-                    Shape::Step => body.then(id.clone(), broken()),
-                    Shape::If => body.if_(id, |_, _| true, |b| add(b, inner, count, around)),
-                    Shape::Saga => body.saga(id, |b| add(b, inner, count, Around { saga: true, ..around })),
-                };
-                let condition = move |log: &Log, _: &u8| {
-                    panics(log, every);
-                    false
-                };
-                let body = body.cancel_when(condition).retry(Retry::up_to(*retries));
-                if fallback.is_empty() { body } else { body.fallback(|b| add(b, fallback, count, around)) }
+                let (every, attempts) = (*every, retries + 1);
+                let instead = |b: Body| add(b, fallback, count, around);
+                let instead = Some(instead).filter(|_| !fallback.is_empty());
+                match shape {
+                    Shape::Step => uncertain(body.step(id, broken()), every, attempts, instead),
+                    Shape::If => {
+                        let body = body.if_(id, |_, _| true, |b| add(b, inner, count, around));
+                        uncertain(body, every, attempts, instead)
+                    }
+                    Shape::Saga => {
+                        let body = body.saga(id, |b| add(b, inner, count, Around { saga: true, ..around }));
+                        uncertain(body, every, attempts, instead)
+                    }
+                }
             }
             Tree::Uncertain(every, inner, fallback) => {
                 let every = *every;
                 recur(body, id, 2, move |log| panics(log, every), inner, count, around)
                     .fallback(|b| add(b, fallback, count, Around { target: None, ..around }))
+                    .closed()
             }
         };
     }
     body
+}
+
+/// Gives the last step a cancel condition that panics, retries, and perhaps a fallback.
+fn uncertain<L: After>(
+    body: Body<L>,
+    every: usize,
+    attempts: u32,
+    instead: Option<impl FnOnce(Body) -> Body>,
+) -> Body {
+    let body = body
+        .cancel_when(move |log, _| {
+            panics(log, every);
+            false
+        })
+        .retry(Retry::exponential().attempts(attempts));
+    match instead {
+        Some(instead) => body.fallback(instead),
+        None => body,
+    }
+    .closed()
 }
 
 fn recur(
@@ -375,9 +417,9 @@ fn recur(
     ticks: usize,
     look: impl Fn(&Log) + Send + Sync + 'static,
     inner: &[Tree],
-    count: &mut u32,
+    count: &Cell<u32>,
     around: Around<'_>,
-) -> Body {
+) -> Body<Block> {
     let name = format!("{id}-count");
     let counted = name.clone();
     let is_over = move |log: &Log, _: &u8| {
@@ -385,31 +427,27 @@ fn recur(
         counted_in(log, &counted) >= ticks
     };
     body.recur(id, Every::interval(Duration::from_secs(2)), is_over, |b| {
-        add(b.then(name.clone(), counting(name)), inner, count, Around { target: None, ..around })
+        let b = b.step(name.clone(), counting(name)).closed();
+        add(b, inner, count, Around { target: None, ..around })
     })
 }
 
-fn add_to(into: &mut Option<Body>, trees: &[Tree], count: &mut u32, around: Around<'_>) {
-    *into = Some(add(Sequence::inside(), trees, count, around));
-}
-
-fn definition(trees: &[Tree]) -> Definition {
-    WorkflowBuilder::<Log>::new("w", 1)
-        .for_each("top", each(|_: &Log| vec![0_u8]), |b| {
-            add(b, trees, &mut 0, Around { saga: false, target: None })
-        })
+fn definition(trees: &[Tree]) -> Definition<Log> {
+    WorkflowBuilder::new("w", 1)
+        .for_each("top", |_| vec![0], |b| add(b, trees, &Cell::new(0), Around { saga: false, target: None }))
         .build()
         .unwrap()
 }
 
-fn world(definition: &Definition) -> World {
+fn world(definition: &Definition<Log>) -> World {
     let mut world = World::new(definition, &Log::default());
     for at in 1..40 {
         let at = world.now + Duration::from_secs(5 * at);
         let id = format!("tick {at}");
-        world
-            .planned
-            .push((at, Event { id, event_time: at, ..Event::new("tick", "k", serde_json::json!(0)) }));
+        world.planned.push((
+            at,
+            models::Event { id, event_time: at, ..models::Event::new("tick", "k", serde_json::json!(0)) },
+        ));
     }
     world.sorted = true;
     world
@@ -436,8 +474,8 @@ fn answer(world: &mut World, answered: &mut BTreeSet<String>) -> bool {
         .filter(|(id, _)| !answered.contains(id))
         .find_map(|(id, wait)| Some((id, wait.event_name.clone(), answer_to(wait)?)));
     let Some((id, name, answer)) = found else { return false };
-    let event = Event::new(name, &id, serde_json::to_value(answer).unwrap());
-    world.publish(Event { id: format!("answer {id}"), event_time: world.now, ..event });
+    let event = models::Event::new(name, &id, serde_json::to_value(answer).unwrap());
+    world.publish(models::Event { id: format!("answer {id}"), event_time: world.now, ..event });
     answered.insert(id);
     true
 }

@@ -11,33 +11,51 @@ use super::{
     world::World,
 };
 use crate::{
-    definition::{Every, Item, OnFailure, Retry, WorkflowBuilder, child, event, inline, user_task},
+    definition::{After, Branch, Event, Every, Main, OnFailure, Retry, WorkflowBuilder, WorkflowName},
     executor::USER_TASK,
     models::PointerStatus,
-    steps::{Next, UserAnswer, WorkerAnswer},
+    steps::{Next, WorkerAnswer},
     traits::{Control, Ending},
 };
 
+const E: Event<()> = Event::new("e");
+
 /// Adds a wait for an event. The event comes only after the container has started again.
-fn waits<I: Item>(body: Body<I>) -> Body<I> {
-    body.wait_for("w", event("e", |_: &Line, _| "k")).then("done", mark("done"))
+fn waits<L>(body: Body<Main, L>) -> impl Branch<Line> {
+    body.wait_for("w", E, |_| "k").step("done", mark("done"))
 }
 
-const CONTAINERS: [fn(Body) -> Body; 7] = [
-    |b| b.parallel("c", |all| all.branch(waits).branch(|b| b.delay("d", |_, _| 9 * HOUR))),
-    |b| b.decide("c", |_, _| 1, |by| by.when(1, waits)),
-    |b| b.if_("c", |_, _| true, waits),
-    |b| b.while_("c", |line: &Line, _| !line.contains(&"done".to_owned()), waits),
-    |b| b.then_each("c", inline(|_, _| async { Next::branch([1, 2]) }), |b: Body<u32>| waits(b)),
-    |b| {
-        let never = event("never", |_: &Line, _| "k");
-        b.wait_for("c", never.timeout(|_, _| HOUR / 2, waits))
+/// The containers, each with a cancel condition that panics. Each gets this retry policy; without one, its failure
+/// suspends the instance.
+const CONTAINERS: [fn(Body, Option<Retry>) -> Body; 7] = [
+    |b, retry| {
+        let all = b.parallel("c", |all| all.branch(waits).branch(|b| b.delay("d", |_| 9 * HOUR)));
+        begins_anew(all, retry)
     },
-    |b| {
-        let answered_early = user_task(|_: &Line, _| "?").option("yes", waits);
-        b.user_task("c", answered_early)
+    |b, retry| begins_anew(b.decide("c", |_| 1, |by| by.when(1, waits)), retry),
+    |b, retry| begins_anew(b.if_("c", |_| true, waits), retry),
+    |b, retry| begins_anew(b.while_("c", |line| !line.contains(&"done".to_owned()), waits), retry),
+    |b, retry| {
+        let split = b.call("c", |_, _| Next::branch([1, 2]));
+        let each = split.each::<u8, _>(|b| b.wait_for("w", E, |_, _| "k").step("done", mark("done")));
+        begins_anew(each.all_at_once(), retry)
     },
+    |b, retry| {
+        let late = b.wait_for("c", Event::<()>::new("never"), |_| "k").on_timeout(|_| HOUR / 2, waits);
+        begins_anew(late, retry)
+    },
+    // The user task is answered after half an hour.
+    |b, retry| begins_anew(b.user_task("c", |_| "?").option("yes", waits), retry),
 ];
+
+fn begins_anew<L: After>(body: Body<Main, L>, retry: Option<Retry>) -> Body {
+    let body = body.cancel_when(panics);
+    match retry {
+        Some(retry) => body.retry(retry),
+        None => body.on_failure(OnFailure::Suspend),
+    }
+    .closed()
+}
 
 /// A condition that panics as long as the last word written is `go`.
 fn panics(line: &Line) -> bool {
@@ -54,16 +72,13 @@ fn answer(world: &mut World, after: std::time::Duration, wait: &str) {
 fn a_container_that_is_tried_again_opens_new_waits() {
     for container in CONTAINERS {
         let whole = everywhere(|| {
-            let retry = Retry::up_to(3).initial(2 * HOUR).max(2 * HOUR).jitter(0.0);
+            let retry = Retry::exponential().attempts(4).initial(2 * HOUR).max(2 * HOUR).jitter(0.0);
             let mut world = world(begin().parallel("all", |all| {
-                all.branch(move |b| {
-                    container(b).cancel_when(|line, _| panics(line)).retry(retry).then("after", mark("after"))
-                })
-                .branch(|b| {
-                    b.delay("d1", |_, _| HOUR)
-                        .then("go", mark("go"))
-                        .delay("d2", |_, _| HOUR)
-                        .then("ok", mark("ok"))
+                all.branch(|b| container(b, Some(retry)).step("after", mark("after"))).branch(|b| {
+                    b.delay("d1", |_| HOUR)
+                        .step("go", mark("go"))
+                        .delay("d2", |_| HOUR)
+                        .step("ok", mark("ok"))
                 })
             }));
             answer(&mut world, HOUR / 2, "it//all/0/c//1");
@@ -86,14 +101,9 @@ fn a_container_that_is_tried_again_opens_new_waits() {
 fn a_container_that_is_resumed_opens_new_waits() {
     for container in CONTAINERS {
         let mut world = world(begin().parallel("all", |all| {
-            all.branch(move |b| {
-                container(b)
-                    .cancel_when(|line, _| panics(line))
-                    .on_failure(OnFailure::Suspend)
-                    .then("after", mark("after"))
-            })
-            .branch(|b| b.delay("d1", |_, _| HOUR).then("go", mark("go")))
-            .branch(|b| b.delay("d2", |_, _| HOUR).then("ok", mark("ok")))
+            all.branch(|b| container(b, None).step("after", mark("after")))
+                .branch(|b| b.delay("d1", |_| HOUR).step("go", mark("go")))
+                .branch(|b| b.delay("d2", |_| HOUR).step("ok", mark("ok")))
         }));
         answer(&mut world, HOUR / 2, "it//all/0/c//1");
         answer(&mut world, 4 * HOUR, "it//all/0/c//2");
@@ -114,15 +124,15 @@ fn a_container_that_is_resumed_opens_new_waits() {
 fn a_child_of_a_container_that_begins_anew_is_another_child() {
     let mut world = world(begin().parallel("all", |all| {
         all.branch(|b| {
-            b.if_("c", |_, _| true, |b| b.sub_workflow("sub", child("other", |_: &Line, _| 0)))
-                .cancel_when(|line, _| panics(line))
-                .retry(Retry::up_to(1).initial(2 * HOUR).max(2 * HOUR).jitter(0.0))
+            b.if_("c", |_| true, |b| b.sub_workflow("sub", WorkflowName::new("other"), |_| 0))
+                .cancel_when(panics)
+                .retry(Retry::exponential().attempts(2).initial(2 * HOUR).max(2 * HOUR).jitter(0.0))
         })
         .branch(|b| {
-            b.delay("d1", |_, _| HOUR).then("go", mark("go")).delay("d2", |_, _| HOUR).then("ok", mark("ok"))
+            b.delay("d1", |_| HOUR).step("go", mark("go")).delay("d2", |_| HOUR).step("ok", mark("ok"))
         })
     }));
-    let other = WorkflowBuilder::<i32>::new("other", 1).delay("hour", |_, _| HOUR).build().unwrap();
+    let other = WorkflowBuilder::<i32>::new("other", 1).delay("hour", |_| HOUR).build().unwrap();
     Rc::get_mut(&mut world.registry).unwrap().register(other).unwrap();
     world.play();
     let children: Vec<_> =
@@ -133,15 +143,17 @@ fn a_child_of_a_container_that_begins_anew_is_another_child() {
 #[test]
 fn a_user_task_whose_answer_could_not_be_taken_escalates_anew() {
     let whole = everywhere(|| {
-        let task = user_task(|_: &Line, _| "?")
-            .option("yes", |yes| yes.then("y", mark("y")))
-            .output(|_: &UserAnswer, line: &mut Line| {
-                assert!(line.len() >= 2, "not yet");
-                line.push("yes".to_owned());
-            })
-            .escalate(|_, _| HOUR, |b| waits(b.then("e", mark("e"))));
         let mut world = world(
-            begin().user_task("ask", task).retry(Retry::up_to(3).jitter(0.0)).then("after", mark("after")),
+            begin()
+                .user_task("ask", |_| "?")
+                .option("yes", |yes| yes.step("y", mark("y")))
+                .output(|_, line| {
+                    assert!(line.len() >= 2, "not yet");
+                    line.push("yes".to_owned());
+                })
+                .escalate(|_| HOUR, |b| waits(b.step("e", mark("e"))))
+                .retry(Retry::exponential().attempts(4).jitter(0.0))
+                .step("after", mark("after")),
         );
         answer(&mut world, 2 * HOUR, "it//ask//1");
         answer(&mut world, 4 * HOUR, "it//ask//2");
@@ -152,17 +164,17 @@ fn a_user_task_whose_answer_could_not_be_taken_escalates_anew() {
 }
 
 /// The step fails and its fallback begins to wait. Meanwhile, the step's cancel condition panics.
-fn a_condition_panics_in_the_fallback(body: impl Fn(Body) -> Body) -> World {
+fn a_condition_panics_in_the_fallback<L: After>(body: impl Fn(Body) -> Body<Main, L>) -> World {
     let mut world = world(begin().parallel("all", |all| {
         all.branch(|b| {
             body(b)
-                .cancel_when(|line, _| panics(line))
-                .retry(Retry::up_to(5))
+                .cancel_when(panics)
+                .retry(Retry::exponential().attempts(6))
                 .fallback(waits)
-                .then("after", mark("after"))
+                .step("after", mark("after"))
         })
-        .branch(|b| b.delay("d1", |_, _| HOUR).then("go", mark("go")))
-        .branch(|b| b.delay("d2", |_, _| HOUR).then("ok", mark("ok")))
+        .branch(|b| b.delay("d1", |_| HOUR).step("go", mark("go")))
+        .branch(|b| b.delay("d2", |_| HOUR).step("ok", mark("ok")))
     }));
     world.plan(5 * HOUR, "e", "k", ());
     world.sorted = true;
@@ -171,10 +183,10 @@ fn a_condition_panics_in_the_fallback(body: impl Fn(Body) -> Body) -> World {
 
 #[test]
 fn a_condition_that_panics_in_a_fallback_is_a_failure_of_the_fallback() {
-    let steps: [fn(Body) -> Body; 2] =
-        [|b| b.then("x", broken()), |b| b.saga("x", |b| b.then("y", broken()))];
-    for step in steps {
-        let mut world = a_condition_panics_in_the_fallback(step);
+    for mut world in [
+        a_condition_panics_in_the_fallback(|b| b.step("x", broken())),
+        a_condition_panics_in_the_fallback(|b| b.saga("x", |b| b.step("y", broken()))),
+    ] {
         world.play();
         assert_eq!((line(&world).as_str(), world.ending), ("go", Some(Ending::Failed)));
         assert_eq!(world.cause.as_ref().unwrap().step, "x");
@@ -187,14 +199,14 @@ fn a_fallback_whose_steps_make_the_condition_panic_ends_and_is_not_begun_again()
     let whole = everywhere(|| {
         world(
             begin()
-                .then("x", broken())
-                .cancel_when(|line: &Line, _| {
+                .step("x", broken())
+                .cancel_when(|line| {
                     assert!(line.is_empty(), "no more");
                     false
                 })
-                .retry(Retry::up_to(1))
-                .fallback(|f| f.then("a", mark("a")).then("b", mark("b")))
-                .then("after", mark("after")),
+                .retry(Retry::exponential().attempts(2))
+                .fallback(|f| f.step("a", mark("a")).step("b", mark("b")))
+                .step("after", mark("after")),
         )
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a", Some(Ending::Failed)));
@@ -207,15 +219,15 @@ fn a_fallback_whose_condition_panics_has_the_saga_around_it_undone() {
         world(
             saga(|b| {
                 does(b, "a")
-                    .then("x", broken())
-                    .cancel_when(|line: &Line, _| {
+                    .step("x", broken())
+                    .cancel_when(|line| {
                         assert!(line.len() < 2, "no more");
                         false
                     })
-                    .fallback(|f| does(f, "f").then("never", mark("never")))
-                    .then("never-2", mark("never"))
+                    .fallback(|f| does(f, "f").step("never", mark("never")))
+                    .step("never-2", mark("never"))
             })
-            .then("after", mark("after")),
+            .step("after", mark("after")),
         )
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a f -f -a after", Some(Ending::Completed)));
@@ -227,18 +239,18 @@ fn a_compensation_goes_on_behind_a_fallback_whose_condition_panics() {
     let whole = everywhere(|| {
         world(
             saga(|b| {
-                let b = b.then("a", mark("a")).compensate_with(|undo| {
-                    undo.then("un-a", broken())
-                        .cancel_when(|line: &Line, _| {
+                let b = b.step("a", mark("a")).compensate_with(|undo| {
+                    undo.step("un-a", broken())
+                        .cancel_when(|line| {
                             assert!(line.len() < 2, "no more");
                             false
                         })
-                        .fallback(|f| f.then("f", mark("f")).then("never", mark("never")))
-                        .then("rest", mark("rest"))
+                        .fallback(|f| f.step("f", mark("f")).step("never", mark("never")))
+                        .step("rest", mark("rest"))
                 });
-                b.then("x", broken())
+                b.step("x", broken())
             })
-            .then("after", mark("after")),
+            .step("after", mark("after")),
         )
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a f rest after", Some(Ending::Completed)));
@@ -246,22 +258,21 @@ fn a_compensation_goes_on_behind_a_fallback_whose_condition_panics() {
 
 #[test]
 fn a_cancel_condition_takes_a_fallback_away_also_that_of_a_saga() {
-    let steps: [fn(Body) -> Body; 2] =
-        [|b| b.then("x", broken()), |b| b.saga("x", |b| b.then("y", broken()))];
-    for step in steps {
+    fn falls_back<L: After>(step: impl Fn(Body) -> Body<Main, L>) {
         let whole = everywhere(|| {
-            let after = mark("after");
             world(begin().parallel("all", |all| {
                 all.branch(|b| {
                     step(b)
-                        .cancel_when(|line: &Line, _| !line.is_empty())
-                        .fallback(|f| f.then("f", mark("f")).then("never", mark("never")))
-                        .then("after", after)
+                        .cancel_when(|line| !line.is_empty())
+                        .fallback(|f| f.step("f", mark("f")).step("never", mark("never")))
+                        .step("after", mark("after"))
                 })
             }))
         });
         assert_eq!((line(&whole).as_str(), whole.ending), ("f after", Some(Ending::Completed)));
     }
+    falls_back(|b| b.step("x", broken()));
+    falls_back(|b| b.saga("x", |b| b.step("y", broken())));
 }
 
 #[test]
@@ -270,9 +281,9 @@ fn a_fallback_of_a_recur_whose_condition_panics_runs_to_its_end() {
     let whole = everywhere(|| {
         world(
             begin()
-                .recur("r", every.clone(), |_: &Line, _| panic!("no idea"), |b| b.then("tick", mark("tick")))
-                .fallback(|f| f.then("a", mark("a")).then("b", mark("b")))
-                .then("after", mark("after")),
+                .recur("r", every.clone(), |_| panic!("no idea"), |b| b.step("tick", mark("tick")))
+                .fallback(|f| f.step("a", mark("a")).step("b", mark("b")))
+                .step("after", mark("after")),
         )
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a b after", Some(Ending::Completed)));
@@ -283,15 +294,15 @@ fn a_fallback_of_a_recur_whose_condition_panics_runs_to_its_end() {
 fn a_recur_whose_condition_panics_at_a_tick_ticks_no_more_in_its_fallback() {
     let every = Every::interval(HOUR);
     let whole = everywhere(|| {
-        let until = |line: &Line, _: &()| {
+        let until = |line: &Line| {
             assert!(line.len() < 2, "no idea");
             false
         };
         world(
             begin()
-                .recur("r", every.clone(), until, |b| b.then("tick", mark("tick")))
-                .fallback(|f| f.then("a", mark("a")).delay("d", |_, _| 3 * HOUR).then("b", mark("b")))
-                .then("after", mark("after")),
+                .recur("r", every.clone(), until, |b| b.step("tick", mark("tick")))
+                .fallback(|f| f.step("a", mark("a")).delay("d", |_| 3 * HOUR).step("b", mark("b")))
+                .step("after", mark("after")),
         )
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("after tick a b", Some(Ending::Completed)));

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::world::{Step, World};
 use crate::{
-    definition::{Definition, OnFailure, Retry, WorkflowBuilder, each, each_in, inline, inline_item},
-    steps::{Ctx, StepError},
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder},
+    steps::StepError,
     traits::Ending,
 };
 
@@ -21,51 +21,47 @@ struct Tally {
 
 /// A definition with flaky steps, nested loops of several steps, and failures after which the instance continues. The
 /// sums must be the same for every order of the results.
-fn definition(outer: usize, inner: usize) -> Definition {
+fn definition(outer: usize, inner: usize) -> Definition<Tally> {
     WorkflowBuilder::<Tally>::new("w", 1)
-        .then("before", inline(|_, _| async { Ok(7) }).output(|n: &u32, tally: &mut Tally| tally.total += n))
-        .for_each("outer", each(|tally: &Tally| tally.numbers.clone()).parallel(outer), |body| {
-            body.then(
-                "flaky",
-                inline_item(|ctx: Ctx, _, n: u32| async move {
+        .call("before", |_, _| Ok(7))
+        .output(|n, tally| tally.total += n)
+        .for_each(
+            "outer",
+            |tally| tally.numbers.clone(),
+            |body| {
+                body.then("flaky", async |ctx, _, n| {
                     if n.is_multiple_of(3) && ctx.attempt() < 3 {
                         Err(StepError::retryable("not yet"))
                     } else {
                         Ok(n)
                     }
                 })
-                .retry(Retry::up_to(2))
-                .output(|n: &u32, tally: &mut Tally| {
-                    tally.seen.insert(*n);
+                .retry(Retry::exponential().attempts(3))
+                .output(|n, tally, _| {
+                    tally.seen.insert(n);
                     tally.sum += n;
-                }),
-            )
-            .then(
-                "unlucky",
-                inline_item(|_, _, n: u32| async move {
-                    if n.is_multiple_of(2) { Err(StepError::fatal("never")) } else { Ok(n) }
                 })
+                .then(
+                    "unlucky",
+                    async |_, _, n| {
+                        if n.is_multiple_of(2) { Err(StepError::fatal("never")) } else { Ok(n) }
+                    },
+                )
                 .on_failure(OnFailure::Continue)
-                .output(|n: &u32, tally: &mut Tally| tally.total += n),
-            )
-            .for_each(
-                "inner",
-                each_in(|_: &Tally, n: &u32| (0..*n % 4).collect()).parallel(inner),
-                |leaf| {
-                    leaf.then(
-                        "leaf",
-                        inline_item(|ctx: Ctx, _, n: u32| async move { Ok((ctx.idempotency_key(), n)) })
-                            .output(|(key, n): &(String, u32), tally: &mut Tally| {
-                                *tally.leaves.entry(key.clone()).or_default() += n + 1;
-                            }),
-                    )
-                },
-            )
-        })
-        .then(
-            "after",
-            inline(|_, _| async { Ok(()) }).output(|(), tally: &mut Tally| tally.total += tally.sum),
+                .output(|n, tally, _| tally.total += n)
+                .for_each(
+                    "inner",
+                    |_, n| (0..*n % 4).collect(),
+                    |leaf| {
+                        leaf.then("leaf", async |ctx, _, n| Ok((ctx.idempotency_key(), n)))
+                            .output(|(key, n), tally, _| *tally.leaves.entry(key).or_default() += n + 1)
+                    },
+                )
+                .concurrent(inner)
+            },
         )
+        .concurrent(outer)
+        .change("after", |tally| tally.total += tally.sum)
         .build()
         .unwrap()
 }

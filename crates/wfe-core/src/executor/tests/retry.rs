@@ -2,31 +2,31 @@ use std::time::Duration;
 
 use super::world::World;
 use crate::{
-    definition::{Definition, OnFailure, Retry, WorkflowBuilder, inline},
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder},
     models::{PointerStatus, WorkflowStatus},
-    steps::{Ctx, StepError},
+    steps::StepError,
     traits::{Control, Ending},
 };
 
 /// A definition with a step that fails in its first `failures` attempts.
-fn failing(failures: u32, retries: u32, then: OnFailure) -> Definition {
+fn failing(failures: u32, attempts: u32, then: OnFailure) -> Definition<u32> {
     WorkflowBuilder::<u32>::new("w", 1)
         .then(
             "flaky",
-            inline(move |ctx: Ctx, _| async move {
+            async move |ctx, _| {
                 if ctx.attempt() > failures { Ok(()) } else { Err(std::io::Error::other("no luck"))? }
-            })
-            .retry(Retry::up_to(retries).initial(Duration::from_secs(10)).jitter(0.5))
-            .on_failure(then),
+            },
         )
-        .then("after", inline(|_, _| async { Ok(()) }))
+        .retry(Retry::exponential().attempts(attempts).initial(Duration::from_secs(10)).jitter(0.5))
+        .on_failure(then)
+        .then("after", async |_, _| Ok(()))
         .build()
         .unwrap()
 }
 
 #[test]
 fn a_failed_step_sleeps_is_tried_again_and_every_failure_is_stored() {
-    let mut world = World::new(&failing(2, 5, OnFailure::Fail), &0_u32);
+    let mut world = World::new(&failing(2, 6, OnFailure::Fail), &0_u32);
     let start = world.now;
     world.open();
     let jobs = world.jobs.drain(..).collect();
@@ -45,7 +45,7 @@ fn a_failed_step_sleeps_is_tried_again_and_every_failure_is_stored() {
 
 #[test]
 fn jitter_comes_from_the_injected_random_numbers() {
-    let mut world = World::new(&failing(1, 1, OnFailure::Fail), &0_u32);
+    let mut world = World::new(&failing(1, 2, OnFailure::Fail), &0_u32);
     world.random = Box::new(|| 0.4);
     let start = world.now;
     world.play();
@@ -54,7 +54,7 @@ fn jitter_comes_from_the_injected_random_numbers() {
 
 #[test]
 fn when_all_retries_failed_the_instance_ends_as_failed_with_the_cause() {
-    let mut world = World::new(&failing(9, 2, OnFailure::Fail), &0_u32);
+    let mut world = World::new(&failing(9, 3, OnFailure::Fail), &0_u32);
     world.play();
     assert_eq!((world.instance.status, world.ending), (WorkflowStatus::Terminated, Some(Ending::Failed)));
     let cause = world.cause.unwrap();
@@ -64,7 +64,7 @@ fn when_all_retries_failed_the_instance_ends_as_failed_with_the_cause() {
 
 #[test]
 fn with_continue_the_error_is_the_outcome_and_the_next_step_runs() {
-    let mut world = World::new(&failing(9, 0, OnFailure::Continue), &0_u32);
+    let mut world = World::new(&failing(9, 1, OnFailure::Continue), &0_u32);
     world.play();
     assert_eq!(world.ending, Some(Ending::Completed));
     assert_eq!(world.pointer("flaky").status, PointerStatus::Failed);
@@ -74,7 +74,7 @@ fn with_continue_the_error_is_the_outcome_and_the_next_step_runs() {
 
 #[test]
 fn with_suspend_the_instance_waits_for_a_resume_and_then_has_all_its_retries_again() {
-    let mut world = World::new(&failing(3, 1, OnFailure::Suspend), &0_u32);
+    let mut world = World::new(&failing(3, 2, OnFailure::Suspend), &0_u32);
     world.play();
     assert_eq!(world.instance.status, WorkflowStatus::Suspended);
     assert_eq!(world.cause.as_ref().unwrap().attempt, 2);
@@ -89,16 +89,14 @@ fn with_suspend_the_instance_waits_for_a_resume_and_then_has_all_its_retries_aga
 #[test]
 fn a_fatal_error_and_a_refused_one_are_not_tried_again() {
     for refused in [false, true] {
-        let retry = Retry::up_to(5).only_if(move |error| !refused || error.code() != "refused");
+        let retry =
+            Retry::exponential().attempts(6).only_if(move |error| !refused || error.code() != "refused");
         let definition = WorkflowBuilder::<u32>::new("w", 1)
-            .then(
-                "a",
-                inline(move |_, _| async move {
-                    let error = if refused { StepError::retryable("no") } else { StepError::fatal("no") };
-                    Err::<(), _>(error.with_code("refused"))
-                })
-                .retry(retry),
-            )
+            .call("a", move |_, _| {
+                let error = if refused { StepError::retryable("no") } else { StepError::fatal("no") };
+                Err::<(), _>(error.with_code("refused"))
+            })
+            .retry(retry)
             .build()
             .unwrap();
         let mut world = World::new(&definition, &0_u32);
@@ -110,14 +108,11 @@ fn a_fatal_error_and_a_refused_one_are_not_tried_again() {
 #[test]
 fn a_panicking_body_is_a_failure_with_the_code_panic() {
     let definition = WorkflowBuilder::<u32>::new("w", 1)
-        .then(
-            "a",
-            inline(|ctx: Ctx, _| async move {
-                assert!(ctx.attempt() > 1, "not at first");
-                Ok(())
-            })
-            .retry(Retry::up_to(1)),
-        )
+        .then("a", async |ctx, _| {
+            assert!(ctx.attempt() > 1, "not at first");
+            Ok(())
+        })
+        .retry(Retry::exponential().attempts(2))
         .build()
         .unwrap();
     let mut world = World::new(&definition, &0_u32);

@@ -1,14 +1,16 @@
 use serde_json::json;
 
 use super::{
-    scenario::{Body, Builder, HOUR, Line, begin, broken, does, everywhere, line, mark, saga, unmark, world},
+    scenario::{
+        Body, Builder, HOUR, Line, begin, broken, built, does, everywhere, line, mark, saga, unmark, world,
+    },
     world::{Step, World, advanced},
 };
 use crate::{
     WfeError,
-    definition::{Inline, OnFailure, Retry, Task, WorkflowBuilder, each, event, inline, inline_item},
+    definition::{Branch, Event, IntoStep, OnFailure, Retry, WorkflowBuilder, task},
     models::{PointerStatus, WorkflowStatus},
-    steps::{Compensated, Ctx, Next, StepError},
+    steps::{Next, StepError},
     traits::{Control, Ending},
 };
 
@@ -16,8 +18,8 @@ use crate::{
 fn a_failure_undoes_what_has_completed_in_reverse_and_then_the_instance_goes_on() {
     let whole = everywhere(|| {
         world(
-            saga(|b| does(does(does(b, "a"), "b").then("plain", mark("plain")), "c").then("d", broken()))
-                .then("after", mark("after")),
+            saga(|b| does(does(does(b, "a"), "b").step("plain", mark("plain")), "c").step("d", broken()))
+                .step("after", mark("after")),
         )
     });
     assert_eq!(line(&whole), "a b plain c -c -b -a after");
@@ -30,7 +32,7 @@ fn a_failure_undoes_what_has_completed_in_reverse_and_then_the_instance_goes_on(
 
 #[test]
 fn a_saga_in_which_nothing_fails_undoes_nothing() {
-    let whole = everywhere(|| world(saga(|b| does(does(b, "a"), "b")).then("after", mark("after"))));
+    let whole = everywhere(|| world(saga(|b| does(does(b, "a"), "b")).step("after", mark("after"))));
     assert_eq!(line(&whole), "a b after");
     assert_eq!(whole.pointer("saga").status, PointerStatus::Complete);
 }
@@ -38,7 +40,7 @@ fn a_saga_in_which_nothing_fails_undoes_nothing() {
 #[test]
 fn a_failure_before_anything_has_completed_has_nothing_to_undo() {
     let whole = everywhere(|| {
-        world(saga(|b| b.then("a", broken()).then("b", mark("b"))).then("after", mark("after")))
+        world(saga(|b| b.step("a", broken()).step("b", mark("b"))).step("after", mark("after")))
     });
     assert_eq!(line(&whole), "after");
 }
@@ -49,15 +51,19 @@ fn nested_containers_are_undone_in_the_reverse_order_in_which_their_steps_comple
         world(
             saga(|b| {
                 does(b, "a")
-                    .for_each("each", each(|_: &Line| vec![1_u32, 2]), |b| {
-                        b.if_("i", |_, _| true, |b| does(b, "b")).parallel("p", |all| {
-                            all.branch(|b| does(b, "c"))
-                                .branch(|b| b.while_("w", |line: &Line, _| line.len() < 4, |b| does(b, "d")))
-                        })
-                    })
-                    .then("e", broken())
+                    .for_each(
+                        "each",
+                        |_| vec![1, 2],
+                        |b| {
+                            b.if_("i", |_, _| true, |b| does(b, "b")).parallel("p", |all| {
+                                all.branch(|b| does(b, "c"))
+                                    .branch(|b| b.while_("w", |line, _| line.len() < 4, |b| does(b, "d")))
+                            })
+                        },
+                    )
+                    .step("e", broken())
             })
-            .then("after", mark("after")),
+            .step("after", mark("after")),
         )
     };
     let whole = everywhere(make);
@@ -79,16 +85,16 @@ fn a_failure_takes_the_other_live_branches_of_the_saga_away_first() {
                         b.saga("saga", |b| {
                             b.parallel("inside", |all| {
                                 all.branch(|b| {
-                                    does(b, "a").delay("long", |_, _| 9 * HOUR).then("never", mark("never"))
+                                    does(b, "a").delay("long", |_| 9 * HOUR).step("never", mark("never"))
                                 })
-                                .branch(|b| b.wait_for("w", event("e", |_: &Line, _| "k")))
-                                .branch(|b| b.delay("short", |_, _| HOUR).then("x", broken()))
+                                .branch(|b| b.wait_for("w", Event::<()>::new("e"), |_| "k"))
+                                .branch(|b| b.delay("short", |_| HOUR).step("x", broken()))
                             })
                         })
                     })
-                    .branch(|b| b.delay("other", |_, _| 2 * HOUR).then("lives", mark("lives")))
+                    .branch(|b| b.delay("other", |_| 2 * HOUR).step("lives", mark("lives")))
                 })
-                .then("after", mark("after")),
+                .step("after", mark("after")),
         )
     });
     assert_eq!(line(&whole), "a -a lives after");
@@ -100,7 +106,7 @@ fn a_failure_takes_the_other_live_branches_of_the_saga_away_first() {
 #[test]
 fn a_running_body_of_a_failed_saga_is_told_and_what_it_answers_is_passed_over() {
     let mut world = world(saga(|b| {
-        b.parallel("p", |all| all.branch(|b| does(b, "slow")).branch(|b| b.then("x", broken())))
+        b.parallel("p", |all| all.branch(|b| does(b, "slow")).branch(|b| b.step("x", broken())))
     }));
     world.open();
     let slow = world.jobs.remove(0);
@@ -121,35 +127,31 @@ fn a_compensation_sees_the_newest_data_and_what_it_undoes() {
     let whole = everywhere(|| {
         let definition = WorkflowBuilder::<Line>::new("w", 1)
             .saga("saga", |b| {
-                b.for_each("each", each(|_: &Line| vec![7_u32]), |b| {
-                    b.then(
-                        "a",
-                        inline_item(|_, _, n: u32| async move { Next::outcome(&(n + 1))?.keeping(&"state") })
-                            .output(|_, line: &mut Line| line.push("a".to_owned())),
-                    )
-                    .compensate_with(|undo| {
-                        undo.if_(
-                            "always",
-                            |_, n| *n == 7,
-                            |b| {
-                                b.then(
-                                    "un-a",
-                                    inline_item(|ctx: Ctx, line: std::sync::Arc<Line>, n: u32| async move {
-                                        Ok((line.len(), n, ctx.compensated().cloned(), ctx.idempotency_key()))
-                                    })
-                                    .output(
-                                        |seen: &(usize, u32, Option<Compensated>, String),
-                                         line: &mut Line| {
-                                            line.push(serde_json::to_string(seen).unwrap());
-                                        },
-                                    ),
+                b.for_each(
+                    "each",
+                    |_| vec![7],
+                    |b| {
+                        b.call("a", |_, _, n| Next::outcome(&(n + 1))?.keeping(&"state"))
+                            .output(|_, line, _| line.push("a".to_owned()))
+                            .compensate_with(|undo| {
+                                undo.if_(
+                                    "always",
+                                    |_, n| *n == 7,
+                                    |b| {
+                                        b.then("un-a", async |ctx, line, n| {
+                                            let undone = ctx.compensated().cloned();
+                                            Ok((line.len(), n, undone, ctx.idempotency_key()))
+                                        })
+                                        .output(|seen, line, _| {
+                                            line.push(serde_json::to_string(&seen).unwrap());
+                                        })
+                                    },
                                 )
-                            },
-                        )
-                    })
-                })
-                .then("b", mark("b"))
-                .then("c", broken())
+                            })
+                    },
+                )
+                .step("b", mark("b"))
+                .step("c", broken())
             })
             .build()
             .unwrap();
@@ -163,37 +165,36 @@ fn a_compensation_sees_the_newest_data_and_what_it_undoes() {
 
 #[test]
 fn a_failing_compensation_follows_its_own_behaviour_and_the_others_still_run() {
-    let story = |build: fn(Body) -> Body| {
+    fn story<B: Branch<Line>>(build: impl Fn(Body) -> B) -> impl Fn() -> World {
         move || {
             world(
-                saga(move |b| {
+                saga(|b| {
                     does(b, "a")
-                        .then("b", mark("b"))
-                        .compensate_with(build)
-                        .then("c", mark("c"))
-                        .compensate_with(|undo| undo.then("un-c", unmark("c")))
-                        .then("d", broken())
+                        .step("b", mark("b"))
+                        .compensate_with(&build)
+                        .step("c", mark("c"))
+                        .compensate_with(|undo| undo.step("un-c", unmark("c")))
+                        .step("d", broken())
                 })
-                .then("after", mark("after")),
+                .step("after", mark("after")),
             )
         }
-    };
-    let on = everywhere(story(|undo| undo.then("un-b", broken())));
+    }
+    let on = everywhere(story(|undo| undo.step("un-b", broken())));
     assert_eq!(line(&on), "a b c -c -a after");
     assert_eq!(on.failures.len(), 2);
 
-    let instead = everywhere(story(|undo| undo.then("un-b", broken()).fallback(|f| f.then("f", mark("f")))));
+    let instead = everywhere(story(|undo| undo.step("un-b", broken()).fallback(|f| f.step("f", mark("f")))));
     assert_eq!(line(&instead), "a b c -c f -a after");
 
-    let ended = everywhere(story(|undo| undo.then("un-b", broken()).on_failure(OnFailure::Fail)));
+    let ended = everywhere(story(|undo| undo.step("un-b", broken()).on_failure(OnFailure::Fail)));
     assert_eq!((line(&ended).as_str(), ended.ending), ("a b c -c", Some(Ending::Failed)));
     assert_eq!(ended.cause.unwrap().step, "un-b");
 
     let mut stands = story(|undo| {
-        let body = inline(|ctx: Ctx, _| async move {
-            if ctx.attempt() < 4 { Err(StepError::retryable("no")) } else { Ok(()) }
-        });
-        undo.then("un-b", body.retry(Retry::up_to(1)).on_failure(OnFailure::Suspend))
+        undo.call("un-b", |ctx, _| if ctx.attempt() < 4 { Err(StepError::retryable("no")) } else { Ok(()) })
+            .retry(Retry::exponential().attempts(2))
+            .on_failure(OnFailure::Suspend)
     })();
     stands.play();
     assert_eq!(stands.instance.status, WorkflowStatus::Suspended);
@@ -208,19 +209,19 @@ fn a_compensation_can_be_a_sequence_that_waits_and_nests() {
         let mut world = world(
             saga(|b| {
                 does(b, "a")
-                    .then("b", mark("b"))
+                    .step("b", mark("b"))
                     .compensate_with(|undo| {
-                        undo.delay("first", |_, _| HOUR)
-                            .wait_for("then", event("e", |_: &Line, _| "k"))
+                        undo.delay("first", |_| HOUR)
+                            .wait_for("then", Event::<()>::new("e"), |_| "k")
                             .parallel("both", |all| {
-                                all.branch(|b| b.then("u1", mark("u1"))).branch(|b| b.then("u2", mark("u2")))
+                                all.branch(|b| b.step("u1", mark("u1"))).branch(|b| b.step("u2", mark("u2")))
                             })
-                            .saga("inner", |b| does(b, "i").then("x", broken()))
-                            .then("last", mark("last"))
+                            .saga("inner", |b| does(b, "i").step("x", broken()))
+                            .step("last", mark("last"))
                     })
-                    .then("c", broken())
+                    .step("c", broken())
             })
-            .then("after", mark("after")),
+            .step("after", mark("after")),
         );
         world.plan(2 * HOUR, "e", "k", ());
         world
@@ -228,8 +229,8 @@ fn a_compensation_can_be_a_sequence_that_waits_and_nests() {
     assert_eq!(line(&whole), "a b u1 u2 i -i last -a after");
 }
 
-fn failing_rounds(rounds: u32) -> Task<u32, Line, (), Inline<u32, Line, ()>> {
-    inline(move |_, line: std::sync::Arc<Line>| async move {
+fn failing_rounds(rounds: u32) -> impl IntoStep<Line> {
+    task::<Line>().call(move |_, line| {
         let round = line.iter().filter(|word| *word == "a").count();
         if round <= rounds as usize { Err(StepError::retryable("not yet")) } else { Ok(0) }
     })
@@ -239,11 +240,12 @@ fn failing_rounds(rounds: u32) -> Task<u32, Line, (), Inline<u32, Line, ()>> {
 fn a_saga_with_retries_is_undone_and_runs_again_from_its_beginning() {
     let make = |rounds: u32, retries: u32| {
         move || {
-            let retry = Retry::up_to(retries).initial(HOUR).max(HOUR).jitter(0.0);
+            let retry =
+                Retry::exponential().attempts(retries.saturating_add(1)).initial(HOUR).max(HOUR).jitter(0.0);
             world(
-                saga(move |b| does(does(b, "a"), "b").then("c", failing_rounds(rounds)))
+                saga(|b| does(does(b, "a"), "b").step("c", failing_rounds(rounds)))
                     .retry(retry)
-                    .then("after", mark("after")),
+                    .step("after", mark("after")),
             )
         }
     };
@@ -263,7 +265,7 @@ fn what_follows_an_undone_saga_is_its_own_policy() {
     let make = |behaviour| {
         move || {
             world(
-                saga(|b| does(b, "a").then("x", broken())).on_failure(behaviour).then("after", mark("after")),
+                saga(|b| does(b, "a").step("x", broken())).on_failure(behaviour).step("after", mark("after")),
             )
         }
     };
@@ -278,9 +280,9 @@ fn what_follows_an_undone_saga_is_its_own_policy() {
     assert_eq!(line(&stands), "a -a a -a");
     let instead = everywhere(|| {
         world(
-            saga(|b| does(b, "a").then("x", broken()))
-                .fallback(|f| f.then("f", mark("f")))
-                .then("after", mark("after")),
+            saga(|b| does(b, "a").step("x", broken()))
+                .fallback(|f| f.step("f", mark("f")))
+                .step("after", mark("after")),
         )
     });
     assert_eq!(line(&instead), "a -a f after");
@@ -289,13 +291,13 @@ fn what_follows_an_undone_saga_is_its_own_policy() {
 #[test]
 fn steps_in_a_saga_may_say_otherwise() {
     let on = everywhere(|| {
-        world(saga(|b| does(b, "a").then("x", broken()).on_failure(OnFailure::Continue).then("b", mark("b"))))
+        world(saga(|b| does(b, "a").step("x", broken()).on_failure(OnFailure::Continue).step("b", mark("b"))))
     });
     assert_eq!(line(&on), "a b");
-    let ended = everywhere(|| world(saga(|b| does(b, "a").then("x", broken()).on_failure(OnFailure::Fail))));
+    let ended = everywhere(|| world(saga(|b| does(b, "a").step("x", broken()).on_failure(OnFailure::Fail))));
     assert_eq!((line(&ended).as_str(), ended.ending), ("a", Some(Ending::Failed)), "terminated, not undone");
     let explicit =
-        everywhere(|| world(saga(|b| does(b, "a").then("x", broken()).on_failure(OnFailure::Compensate))));
+        everywhere(|| world(saga(|b| does(b, "a").step("x", broken()).on_failure(OnFailure::Compensate))));
     assert_eq!(line(&explicit), "a -a");
 }
 
@@ -303,14 +305,18 @@ fn steps_in_a_saga_may_say_otherwise() {
 fn a_completed_container_with_a_compensation_of_its_own_is_undone_by_that_alone() {
     let make = |fails_inside: bool| {
         move || {
-            world(saga(move |b| {
+            world(saga(|b| {
                 let b = does(b, "a")
-                    .for_each("each", each(|_: &Line| vec![1_u32, 2]), move |b| {
-                        let b = does(b, "i");
-                        if fails_inside { b.then("y", broken()) } else { b }
-                    })
-                    .compensate_with(|undo| undo.then("un-each", unmark("each")));
-                does(b, "b").then("x", broken())
+                    .for_each(
+                        "each",
+                        |_| vec![1, 2],
+                        |b| {
+                            let b = does(b, "i");
+                            if fails_inside { b.step("y", broken()).closed() } else { b }
+                        },
+                    )
+                    .compensate_with(|undo| undo.step("un-each", unmark("each")));
+                does(b, "b").step("x", broken())
             }))
         }
     };
@@ -319,8 +325,8 @@ fn a_completed_container_with_a_compensation_of_its_own_is_undone_by_that_alone(
     let nested = everywhere(|| {
         world(saga(|b| {
             b.saga("inner", |b| does(b, "i"))
-                .compensate_with(|undo| undo.then("un-inner", unmark("inner")))
-                .then("x", broken())
+                .compensate_with(|undo| undo.step("un-inner", unmark("inner")))
+                .step("x", broken())
         }))
     });
     assert_eq!(line(&nested), "i -inner");
@@ -333,22 +339,23 @@ fn sagas_nest_in_other_verbs_and_others_in_them() {
             begin()
                 .if_(
                     "if",
-                    |_, _| true,
+                    |_| true,
                     |b| {
-                        b.for_each("each", each(|_: &Line| vec![1_u32, 2, 3]), |b| {
-                            b.saga("saga", |b| {
-                                does(b, "a").then(
-                                    "odd",
-                                    inline_item(|_, _, n: u32| async move {
-                                        if n == 2 { Err(StepError::fatal("even")) } else { Ok(()) }
-                                    }),
-                                )
-                            })
-                            .then("next", mark("next"))
-                        })
+                        b.for_each(
+                            "each",
+                            |_| vec![1, 2, 3],
+                            |b| {
+                                b.saga("saga", |b| {
+                                    does(b, "a").call("odd", |_, _, n| {
+                                        if *n == 2 { Err(StepError::fatal("even")) } else { Ok(()) }
+                                    })
+                                })
+                                .step("next", mark("next"))
+                            },
+                        )
                     },
                 )
-                .then("after", mark("after")),
+                .step("after", mark("after")),
         )
     });
     assert_eq!(line(&whole), "a next a -a next a next after");
@@ -359,14 +366,14 @@ fn a_go_to_out_of_a_saga_leaves_it_done_and_back_inside_undoes_each_visit() {
     let out = everywhere(|| {
         world(
             saga(|b| does(b, "a").go_to("g", "after"))
-                .then("skipped", mark("skipped"))
-                .then("after", mark("after")),
+                .step("skipped", mark("skipped"))
+                .step("after", mark("after")),
         )
     });
     assert_eq!(line(&out), "a after");
     let inside = everywhere(|| {
         world(saga(|b| {
-            does(b, "a").if_("i", |line: &Line, _| line.len() < 3, |b| b.go_to("g", "a")).then("x", broken())
+            does(b, "a").if_("i", |line| line.len() < 3, |b| b.go_to("g", "a")).step("x", broken())
         }))
     });
     assert_eq!(line(&inside), "a a a -a -a -a");
@@ -375,10 +382,8 @@ fn a_go_to_out_of_a_saga_leaves_it_done_and_back_inside_undoes_each_visit() {
 #[test]
 fn a_long_saga_is_undone_with_small_commits_and_a_small_live_instance() {
     let mut world = world(
-        saga(|b| {
-            b.for_each("each", each(|_: &Line| (0..500_u32).collect()), |b| does(b, "i")).then("x", broken())
-        })
-        .then("after", mark("after")),
+        saga(|b| b.for_each("each", |_| (0..500_u32).collect(), |b| does(b, "i")).step("x", broken()))
+            .step("after", mark("after")),
     );
     world.play_with(|_| Step::Finish(1));
     assert_eq!(world.data::<Line>().len(), 1001);
@@ -395,10 +400,15 @@ fn a_long_saga_is_undone_with_small_commits_and_a_small_live_instance() {
 #[test]
 fn undoing_many_containers_keeps_the_sagas_pointer_small() {
     let mut world = world(saga(|b| {
-        b.for_each("each", each(|_: &Line| (0..200_u32).collect()), |b| {
-            b.if_("i", |_, _| true, |b| does(b, "x")).compensate_with(|undo| undo.then("un-i", unmark("i")))
-        })
-        .then("y", broken())
+        b.for_each(
+            "each",
+            |_| (0..200_u32).collect(),
+            |b| {
+                b.if_("i", |_, _| true, |b| does(b, "x"))
+                    .compensate_with(|undo| undo.step("un-i", unmark("i")))
+            },
+        )
+        .step("y", broken())
     }));
     world.play();
     assert_eq!(line(&world).matches("-i").count(), 200);
@@ -411,11 +421,9 @@ fn undoing_many_containers_keeps_the_sagas_pointer_small() {
 #[test]
 fn a_saga_is_undone_without_reading_what_was_done_before_it() {
     let mut world = world(saga(|b| {
-        b.for_each("each", each(|_: &Line| (0..200_u32).collect()), |b| does(b, "i"))
-            .saga("inner", |b| {
-                does(b, "a").then("x", inline(|_, _| async { Err::<(), _>(StepError::retryable("no")) }))
-            })
-            .retry(Retry::up_to(3))
+        b.for_each("each", |_| (0..200_u32).collect(), |b| does(b, "i"))
+            .saga("inner", |b| does(b, "a").call("x", |_, _| Err::<(), _>(StepError::retryable("no"))))
+            .retry(Retry::exponential().attempts(4))
             .on_failure(OnFailure::Continue)
     }));
     world.play();
@@ -426,7 +434,7 @@ fn a_saga_is_undone_without_reading_what_was_done_before_it() {
 
 #[test]
 fn an_instance_that_waits_for_its_log_is_not_given_back() {
-    let mut world = world(saga(|b| does(b, "a").then("x", broken())));
+    let mut world = world(saga(|b| does(b, "a").step("x", broken())));
     world.open();
     let jobs = world.jobs.drain(..).collect();
     world.finish(jobs);
@@ -448,28 +456,30 @@ fn an_instance_that_waits_for_its_log_is_not_given_back() {
 
 #[test]
 fn compensations_without_a_saga_are_refused() {
-    let problem = |builder: Builder| match builder.build() {
-        Err(WfeError::InvalidDefinition { problem, .. }) => problem,
-        other => panic!("built: {other:?}"),
-    };
-    let alone = begin().then("a", mark("a")).compensate_with(|undo| undo.then("u", mark("u")));
+    fn problem<L>(builder: Builder<L>) -> String {
+        match builder.build() {
+            Err(WfeError::InvalidDefinition { problem, .. }) => problem,
+            other => panic!("built: {other:?}"),
+        }
+    }
+    let alone = begin().step("a", mark("a")).compensate_with(|undo| undo.step("u", mark("u")));
     assert!(problem(alone).contains("it is not inside a saga"));
-    let alone = begin().then("a", mark("a")).on_failure(OnFailure::Compensate);
+    let alone = begin().step("a", mark("a")).on_failure(OnFailure::Compensate);
     assert!(problem(alone).contains("it is not inside a saga"));
     let other =
-        saga(|b| b.then("a", mark("a")).on_failure(OnFailure::Suspend).fallback(|f| f.then("f", mark("f"))));
+        saga(|b| b.step("a", mark("a")).on_failure(OnFailure::Suspend).fallback(|f| f.step("f", mark("f"))));
     assert!(problem(other).contains("fallback"));
 }
 
 #[test]
 fn a_compensation_that_is_gone_from_the_definition_parks_the_instance() {
-    let mut world = world(saga(|b| does(b, "a").then("d", mark("d")).then("x", broken())));
+    let mut world = world(saga(|b| does(b, "a").step("d", mark("d")).step("x", broken())));
     world.open();
     let jobs = world.jobs.drain(..).collect();
     world.finish(jobs);
     world.crash();
-    world.definition =
-        saga(|b| b.then("a", mark("a")).then("d", mark("d")).then("x", broken())).build().unwrap();
+    let without = saga(|b| b.step("a", mark("a")).step("d", mark("d")).step("x", broken()));
+    world.definition = built(without);
     world.open();
     let jobs = world.jobs.drain(..).collect();
     world.finish(jobs);
@@ -481,7 +491,7 @@ fn a_compensation_that_is_gone_from_the_definition_parks_the_instance() {
 #[test]
 fn a_log_entry_that_is_gone_or_does_not_decode_is_a_corrupt_row() {
     for stored in [vec![], vec![json!("no entry")]] {
-        let mut world = world(saga(|b| does(b, "a").then("x", broken())));
+        let mut world = world(saga(|b| does(b, "a").step("x", broken())));
         world.open();
         let a = world.jobs.drain(..).collect();
         world.finish(a);

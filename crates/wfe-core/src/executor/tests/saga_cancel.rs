@@ -1,8 +1,8 @@
 //! Instances that are ended early while some of their sagas are open.
 
-use super::scenario::{HOUR, Line, begin, broken, does, everywhere, line, mark, saga, unmark, world};
+use super::scenario::{HOUR, begin, broken, does, everywhere, line, mark, saga, unmark, world};
 use crate::{
-    definition::{OnFailure, Retry, event},
+    definition::{Event, OnFailure, Retry},
     models::{PointerStatus, WorkflowStatus},
     steps::StepError,
     traits::{Control, Ending},
@@ -14,18 +14,18 @@ fn cancel_undoes_open_sagas_before_the_end_and_terminate_does_not() {
         move || {
             let mut world = world(begin().parallel("all", |all| {
                 all.branch(|b| {
-                    b.saga("one", |b| does(does(b, "a"), "b").delay("d1", |_, _| 9 * HOUR))
-                        .then("n1", mark("n1"))
+                    b.saga("one", |b| does(does(b, "a"), "b").delay("d1", |_| 9 * HOUR))
+                        .step("n1", mark("n1"))
                 })
                 .branch(|b| {
                     b.if_(
                         "if",
-                        |_, _| true,
-                        |b| b.saga("two", |b| does(b, "c").wait_for("w", event("e", |_: &Line, _| "k"))),
+                        |_| true,
+                        |b| b.saga("two", |b| does(b, "c").wait_for("w", Event::<()>::new("e"), |_| "k")),
                     )
                 })
-                .branch(|b| b.delay("d2", |_, _| 9 * HOUR).then("n2", mark("n2")))
-                .branch(|b| b.saga("over", |b| does(b, "o")).delay("d3", |_, _| 9 * HOUR))
+                .branch(|b| b.delay("d2", |_| 9 * HOUR).step("n2", mark("n2")))
+                .branch(|b| b.saga("over", |b| does(b, "o")).delay("d3", |_| 9 * HOUR))
             }));
             world.plan_ask(HOUR, control);
             world
@@ -46,7 +46,7 @@ fn cancel_undoes_open_sagas_before_the_end_and_terminate_does_not() {
 #[test]
 fn a_cancelled_instance_that_stands_still_undoes_its_sagas_and_terminate_cuts_that_short() {
     let mut world =
-        world(saga(|b| does(does(b, "a"), "b").then("x", broken()).on_failure(OnFailure::Suspend)));
+        world(saga(|b| does(does(b, "a"), "b").step("x", broken()).on_failure(OnFailure::Suspend)));
     world.play();
     assert_eq!(world.instance.status, WorkflowStatus::Suspended);
     world.ask(Control::Cancel);
@@ -66,12 +66,12 @@ fn a_cancel_while_a_saga_is_being_undone_ends_the_instance_behind_that() {
         let mut world = world(
             saga(|b| {
                 does(b, "a")
-                    .then("b", mark("b"))
-                    .compensate_with(|undo| undo.delay("d", |_, _| 2 * HOUR).then("un-b", unmark("b")))
-                    .then("x", broken())
+                    .step("b", mark("b"))
+                    .compensate_with(|undo| undo.delay("d", |_| 2 * HOUR).step("un-b", unmark("b")))
+                    .step("x", broken())
             })
-            .retry(Retry::up_to(5))
-            .then("after", mark("after")),
+            .retry(Retry::exponential().attempts(6))
+            .step("after", mark("after")),
         );
         world.plan_ask(HOUR, Control::Cancel);
         world
@@ -85,8 +85,8 @@ fn a_deadline_undoes_open_sagas_and_a_cancel_condition_its_own() {
         world(
             begin()
                 .deadline(HOUR)
-                .saga("saga", |b| does(b, "a").delay("d", |_, _| 9 * HOUR))
-                .then("n", mark("n")),
+                .saga("saga", |b| does(b, "a").delay("d", |_| 9 * HOUR))
+                .step("n", mark("n")),
         )
     });
     assert_eq!((line(&late).as_str(), late.ending), ("a -a", Some(Ending::Failed)));
@@ -95,11 +95,11 @@ fn a_deadline_undoes_open_sagas_and_a_cancel_condition_its_own() {
     let whole = everywhere(|| {
         world(begin().parallel("all", |all| {
             all.branch(|b| {
-                b.saga("saga", |b| does(b, "a").delay("d", |_, _| 9 * HOUR))
-                    .cancel_when(|line: &Line, _| line.contains(&"stop".to_owned()))
-                    .then("after", mark("after"))
+                b.saga("saga", |b| does(b, "a").delay("d", |_| 9 * HOUR))
+                    .cancel_when(|line| line.contains(&"stop".to_owned()))
+                    .step("after", mark("after"))
             })
-            .branch(|b| b.delay("d2", |_, _| HOUR).then("stop", mark("stop")))
+            .branch(|b| b.delay("d2", |_| HOUR).step("stop", mark("stop")))
         }))
     });
     assert_eq!(line(&whole), "a stop -a after");
@@ -109,9 +109,9 @@ fn a_deadline_undoes_open_sagas_and_a_cancel_condition_its_own() {
 fn a_cancel_condition_does_not_cut_the_undoing_of_its_saga_short() {
     let whole = everywhere(|| {
         world(
-            saga(|b| does(does(b, "a"), "b").then("x", broken()))
-                .cancel_when(|line: &Line, _| line.contains(&"-b".to_owned()))
-                .then("after", mark("after")),
+            saga(|b| does(does(b, "a"), "b").step("x", broken()))
+                .cancel_when(|line| line.contains(&"-b".to_owned()))
+                .step("after", mark("after")),
         )
     });
     assert_eq!(line(&whole), "a b -b -a after");
@@ -124,15 +124,13 @@ fn a_cancel_lets_a_saga_inside_of_a_compensation_run_to_its_end() {
         let mut world = world(
             saga(|b| {
                 does(b, "a")
-                    .then("b", mark("b"))
+                    .step("b", mark("b"))
                     .compensate_with(|undo| {
-                        undo.saga("inner", |b| {
-                            does(b, "i").delay("long", |_, _| 2 * HOUR).then("j", mark("j"))
-                        })
+                        undo.saga("inner", |b| does(b, "i").delay("long", |_| 2 * HOUR).step("j", mark("j")))
                     })
-                    .then("x", broken())
+                    .step("x", broken())
             })
-            .then("after", mark("after")),
+            .step("after", mark("after")),
         );
         world.plan_ask(HOUR, Control::Cancel);
         world

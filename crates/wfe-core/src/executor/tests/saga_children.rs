@@ -1,6 +1,6 @@
 //! Child workflows that are still running in a saga when the saga is compensated.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use serde_json::json;
 
@@ -9,27 +9,28 @@ use super::{
     world::World,
 };
 use crate::{
-    definition::{Retry, child, inline},
+    definition::{Block, Branch, Main, Registry, Retry, WorkflowName},
     executor::ChildEnd,
     models::{Event, PointerStatus},
     steps::StepError,
     traits::{Control, Ending},
 };
 
+const PART: WorkflowName<Line> = WorkflowName::new("part");
+
 const CHILD: &str = "it//saga/1/p/0/sub//1";
 
 /// Adds two parallel branches. The first starts a child workflow, and has a compensation for it. The second runs
 /// `other` after an hour.
-fn beside(body: Body, other: impl FnOnce(Body) -> Body) -> Body {
-    let sub = child("part", |_: &Line, _| Line::new())
-        .output(|part: &Line, line: &mut Line| line.extend(part.iter().cloned()));
+fn beside<B: Branch<Line>>(body: Body, other: impl FnOnce(Body<Main, Block>) -> B) -> Body<Main, Block> {
     body.parallel("p", |all| {
         all.branch(|b| {
-            b.sub_workflow("sub", sub)
-                .compensate_with(|undo| undo.then("un-sub", unmark("sub")))
-                .then("never", mark("never"))
+            b.sub_workflow("sub", PART, |_| Line::new())
+                .output(|part, line| line.extend(part))
+                .compensate_with(|undo| undo.step("un-sub", unmark("sub")))
+                .step("never", mark("never"))
         })
-        .branch(|b| other(b.delay("hour", |_, _| HOUR)))
+        .branch(|b| other(b.delay("hour", |_| HOUR)))
     })
 }
 
@@ -44,12 +45,10 @@ fn ends(mut world: World, after: Duration, child: &str, ending: Ending) -> World
     world
 }
 
-fn registry() -> std::rc::Rc<crate::definition::Registry> {
-    let part =
-        crate::definition::WorkflowBuilder::<Line>::new("part", 1).then("x", mark("x")).build().unwrap();
-    let mut registry = crate::definition::Registry::default();
-    registry.register(part).unwrap();
-    std::rc::Rc::new(registry)
+fn registry() -> Rc<Registry> {
+    let mut registry = Registry::default();
+    registry.register(PART.define(1).step("x", mark("x")).build().unwrap()).unwrap();
+    Rc::new(registry)
 }
 
 /// The control requests that the instance has sent to its child workflows.
@@ -57,8 +56,8 @@ fn asked(world: &World) -> Vec<(String, Control)> {
     world.commits.iter().flat_map(|commit| commit.requested.clone()).collect()
 }
 
-fn failing() -> Builder {
-    saga(|b| beside(does(b, "before"), |b| b.then("y", broken()))).then("after", mark("after"))
+fn failing() -> Builder<impl Sized> {
+    saga(|b| beside(does(b, "before"), |b| b.step("y", broken()))).step("after", mark("after"))
 }
 
 #[test]
@@ -99,10 +98,10 @@ fn a_cancel_of_the_instance_waits_for_children_in_its_sagas() {
 #[test]
 fn the_next_round_of_a_saga_begins_when_the_children_of_the_last_one_have_ended() {
     let whole = everywhere(|| {
-        let retry = Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0);
+        let retry = Retry::exponential().attempts(2).initial(HOUR).max(HOUR).jitter(0.0);
         let sold_out =
-            inline(|_, _: std::sync::Arc<Line>| async { Err::<(), _>(StepError::retryable("sold out")) });
-        let builder = saga(|b| beside(does(b, "before"), |b| b.then("y", sold_out))).retry(retry);
+            |b: Body<Main, Block>| b.call("y", |_, _| Err::<(), _>(StepError::retryable("sold out")));
+        let builder = saga(|b| beside(does(b, "before"), sold_out)).retry(retry);
         let world = ends(world(builder), 5 * HOUR, CHILD, Ending::Cancelled);
         ends(world, 20 * HOUR, "it//saga/2/p/0/sub//1", Ending::Cancelled)
     });
@@ -117,12 +116,12 @@ fn a_saga_around_that_fails_meanwhile_waits_for_it_too() {
                 all.branch(|b| {
                     b.saga("inner", |b| {
                         b.parallel("q", |all| {
-                            all.branch(|b| b.sub_workflow("sub", child("part", |_: &Line, _| Line::new())))
-                                .branch(|b| does(b, "i").delay("hour", |_, _| HOUR).then("y", broken()))
+                            all.branch(|b| b.sub_workflow("sub", PART, |_| Line::new()))
+                                .branch(|b| does(b, "i").delay("hour", |_| HOUR).step("y", broken()))
                         })
                     })
                 })
-                .branch(|b| b.delay("hours", |_, _| 2 * HOUR).then("z", broken()))
+                .branch(|b| b.delay("hours", |_| 2 * HOUR).step("z", broken()))
             })
         });
         ends(world(builder), 5 * HOUR, "it//saga/1/p/0/inner/1/q/0/sub//1", Ending::Cancelled)
@@ -133,16 +132,15 @@ fn a_saga_around_that_fails_meanwhile_waits_for_it_too() {
 #[test]
 fn nothing_of_the_step_acts_while_it_is_awaited() {
     let whole = everywhere(|| {
-        let sub = child("part", |_: &Line, _| Line::new())
-            .timeout(|_, _| 2 * HOUR, |late| late.then("late", mark("late")));
         let builder = saga(|b| {
             does(b, "before").parallel("p", |all| {
                 all.branch(|b| {
-                    b.sub_workflow("sub", sub)
-                        .cancel_when(|line: &Line, (): &()| line.len() > 1)
-                        .then("never", mark("never"))
+                    b.sub_workflow("sub", PART, |_| Line::new())
+                        .on_timeout(|_| 2 * HOUR, |late| late.step("late", mark("late")))
+                        .cancel_when(|line| line.len() > 1)
+                        .step("never", mark("never"))
                 })
-                .branch(|b| b.delay("hour", |_, _| HOUR).then("y", broken()))
+                .branch(|b| b.delay("hour", |_| HOUR).step("y", broken()))
             })
         });
         ends(world(builder), 5 * HOUR, CHILD, Ending::Cancelled)

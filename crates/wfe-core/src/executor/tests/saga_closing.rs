@@ -7,7 +7,7 @@ use super::{
     world::{Step, World},
 };
 use crate::{
-    definition::{Every, Item, OnFailure, each, event, user_task},
+    definition::{Block, Branch, Event, Every, IntoStep, Main, OnFailure},
     executor::USER_TASK,
     models::WorkflowStatus,
     steps::{StepError, WorkerAnswer},
@@ -15,15 +15,15 @@ use crate::{
 };
 
 /// Cancelled after an hour.
-fn cancelled(builder: Builder) -> World {
+fn cancelled<L>(builder: Builder<L>) -> World {
     let mut world = world(builder);
     world.plan_ask(HOUR, Control::Cancel);
     world
 }
 
 /// A saga that runs `a` and then `b`, and then sleeps for nine hours.
-fn waits(body: Body) -> Body {
-    body.saga("s", |b| does(does(b, "a"), "b").delay("long", |_, _| 9 * HOUR))
+fn waits(body: Body) -> impl Branch<Line> {
+    body.saga("s", |b| does(does(b, "a"), "b").delay("long", |_| 9 * HOUR))
 }
 
 #[test]
@@ -32,9 +32,9 @@ fn a_saga_that_has_nothing_to_undo_does_not_end_the_instance_before_the_others_a
         let whole = everywhere(|| {
             let begin = if deadline { begin().deadline(HOUR) } else { begin() };
             let mut world = world(begin.parallel("all", |all| {
-                all.branch(|b| b.saga("empty", |b| b.wait_for("w", event("e", |_: &Line, _| "k"))))
-                    .branch(|b| b.saga("full", |b| does(b, "a").delay("d", |_, _| 9 * HOUR)))
-                    .branch(|b| b.saga("last", |b| b.delay("d2", |_, _| 9 * HOUR)))
+                all.branch(|b| b.saga("empty", |b| b.wait_for("w", Event::<()>::new("e"), |_| "k")))
+                    .branch(|b| b.saga("full", |b| does(b, "a").delay("d", |_| 9 * HOUR)))
+                    .branch(|b| b.saga("last", |b| b.delay("d2", |_| 9 * HOUR)))
             }));
             if !deadline {
                 world.plan_ask(HOUR, Control::Cancel);
@@ -49,24 +49,28 @@ fn a_saga_that_has_nothing_to_undo_does_not_end_the_instance_before_the_others_a
 #[test]
 fn a_saga_in_the_fallback_of_another_one_is_open_too() {
     let whole = everywhere(|| {
-        cancelled(saga(|b| b.then("x", broken())).fallback(waits).then("after", mark("after")))
+        cancelled(saga(|b| b.step("x", broken())).fallback(waits).step("after", mark("after")))
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a b -b -a", Some(Ending::Cancelled)));
     let late = everywhere(|| {
         world(begin().deadline(HOUR).saga("outer", |b| {
-            does(b, "o").saga("inner", |b| does(b, "i").then("x", broken())).fallback(waits)
+            does(b, "o").saga("inner", |b| does(b, "i").step("x", broken())).fallback(waits)
         }))
     });
     assert_eq!((line(&late).as_str(), late.ending), ("o i -i a b -b -a -o", Some(Ending::Failed)));
 }
 
 /// A saga whose compensation takes two hours.
-fn slow<I: Item>(body: Body<I>) -> Body<I> {
+fn slow<P, L>(body: Body<P, L>) -> Body<P, Block> {
     body.saga("s", |b| {
-        b.then("a", mark("a"))
-            .compensate_with(|undo| undo.delay("slow", |_, _| 2 * HOUR).then("un-a", unmark("a")))
-            .delay("long", |_, _| 9 * HOUR)
+        b.step("a", mark("a"))
+            .compensate_with(|undo| undo.step("slow", pause(2)).step("un-a", unmark("a")))
+            .step("long", pause(9))
     })
+}
+
+fn pause(hours: u32) -> impl IntoStep<Line> {
+    begin().delay("pause", move |_| hours * HOUR)
 }
 
 #[test]
@@ -74,9 +78,9 @@ fn a_cancel_condition_around_a_saga_that_is_undone_for_a_cancel_takes_nothing_aw
     let whole = everywhere(|| {
         cancelled(
             begin()
-                .if_("c", |_, _| true, waits)
-                .cancel_when(|line: &Line, _| line.contains(&"-b".to_owned()))
-                .then("after", mark("after")),
+                .if_("c", |_| true, waits)
+                .cancel_when(|line| line.contains(&"-b".to_owned()))
+                .step("after", mark("after")),
         )
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a b -b -a", Some(Ending::Cancelled)));
@@ -85,12 +89,8 @@ fn a_cancel_condition_around_a_saga_that_is_undone_for_a_cancel_takes_nothing_aw
 #[test]
 fn a_recurring_branch_around_a_saga_that_is_undone_for_a_cancel_ticks_no_more() {
     let whole = everywhere(|| {
-        let mut world = world(begin().recur(
-            "tick",
-            Every::interval(HOUR),
-            |_: &Line, _| false,
-            |b| slow(b.then("t", mark("t"))),
-        ));
+        let mut world =
+            world(begin().recur("tick", Every::interval(HOUR), |_| false, |b| slow(b.step("t", mark("t")))));
         world.plan_ask(HOUR + HOUR / 2, Control::Cancel);
         world
     });
@@ -101,9 +101,21 @@ fn a_recurring_branch_around_a_saga_that_is_undone_for_a_cancel_ticks_no_more() 
 #[test]
 fn a_for_each_around_a_saga_that_is_undone_for_a_cancel_begins_no_iteration_any_more() {
     let make = || {
-        world(begin().for_each("each", each(|_: &Line| (0..70_u32).collect()).parallel(2), |b| {
-            b.if_("one", |_, n| *n == 60, slow).if_("others", |_, n| *n != 60, |b| b.then("o", mark("o")))
-        }))
+        world(
+            begin()
+                .for_each(
+                    "each",
+                    |_| (0..70).collect(),
+                    |b| {
+                        b.if_("one", |_, n| *n == 60, slow).if_(
+                            "others",
+                            |_, n| *n != 60,
+                            |b| b.step("o", mark("o")),
+                        )
+                    },
+                )
+                .concurrent(2),
+        )
     };
     for dies in [false, true] {
         let mut world = make();
@@ -131,10 +143,13 @@ fn a_for_each_around_a_saga_that_is_undone_for_a_cancel_begins_no_iteration_any_
 #[test]
 fn a_user_task_around_a_saga_that_is_undone_for_a_cancel_takes_no_answer_any_more() {
     let whole = everywhere(|| {
-        let task = user_task(|_: &Line, _| "?")
-            .option("yes", |yes| yes.then("y", mark("y")))
-            .escalate(|_, _| HOUR / 2, slow);
-        let mut world = cancelled(begin().user_task("ask", task).then("after", mark("after")));
+        let mut world = cancelled(
+            begin()
+                .user_task("ask", |_| "?")
+                .option("yes", |yes| yes.step("y", mark("y")))
+                .escalate(|_| HOUR / 2, slow)
+                .step("after", mark("after")),
+        );
         let answer = WorkerAnswer::Success(json!({"option": "yes", "user": "bob", "data": null}));
         world.plan(2 * HOUR, USER_TASK, "it//ask//1", &answer);
         world
@@ -144,24 +159,22 @@ fn a_user_task_around_a_saga_that_is_undone_for_a_cancel_takes_no_answer_any_mor
 }
 
 /// A saga that completes `a`, and then fails at once. The compensation of `a` takes two hours.
-fn half_compensated(body: Body) -> Body {
+fn half_compensated(body: Body) -> Body<Main, Block> {
     body.saga("s", |b| {
-        b.then("a", mark("a"))
-            .compensate_with(|undo| undo.delay("slow", |_, _| 2 * HOUR).then("un-a", unmark("a")))
-            .then("x", broken())
+        b.step("a", mark("a"))
+            .compensate_with(|undo| undo.delay("slow", |_| 2 * HOUR).step("un-a", unmark("a")))
+            .step("x", broken())
     })
 }
 
-fn ends(inside: fn(Body) -> Body) -> Builder {
+fn ends(inside: fn(Body) -> Body<Main, Block>) -> Builder<impl Sized> {
     begin()
         .parallel("all", |all| {
-            all.branch(move |b| inside(b).then("next", mark("next")))
-                .branch(|b| b.delay("d", |_, _| HOUR).end("end"))
-                .branch(|b| {
-                    b.recur("tick", Every::interval(HOUR), |_: &Line, _| false, |b| b.then("t", mark("t")))
-                })
+            all.branch(|b| inside(b).step("next", mark("next")))
+                .branch(|b| b.delay("d", |_| HOUR).end("end"))
+                .branch(|b| b.recur("tick", Every::interval(HOUR), |_| false, |b| b.step("t", mark("t"))))
         })
-        .then("after", mark("after"))
+        .step("after", mark("after"))
 }
 
 #[test]
@@ -173,9 +186,9 @@ fn an_end_waits_for_a_saga_that_is_being_undone_and_leaves_an_open_one_done() {
     let nested = everywhere(|| {
         world(ends(|b| {
             b.saga("outer", |b| {
-                b.then("o", mark("o"))
-                    .compensate_with(|undo| half_compensated(undo).then("un-o", unmark("o")))
-                    .then("y", broken())
+                b.step("o", mark("o"))
+                    .compensate_with(|undo| half_compensated(undo).step("un-o", unmark("o")))
+                    .step("y", broken())
             })
         }))
     });
@@ -228,7 +241,7 @@ fn an_end_whose_last_saga_is_undone_while_the_instance_stands_still_comes_with_t
 fn an_instance_that_is_suspended_in_the_middle_of_a_compensation_goes_on_with_it() {
     for control in [None, Some(Control::Cancel)] {
         let mut world = world(
-            saga(|b| does(does(does(b, "a"), "b"), "c").then("x", broken())).then("after", mark("after")),
+            saga(|b| does(does(does(b, "a"), "b"), "c").step("x", broken())).step("after", mark("after")),
         );
         world.open();
         while line(&world) != "a b c -c" {
@@ -259,7 +272,7 @@ fn an_instance_that_is_suspended_in_the_middle_of_a_compensation_goes_on_with_it
 #[test]
 fn a_deadline_during_a_compensation_lets_it_end_and_then_the_instance_has_failed() {
     let whole = everywhere(|| {
-        world(begin().deadline(HOUR).if_("i", |_, _| true, half_compensated).then("after", mark("after")))
+        world(begin().deadline(HOUR).if_("i", |_| true, half_compensated).step("after", mark("after")))
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a -a", Some(Ending::Failed)));
 }
@@ -269,9 +282,9 @@ fn a_cancel_while_a_compensation_stands_failed_is_met_by_resume_skip_or_terminat
     let make = || {
         let mut world = world(saga(|b| {
             does(b, "a")
-                .then("b", mark("b"))
-                .compensate_with(|undo| undo.then("un-b", broken()).on_failure(OnFailure::Suspend))
-                .delay("long", |_, _| 9 * HOUR)
+                .step("b", mark("b"))
+                .compensate_with(|undo| undo.step("un-b", broken()).on_failure(OnFailure::Suspend))
+                .delay("long", |_| 9 * HOUR)
         }));
         world.plan_ask(HOUR, Control::Cancel);
         world.play();

@@ -7,29 +7,29 @@ use super::{
     world::World,
 };
 use crate::{
-    definition::{OnFailure, Retry, event, inline},
+    definition::{Block, Branch, Event, Main, OnFailure, Retry},
     executor::idempotency_key,
     steps::StepError,
     traits::{Control, Ending},
 };
 
 /// A saga that completes `a`, and then compensates it. In the middle of the compensation is a delay of two hours.
-fn slow(body: Body) -> Body {
+fn slow(body: Body) -> impl Branch<Line> {
     body.saga("inner", |b| {
-        b.then("a", mark("a"))
+        b.step("a", mark("a"))
             .compensate_with(|undo| {
-                undo.then("first", unmark("a1")).delay("long", |_, _| 2 * HOUR).then("second", unmark("a2"))
+                undo.step("first", unmark("a1")).delay("long", |_| 2 * HOUR).step("second", unmark("a2"))
             })
-            .then("x", broken())
+            .step("x", broken())
     })
 }
 
 /// Adds two parallel branches. The first runs the saga of [`slow`]. The second runs `other` after an hour.
-fn beside(body: Body, other: impl FnOnce(Body) -> Body) -> Body {
-    body.parallel("p", |all| all.branch(slow).branch(|b| other(b.delay("hour", |_, _| HOUR))))
+fn beside<B: Branch<Line>>(body: Body, other: impl FnOnce(Body<Main, Block>) -> B) -> Body<Main, Block> {
+    body.parallel("p", |all| all.branch(slow).branch(|b| other(b.delay("hour", |_| HOUR))))
 }
 
-fn cancelled(builder: Builder) -> World {
+fn cancelled<L>(builder: Builder<L>) -> World {
     let mut world = world(builder);
     world.plan_ask(HOUR, Control::Cancel);
     world
@@ -48,15 +48,15 @@ fn a_saga_around_it_waits_for_its_end_and_undoes_what_is_left() {
         ("before a -a1 -a2 -before", Some(Ending::Failed))
     );
     let fails = everywhere(|| {
-        world(saga(|b| beside(does(b, "before"), |b| b.then("y", broken()))).then("after", mark("after")))
+        world(saga(|b| beside(does(b, "before"), |b| b.step("y", broken()))).step("after", mark("after")))
     });
     assert_eq!(line(&fails), "before a -a1 -a2 -before after");
     let condition = everywhere(|| {
-        let is_said = |line: &Line, (): &()| line.iter().any(|word| word == "stop");
+        let is_said = |line: &Line| line.iter().any(|word| word == "stop");
         world(
-            saga(|b| beside(does(b, "before"), |b| b.then("stop", mark("stop"))))
+            saga(|b| beside(does(b, "before"), |b| b.step("stop", mark("stop"))))
                 .cancel_when(is_said)
-                .then("after", mark("after")),
+                .step("after", mark("after")),
         )
     });
     assert_eq!(line(&condition), "before a -a1 stop -a2 -before after");
@@ -67,10 +67,10 @@ fn a_saga_around_it_waits_for_its_end_and_undoes_what_is_left() {
 #[test]
 fn a_saga_around_it_that_is_tried_again_does_so_when_all_is_undone() {
     let whole = everywhere(|| {
-        let retry = Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0);
+        let retry = Retry::exponential().attempts(2).initial(HOUR).max(HOUR).jitter(0.0);
         let sold_out =
-            || inline(|_, _: std::sync::Arc<Line>| async { Err::<(), _>(StepError::retryable("sold out")) });
-        world(saga(move |b| beside(b, |b| b.then("y", sold_out()))).retry(retry).then("after", mark("after")))
+            |b: Body<Main, Block>| b.call("y", |_, _| Err::<(), _>(StepError::retryable("sold out")));
+        world(saga(|b| beside(b, sold_out)).retry(retry).step("after", mark("after")))
     });
     assert_eq!(line(&whole), "a -a1 -a2 a -a1 -a2 after");
 }
@@ -80,7 +80,7 @@ fn of_several_sagas_around_it_each_waits() {
     let whole = everywhere(|| {
         cancelled(saga(|b| {
             does(b, "o").parallel("q", |all| {
-                all.branch(|b| b.saga("middle", |b| beside(does(b, "m"), |b| b.then("y", broken()))))
+                all.branch(|b| b.saga("middle", |b| beside(does(b, "m"), |b| b.step("y", broken()))))
                     .branch(|b| b.saga("other", |b| slow_too(does(b, "n"))))
             })
         }))
@@ -94,13 +94,13 @@ fn of_several_sagas_around_it_each_waits() {
 }
 
 /// Like [`slow`], but with other names and a delay of three hours.
-fn slow_too(body: Body) -> Body {
+fn slow_too(body: Body) -> impl Branch<Line> {
     body.saga("inner-too", |b| {
-        b.then("b", mark("b"))
+        b.step("b", mark("b"))
             .compensate_with(|undo| {
-                undo.then("b1", unmark("b1")).delay("b-long", |_, _| 3 * HOUR).then("b2", unmark("b2"))
+                undo.step("b1", unmark("b1")).delay("b-long", |_| 3 * HOUR).step("b2", unmark("b2"))
             })
-            .then("z", broken())
+            .step("z", broken())
     })
 }
 
@@ -109,23 +109,23 @@ fn cut_short_by_something_else_it_goes_on_where_it_stood() {
     let jump = everywhere(|| {
         world(
             saga(|b| {
-                beside(does(b, "before"), |b| b.go_to("out", "q")).then("q", mark("q")).then("y", broken())
+                beside(does(b, "before"), |b| b.go_to("out", "q")).step("q", mark("q")).step("y", broken())
             })
-            .then("after", mark("after")),
+            .step("after", mark("after")),
         )
     });
     assert_eq!(line(&jump), "before a -a1 q -a2 -before after");
     let condition = everywhere(|| {
-        let is_said = |line: &Line, (): &()| line.iter().any(|word| word == "stop");
+        let is_said = |line: &Line| line.iter().any(|word| word == "stop");
         world(
             saga(|b| {
                 b.parallel("all", |all| {
                     all.branch(|b| b.parallel("some", |some| some.branch(slow)).cancel_when(is_said))
-                        .branch(|b| b.delay("hour", |_, _| HOUR).then("stop", mark("stop")))
+                        .branch(|b| b.delay("hour", |_| HOUR).step("stop", mark("stop")))
                 })
-                .then("y", broken())
+                .step("y", broken())
             })
-            .then("after", mark("after")),
+            .step("after", mark("after")),
         )
     });
     assert_eq!(line(&condition), "a -a1 stop -a2 after");
@@ -136,22 +136,20 @@ fn of_one_of_which_only_side_branches_are_left_nothing_is_done_again() {
     let whole = everywhere(|| {
         let inner = |b: Body| {
             b.saga("inner", |b| {
-                b.then("a", mark("a"))
+                b.step("a", mark("a"))
                     .compensate_with(|undo| {
-                        undo.then("first", unmark("a1")).after(
+                        undo.step("first", unmark("a1")).after(
                             "side",
-                            |_, _| 9 * HOUR,
-                            |side| side.then("late", unmark("late")),
+                            |_| 9 * HOUR,
+                            |side| side.step("late", unmark("late")),
                         )
                     })
-                    .then("x", broken())
+                    .step("x", broken())
             })
         };
         world(saga(|b| {
-            b.parallel("p", |all| {
-                all.branch(inner).branch(|b| b.delay("hour", |_, _| HOUR).go_to("out", "y"))
-            })
-            .then("y", broken())
+            b.parallel("p", |all| all.branch(inner).branch(|b| b.delay("hour", |_| HOUR).go_to("out", "y")))
+                .step("y", broken())
         }))
     });
     assert_eq!(line(&whole), "a -a1");
@@ -164,16 +162,20 @@ fn a_step_of_it_that_begins_again_has_the_same_idempotency_key() {
             b.parallel("p", |all| {
                 all.branch(|b| {
                     b.saga("inner", |b| {
-                        b.then("a", mark("a"))
+                        b.step("a", mark("a"))
                             .compensate_with(|undo| {
-                                undo.then("first", unmark("a1")).wait_for("w", event("go", |_: &Line, _| "k"))
+                                undo.step("first", unmark("a1")).wait_for(
+                                    "w",
+                                    Event::<()>::new("go"),
+                                    |_| "k",
+                                )
                             })
-                            .then("x", broken())
+                            .step("x", broken())
                     })
                 })
-                .branch(|b| b.delay("hour", |_, _| HOUR).go_to("out", "y"))
+                .branch(|b| b.delay("hour", |_| HOUR).go_to("out", "y"))
             })
-            .then("y", broken())
+            .step("y", broken())
         }));
         world.plan(2 * HOUR, "go", "k", 1);
         world
@@ -192,13 +194,11 @@ fn what_fails_in_it_follows_its_own_behaviour_and_the_saga_around_goes_on() {
     let whole = everywhere(|| {
         cancelled(saga(|b| {
             does(b, "before").saga("inner", |b| {
-                b.then("a", mark("a"))
+                b.step("a", mark("a"))
                     .compensate_with(|undo| {
-                        undo.delay("long", |_, _| 2 * HOUR)
-                            .then("no", broken())
-                            .on_failure(OnFailure::Continue)
+                        undo.delay("long", |_| 2 * HOUR).step("no", broken()).on_failure(OnFailure::Continue)
                     })
-                    .then("x", broken())
+                    .step("x", broken())
             })
         }))
     });

@@ -5,21 +5,18 @@ use super::{
     world::World,
 };
 use crate::{
-    definition::{OnFailure, Retry, inline},
+    definition::{Block, Branch, Main, OnFailure, Retry},
     models::PointerStatus,
     steps::StepError,
     traits::Ending,
 };
 
 /// Adds a step that fails until the word `undone` was written twice.
-fn fails_twice(body: Body, id: &'static str, undone: &'static str) -> Body {
-    body.then(
-        id,
-        inline(move |_, line: std::sync::Arc<Vec<String>>| async move {
-            let rounds = line.iter().filter(|word| *word == undone).count();
-            if rounds < 2 { Err(StepError::retryable("not yet")) } else { Ok(()) }
-        }),
-    )
+fn fails_twice(body: Body, id: &'static str, undone: &'static str) -> impl Branch<Line> {
+    body.call(id, move |_, line| {
+        let rounds = line.iter().filter(|word| *word == undone).count();
+        if rounds < 2 { Err(StepError::retryable("not yet")) } else { Ok(()) }
+    })
 }
 
 #[test]
@@ -28,11 +25,11 @@ fn two_inner_sagas_of_one_saga_are_undone_at_once() {
         world(saga(|b| {
             b.parallel("p", |all| {
                 all.branch(|b| {
-                    b.saga("l", |b| does(b, "a").then("x", broken())).on_failure(OnFailure::Continue)
+                    b.saga("l", |b| does(b, "a").step("x", broken())).on_failure(OnFailure::Continue)
                 })
-                .branch(|b| b.saga("r", |b| does(b, "c").then("y", broken())).on_failure(OnFailure::Continue))
+                .branch(|b| b.saga("r", |b| does(b, "c").step("y", broken())).on_failure(OnFailure::Continue))
             })
-            .then("last", mark("last"))
+            .step("last", mark("last"))
         }))
     });
     assert_eq!(whole.ending, Some(Ending::Completed));
@@ -45,16 +42,16 @@ fn two_inner_sagas_of_one_saga_are_undone_at_once() {
 #[test]
 fn inner_sagas_that_are_undone_and_tried_again_at_once_do_not_disturb_each_other() {
     let whole = everywhere(|| {
-        let retry = || Retry::up_to(3).initial(HOUR).max(HOUR).jitter(0.0);
+        let retry = || Retry::exponential().attempts(4).initial(HOUR).max(HOUR).jitter(0.0);
         world(
-            saga(move |b| {
+            saga(|b| {
                 does(b, "before").parallel("p", |all| {
                     all.branch(|b| b.saga("l", |b| fails_twice(does(b, "a"), "x", "-a")).retry(retry()))
                         .branch(|b| b.saga("m", |b| fails_twice(does(b, "b"), "y", "-b")).retry(retry()))
                         .branch(|b| b.saga("r", |b| fails_twice(does(b, "c"), "z", "-c")).retry(retry()))
                 })
             })
-            .then("after", mark("after")),
+            .step("after", mark("after")),
         )
     });
     assert_eq!(whole.ending, Some(Ending::Completed));
@@ -70,9 +67,9 @@ fn inner_sagas_that_are_undone_and_tried_again_at_once_do_not_disturb_each_other
 fn an_entry_that_another_saga_has_undone_while_it_was_read_is_read_again() {
     let mut world = world(saga(|b| {
         b.parallel("p", |all| {
-            all.branch(|b| b.saga("l", |b| does(b, "a").then("x", broken())).on_failure(OnFailure::Continue))
-                .branch(|b| b.saga("r", |b| b.then("y", broken())).on_failure(OnFailure::Continue))
-                .branch(|b| b.then("z", broken()))
+            all.branch(|b| b.saga("l", |b| does(b, "a").step("x", broken())).on_failure(OnFailure::Continue))
+                .branch(|b| b.saga("r", |b| b.step("y", broken())).on_failure(OnFailure::Continue))
+                .branch(|b| b.step("z", broken()))
         })
     }));
     let finish = |world: &mut World, body: &str| {
@@ -84,7 +81,8 @@ fn an_entry_that_another_saga_has_undone_while_it_was_read_is_read_again() {
     finish(&mut world, "/a");
     finish(&mut world, "/x");
     world.reads_slowly = true;
-    // The right one looks at what the left one is just compensating; before it has read that, the outer one wants it too.
+    // The right one looks at what the left one is just compensating; before it has read that, the outer one wants it
+    // too.
     for body in ["/y", "/un-a", "/z"] {
         finish(&mut world, body);
     }
@@ -101,11 +99,11 @@ fn a_failing_fallback_of_an_inner_saga_has_the_outer_one_undone() {
         world(
             saga(|b| {
                 does(b, "a")
-                    .saga("inner", |b| does(b, "i").then("x", broken()))
-                    .fallback(|f| does(f, "f").then("y", broken()))
-                    .then("never", mark("never"))
+                    .saga("inner", |b| does(b, "i").step("x", broken()))
+                    .fallback(|f| does(f, "f").step("y", broken()))
+                    .step("never", mark("never"))
             })
-            .then("after", mark("after")),
+            .step("after", mark("after")),
         )
     });
     assert_eq!(line(&whole), "a i -i f -f -a after", "what the fallback did is undone with the outer one");
@@ -118,9 +116,9 @@ fn what_a_fallback_of_an_inner_saga_did_is_undone_when_the_outer_one_fails_later
     let whole = everywhere(|| {
         world(saga(|b| {
             let b = b
-                .saga("inner", |b| does(b, "i").then("x", broken()))
+                .saga("inner", |b| does(b, "i").step("x", broken()))
                 .fallback(|f| f.saga("again", |b| does(b, "j")));
-            does(b, "b").then("y", broken())
+            does(b, "b").step("y", broken())
         }))
     });
     assert_eq!(line(&whole), "i -i j b -b -j");
@@ -130,12 +128,12 @@ fn what_a_fallback_of_an_inner_saga_did_is_undone_when_the_outer_one_fails_later
 fn a_saga_in_a_fallback_has_a_log_of_its_own_if_no_other_is_around() {
     let whole = everywhere(|| {
         world(
-            saga(|b| does(b, "a").then("x", broken()))
+            saga(|b| does(b, "a").step("x", broken()))
                 .fallback(|f| {
-                    f.saga("again", |b| does(does(b, "c"), "d").then("y", broken()))
-                        .then("then", mark("then"))
+                    f.saga("again", |b| does(does(b, "c"), "d").step("y", broken()))
+                        .step("then", mark("then"))
                 })
-                .then("after", mark("after")),
+                .step("after", mark("after")),
         )
     });
     assert_eq!(line(&whole), "a -a c d -d -c then after");
@@ -143,36 +141,34 @@ fn a_saga_in_a_fallback_has_a_log_of_its_own_if_no_other_is_around() {
 
 #[test]
 fn a_failed_inner_saga_undoes_itself_and_then_the_outer_one() {
-    let make = |inner: fn(Body) -> Body| {
+    let make = |inner: fn(Body) -> Body<Main, Block>| {
         move || {
             world(
-                saga(move |b| does(inner(does(b, "a")).then("m", mark("m")), "b").then("x", broken()))
-                    .then("after", mark("after")),
+                saga(|b| does(inner(does(b, "a")).step("m", mark("m")), "b").step("x", broken()))
+                    .step("after", mark("after")),
             )
         }
     };
-    let both = everywhere(make(|b| b.saga("inner", |b| does(does(b, "i"), "j").then("y", broken()))));
+    let both = everywhere(make(|b| b.saga("inner", |b| does(does(b, "i"), "j").step("y", broken()))));
     assert_eq!(line(&both), "a i j -j -i -a after");
 
     let inner_only = everywhere(make(|b| {
-        b.saga("inner", |b| does(b, "i").then("y", broken())).on_failure(OnFailure::Continue)
+        b.saga("inner", |b| does(b, "i").step("y", broken())).on_failure(OnFailure::Continue)
     }));
     assert_eq!(line(&inner_only), "a i -i m b -b -a after", "what was undone is not undone again");
 
     let completed = everywhere(make(|b| b.saga("inner", |b| does(does(b, "i"), "j"))));
     assert_eq!(line(&completed), "a i j m b -b -j -i -a after");
 
-    let retried = everywhere(make(|b| {
-        b.saga("inner", |b| {
-            does(b, "i").then(
-                "y",
-                inline(|_, line: std::sync::Arc<Line>| async move {
+    let retried =
+        everywhere(make(|b| {
+            b.saga("inner", |b| {
+                does(b, "i").call("y", |_, line| {
                     if line.len() < 4 { Err(StepError::retryable("once")) } else { Ok(()) }
-                }),
-            )
-        })
-        .retry(Retry::up_to(1))
-    }));
+                })
+            })
+            .retry(Retry::exponential().attempts(2))
+        }));
     assert_eq!(line(&retried), "a i -i i m b -b -i -a after");
 }
 
@@ -183,7 +179,7 @@ fn steps_of_parallel_inner_sagas_are_undone_in_the_order_of_all() {
             all.branch(|b| b.saga("left", |b| does(does(b, "l1"), "l2")))
                 .branch(|b| b.saga("right", |b| does(does(b, "r1"), "r2")))
         })
-        .then("x", broken())
+        .step("x", broken())
     }));
     world.play();
     assert_eq!(line(&world), "l1 r1 l2 r2 -r2 -l2 -r1 -l1");
@@ -195,14 +191,14 @@ fn an_inner_saga_that_fails_beside_another_undoes_only_itself_if_it_says_so() {
         world(saga(|b| {
             b.parallel("p", |all| {
                 all.branch(|b| {
-                    b.saga("left", |b| does(b, "l").delay("d", |_, _| HOUR).then("x", broken()))
+                    b.saga("left", |b| does(b, "l").delay("d", |_| HOUR).step("x", broken()))
                         .on_failure(OnFailure::Continue)
                 })
                 .branch(|b| {
-                    b.saga("right", |b| does(b, "r1").delay("d2", |_, _| 2 * HOUR).then("r2", mark("r2")))
+                    b.saga("right", |b| does(b, "r1").delay("d2", |_| 2 * HOUR).step("r2", mark("r2")))
                 })
             })
-            .then("last", mark("last"))
+            .step("last", mark("last"))
         }))
     });
     assert_eq!(line(&whole), "l r1 -l r2 last");
@@ -213,12 +209,12 @@ fn what_a_compensation_did_is_not_undone_by_a_saga_around() {
     let whole = everywhere(|| {
         world(saga(|b| {
             b.saga("inner", |b| {
-                b.then("a", mark("a"))
+                b.step("a", mark("a"))
                     .compensate_with(|undo| undo.saga("mend", |b| does(b, "m")))
-                    .then("x", broken())
+                    .step("x", broken())
             })
             .on_failure(OnFailure::Continue)
-            .then("y", broken())
+            .step("y", broken())
         }))
     });
     assert_eq!(line(&whole), "a m");

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::world::{Step, World};
 use crate::{
-    definition::{Inline, Item, Sequence, Task, WorkflowBuilder, inline},
+    definition::{
+        AnyDefinition, Block, Branch, Data, IntoStep, Main, Sequence, Start, WorkflowBuilder, task,
+    },
     models::WorkflowStatus,
     steps::StepError,
     traits::Ending,
@@ -20,39 +22,46 @@ pub const HOUR: Duration = Duration::from_hours(1);
 /// name.
 pub type Line = Vec<String>;
 
-pub type Builder = WorkflowBuilder<Line>;
+/// The main path of a definition. `L` is what its last step leaves.
+pub type Builder<L = Start> = Body<Main, L>;
 
-pub type Body<I = ()> = Sequence<Line, I>;
+/// Steps that write into the line.
+pub type Body<P = Main, L = Start> = Sequence<Line, P, (), L>;
 
 pub fn begin() -> Builder {
     WorkflowBuilder::new("w", 1)
 }
 
 /// A step that writes this word.
-pub fn mark<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I>> {
-    inline(|_, _| async { Ok(()) }).output(move |(), line: &mut Line| line.push(word.to_owned()))
+pub fn mark(word: &'static str) -> impl IntoStep<Line> {
+    task::<Line>().change(move |line| line.push(word.to_owned()))
 }
 
 /// Adds a step that writes `word`, with a compensation that writes `-word`.
-pub fn does<I: Item>(body: Body<I>, word: &'static str) -> Body<I> {
-    body.then(word, mark(word)).compensate_with(move |undo| undo.then(format!("un-{word}"), unmark(word)))
+pub fn does<P, L>(body: Body<P, L>, word: &'static str) -> Body<P> {
+    body.step(word, mark(word)).compensate_with(|undo| undo.step(format!("un-{word}"), unmark(word))).closed()
 }
 
-pub fn unmark<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I>> {
-    inline(|_, _| async { Ok(()) }).output(move |(), line: &mut Line| line.push(format!("-{word}")))
+pub fn unmark(word: &'static str) -> impl IntoStep<Line> {
+    task::<Line>().change(move |line| line.push(format!("-{word}")))
 }
 
-pub fn saga(body: impl FnOnce(Body) -> Body) -> Builder {
+pub fn saga<B: Branch<Line>>(body: impl FnOnce(Body) -> B) -> Builder<Block> {
     begin().saga("saga", body)
 }
 
 /// A step that never succeeds.
-pub fn broken<I: Item>() -> Task<(), Line, I, Inline<(), Line, I>> {
-    inline(|_, _| async { Err(StepError::fatal("broken")) })
+pub fn broken() -> impl IntoStep<Line> {
+    task::<Line>().call(|_, _| Err::<(), _>(StepError::fatal("broken")))
 }
 
-pub fn world(builder: Builder) -> World {
-    World::new(&builder.build().unwrap(), &Line::new())
+/// The definition, with its type erased.
+pub fn built<D: Data, L>(builder: Sequence<D, Main, (), L>) -> AnyDefinition {
+    builder.build().unwrap().into()
+}
+
+pub fn world<L>(builder: Builder<L>) -> World {
+    World::new(&built(builder), &Line::new())
 }
 
 /// The part of a scenario's end that an observer can see.

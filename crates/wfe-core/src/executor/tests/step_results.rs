@@ -4,14 +4,14 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    scenario::{Body, Line, begin, broken, everywhere, line, mark, saga, unmark, world},
+    scenario::{Line, begin, broken, everywhere, line, mark, saga, unmark, world},
     world::{Step, World, advanced},
 };
 use crate::{
-    definition::{Retry, WorkflowBuilder, inline, inline_item},
+    definition::{Retry, WorkflowBuilder},
     executor::{ACTIVITY, Run},
     models::{Event, PointerStatus},
-    steps::{Ctx, Next, StepError},
+    steps::{Next, StepError},
     traits::{Control, Ending},
 };
 
@@ -19,9 +19,8 @@ use crate::{
 fn a_step_that_sleeps_runs_again_with_what_it_kept_and_costs_nothing_meanwhile() {
     let make = || {
         world(
-            begin().then(
-                "poll",
-                inline(|ctx: Ctx, _| async move {
+            begin()
+                .then("poll", async |ctx, _| {
                     let asked = ctx.state::<u32>()?.unwrap_or(0) + 1;
                     if asked == 4 {
                         Ok(Next::Outcome(json!(asked)))
@@ -29,8 +28,7 @@ fn a_step_that_sleeps_runs_again_with_what_it_kept_and_costs_nothing_meanwhile()
                         Next::sleep(Duration::from_mins(1)).keeping(&asked)
                     }
                 })
-                .output(|_, line: &mut Line| line.push("done".to_owned())),
-            ),
+                .output(|_, line| line.push("done".to_owned())),
         )
     };
     let world = everywhere(make);
@@ -44,16 +42,13 @@ fn a_step_that_sleeps_runs_again_with_what_it_kept_and_costs_nothing_meanwhile()
 
 #[test]
 fn a_step_that_sleeps_until_a_time_wakes_at_it_however_the_clock_jumped_before_its_commit() {
-    let builder = begin().then(
-        "wait",
-        inline(|ctx: Ctx, _| async move {
-            let until = DateTime::from_timestamp(2_000_003_600, 0).unwrap_or_default();
-            match ctx.state::<bool>()? {
-                None => Next::sleep_until(until).keeping(&true),
-                Some(_) => Ok(Next::Done),
-            }
-        }),
-    );
+    let builder = begin().then("wait", async |ctx, _| {
+        let until = DateTime::from_timestamp(2_000_003_600, 0).unwrap_or_default();
+        match ctx.state::<bool>()? {
+            None => Next::sleep_until(until).keeping(&true),
+            Some(_) => Ok(Next::Done),
+        }
+    });
     let mut world = world(builder);
     let hour = Duration::from_hours(1);
     let until = world.now + hour;
@@ -71,15 +66,10 @@ fn a_step_that_sleeps_until_a_time_wakes_at_it_however_the_clock_jumped_before_i
 fn a_step_that_sleeps_until_a_time_that_has_passed_runs_again_at_once() {
     for past in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH] {
         let make = || {
-            world(begin().then(
-                "wait",
-                inline(move |ctx: Ctx, _| async move {
-                    match ctx.state::<bool>()? {
-                        None => Next::sleep_until(past).keeping(&true),
-                        Some(_) => Ok(Next::Done),
-                    }
-                }),
-            ))
+            world(begin().then("wait", async move |ctx, _| match ctx.state::<bool>()? {
+                None => Next::sleep_until(past).keeping(&true),
+                Some(_) => Ok(Next::Done),
+            }))
         };
         let whole = everywhere(make);
         assert_eq!((whole.ending, whole.now), (Some(Ending::Completed), make().now));
@@ -90,10 +80,11 @@ fn a_step_that_sleeps_until_a_time_that_has_passed_runs_again_at_once() {
 fn a_time_that_no_store_can_hold_fails_the_step_and_is_not_rounded() {
     let end = DateTime::from_timestamp_nanos(i64::MAX);
     for (until, is_held) in [(end, true), (DateTime::<Utc>::MAX_UTC, false)] {
-        let mut world = world(begin().then(
-            "wait",
-            inline(move |_, _| async move { Ok(Next::sleep_until(until)) }).retry(Retry::up_to(3)),
-        ));
+        let mut world = world(
+            begin()
+                .then("wait", async move |_, _| Ok(Next::sleep_until(until)))
+                .retry(Retry::exponential().attempts(4)),
+        );
         world.open();
         let jobs = world.jobs.drain(..).collect();
         world.finish(jobs);
@@ -110,16 +101,13 @@ fn a_time_that_no_store_can_hold_fails_the_step_and_is_not_rounded() {
 #[test]
 fn a_body_that_waits_for_something_of_the_engines_own_has_failed() {
     for work in [false, true] {
-        let mut world = world(begin().then(
-            "w",
-            inline(move |_, _| async move {
-                if work {
-                    Next::wait_for_activity("wfe.work", &1)
-                } else {
-                    Ok(Next::wait_for_event("wfe.child-ended", "somebody"))
-                }
-            }),
-        ));
+        let mut world = world(begin().then("w", async move |_, _| {
+            if work {
+                Next::wait_for_activity("wfe.work", &1)
+            } else {
+                Ok(Next::wait_for_event("wfe.child-ended", "somebody"))
+            }
+        }));
         world.play();
         assert_eq!((world.ending, world.waits.len()), (Some(Ending::Failed), 0));
         let failure = &world.failures[0];
@@ -131,13 +119,10 @@ fn a_body_that_waits_for_something_of_the_engines_own_has_failed() {
 #[test]
 fn a_step_that_persists_runs_again_at_once_from_what_is_stored() {
     let make = || {
-        world(begin().then(
-            "copy",
-            inline(|ctx: Ctx, _| async move {
-                let part = ctx.state::<u32>()?.unwrap_or(0);
-                if part == 3 { Ok(Next::Done) } else { Next::persist(&(part + 1)) }
-            }),
-        ))
+        world(begin().then("copy", async |ctx, _| {
+            let part = ctx.state::<u32>()?.unwrap_or(0);
+            if part == 3 { Ok(Next::Done) } else { Next::persist(&(part + 1)) }
+        }))
     };
     let world = everywhere(make);
     assert_eq!(world.ending, Some(Ending::Completed));
@@ -148,9 +133,8 @@ fn a_step_that_persists_runs_again_at_once_from_what_is_stored() {
 #[test]
 fn rests_give_a_step_all_its_retries_back() {
     let mut world = world(
-        begin().then(
-            "flaky",
-            inline(|ctx: Ctx, _| async move {
+        begin()
+            .then("flaky", async |ctx, _| {
                 let round = ctx.state::<u32>()?.unwrap_or(0);
                 match (ctx.attempt(), round) {
                     (1, 0) | (2, 1) => Err(StepError::retryable("not now")),
@@ -158,8 +142,7 @@ fn rests_give_a_step_all_its_retries_back() {
                     _ => Ok(Next::Done),
                 }
             })
-            .retry(Retry::up_to(1)),
-        ),
+            .retry(Retry::exponential().attempts(2)),
     );
     world.play();
     assert_eq!(world.ending, Some(Ending::Completed));
@@ -169,18 +152,15 @@ fn rests_give_a_step_all_its_retries_back() {
 #[test]
 fn a_step_can_wait_for_events_one_after_the_other() {
     let make = || {
-        let mut world = world(begin().then(
-            "two",
-            inline(|ctx: Ctx, _| async move {
-                let mut heard: Vec<String> = ctx.state()?.unwrap_or_default();
-                heard.extend(ctx.event::<String>()?);
-                if heard.len() == 2 {
-                    Next::outcome(&heard)
-                } else {
-                    Next::wait_for_event("said", "k").keeping(&heard)
-                }
-            }),
-        ));
+        let mut world = world(begin().then("two", async |ctx, _| {
+            let mut heard: Vec<String> = ctx.state()?.unwrap_or_default();
+            heard.extend(ctx.event::<String>()?);
+            if heard.len() == 2 {
+                Next::outcome(&heard)
+            } else {
+                Next::wait_for_event("said", "k").keeping(&heard)
+            }
+        }));
         world.plan(Duration::from_secs(5), "said", "k", "first");
         world.plan(Duration::from_secs(9), "said", "k", "second");
         world.plan(Duration::from_secs(9), "said", "other", "not this");
@@ -196,9 +176,8 @@ fn a_step_can_wait_for_events_one_after_the_other() {
 fn an_event_is_there_for_the_run_that_is_due_to_it_and_for_its_retries() {
     let make = || {
         let mut world = world(
-            begin().then(
-                "hear",
-                inline(|ctx: Ctx, _| async move {
+            begin()
+                .then("hear", async |ctx, _| {
                     let heard = ctx.event::<u32>()?;
                     match (ctx.state::<u32>()?, heard, ctx.attempt()) {
                         (None, None, _) => Ok(Next::wait_for_event("said", "k")),
@@ -208,8 +187,7 @@ fn an_event_is_there_for_the_run_that_is_due_to_it_and_for_its_retries() {
                         other => Err(StepError::fatal(format!("{other:?}"))),
                     }
                 })
-                .retry(Retry::up_to(1)),
-            ),
+                .retry(Retry::exponential().attempts(2)),
         );
         world.plan(Duration::from_secs(5), "said", "k", 7);
         world
@@ -221,15 +199,10 @@ fn an_event_is_there_for_the_run_that_is_due_to_it_and_for_its_retries() {
 #[test]
 fn a_step_can_wait_for_a_worker_and_fails_with_it() {
     let make = |answer: serde_json::Value| {
-        let builder = begin().then(
-            "ask",
-            inline(|ctx: Ctx, _| async move {
-                match ctx.event::<String>()? {
-                    Some(result) => Next::outcome(&result),
-                    None => Next::wait_for_activity("resize", &7),
-                }
-            }),
-        );
+        let builder = begin().then("ask", async |ctx, _| match ctx.event::<String>()? {
+            Some(result) => Next::outcome(&result),
+            None => Next::wait_for_activity("resize", &7),
+        });
         let mut world = world(builder);
         world.open();
         let jobs = world.jobs.drain(..).collect();
@@ -258,17 +231,15 @@ fn a_step_can_wait_for_a_worker_and_fails_with_it() {
 #[test]
 fn the_values_of_a_step_run_as_branches_at_once_and_are_joined() {
     let make = || {
-        let body = |part: Body<u32>| {
-            part.then(
-                "part",
-                inline_item(|_, _, n: u32| async move { Ok(n) })
-                    .output(|n, line: &mut Line| line.push(n.to_string())),
-            )
-        };
         world(
             begin()
-                .then_each("split", inline(|_, _| async { Next::branch([1, 2, 3]) }), body)
-                .then("after", mark("after")),
+                .then("split", async |_, _| Next::branch([1, 2, 3]))
+                .each(|part| {
+                    part.then("part", async |_, _, n: u32| Ok(n))
+                        .output(|n, line, _| line.push(n.to_string()))
+                })
+                .all_at_once()
+                .step("after", mark("after")),
         )
     };
     let whole = everywhere(make);
@@ -280,14 +251,15 @@ fn the_values_of_a_step_run_as_branches_at_once_and_are_joined() {
         Step::Finish(1)
     });
     assert_eq!(most, 3);
-    let mut plain = super::scenario::world(begin().then_each(
-        "split",
-        inline(|_, _| async { Ok(()) }),
-        |part: Body<u32>| part.then("x", mark("x")),
-    ));
+    let mut plain = super::scenario::world(
+        begin()
+            .then("split", async |_, _| Ok(Next::Done))
+            .each::<u32, _>(|part| part.step("x", mark("x")))
+            .all_at_once(),
+    );
     plain.play();
     assert_eq!((plain.ending, line(&plain).as_str()), (Some(Ending::Completed), ""));
-    let mut wrong = super::scenario::world(begin().then("split", inline(|_, _| async { Next::branch([1]) })));
+    let mut wrong = super::scenario::world(begin().then("split", async |_, _| Next::branch([1])));
     wrong.play();
     assert_eq!(wrong.failures[0].code, StepError::DEFINITION);
 }
@@ -295,14 +267,14 @@ fn the_values_of_a_step_run_as_branches_at_once_and_are_joined() {
 #[test]
 fn a_step_that_answers_with_no_values_has_ended_and_what_follows_goes_on() {
     let whole = everywhere(|| {
-        let split = inline(|_, _| async { Next::branch(Vec::<u32>::new()) })
-            .output(|_: &Next, line: &mut Line| line.push("split".to_owned()));
-        let body = |part: Body<u32>| part.then("part", mark("part"));
         world(saga(|b| {
-            b.then_each("split", split, body)
-                .compensate_with(|undo| undo.then("un-split", unmark("split")))
-                .then("after", mark("after"))
-                .then("x", broken())
+            b.then("split", async |_, _| Ok(Vec::<u32>::new()))
+                .output(|_, line| line.push("split".to_owned()))
+                .each(|part| part.step("part", mark("part")))
+                .all_at_once()
+                .compensate_with(|undo| undo.step("un-split", unmark("split")))
+                .step("after", mark("after"))
+                .step("x", broken())
         }))
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("split after -split", Some(Ending::Completed)));
@@ -312,22 +284,31 @@ fn a_step_that_answers_with_no_values_has_ended_and_what_follows_goes_on() {
 }
 
 #[test]
+fn only_a_list_or_a_branch_has_items_and_an_outcome_that_is_an_array_has_none() {
+    let list = everywhere(|| {
+        let steps = begin().then("split", async |_, _| Ok(vec![1_u32, 2]));
+        world(steps.each(|part| part.step("part", mark("part"))))
+    });
+    let outcome = everywhere(|| {
+        let steps = begin().then("split", async |_, _| Next::outcome(&[1_u32, 2]));
+        world(steps.each::<u32, _>(|part| part.step("part", mark("part"))))
+    });
+    assert_eq!((line(&list).as_str(), line(&outcome).as_str()), ("part part", ""));
+}
+
+#[test]
 fn a_step_whose_branches_failed_with_it_says_anew_what_they_are() {
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     let mut world = world(
         begin()
-            .then_each(
-                "split",
-                inline(|ctx: Ctx, _| async move {
-                    assert_eq!(ctx.state::<String>()?, None, "how far its branches were is not its state");
-                    Next::branch([ctx.attempt()])
-                }),
-                |part: Body<u32>| {
-                    part.then("x", mark("x")).then("n", inline_item(|_, _, n: u32| async move { Ok(n) }))
-                },
-            )
-            .retry(Retry::up_to(1))
-            .cancel_when(move |line: &Line, _| {
+            .then("split", async |ctx, _| {
+                assert_eq!(ctx.state::<String>()?, None, "how far its branches were is not its state");
+                Next::branch([ctx.attempt()])
+            })
+            .each(|part| part.step("x", mark("x")).then("n", async |_, _, n: u32| Ok(n)))
+            .all_at_once()
+            .retry(Retry::exponential().attempts(2))
+            .cancel_when(move |line| {
                 assert!(
                     line.is_empty() || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0,
                     "at the first word"
@@ -343,18 +324,15 @@ fn a_step_whose_branches_failed_with_it_says_anew_what_they_are() {
 #[test]
 fn an_attempt_that_takes_too_long_has_failed_and_what_it_still_answers_is_passed_over() {
     let definition = WorkflowBuilder::<u32>::new("w", 1)
-        .then(
-            "slow",
-            inline(|ctx: Ctx, _| async move {
-                if ctx.attempt() == 1 {
-                    ctx.cancellation().cancelled().await;
-                }
-                Ok(ctx.attempt())
-            })
-            .timeout(Duration::from_secs(10))
-            .retry(Retry::up_to(1).initial(Duration::ZERO))
-            .output(|attempt, data| *data = *attempt),
-        )
+        .then("slow", async |ctx, _| {
+            if ctx.attempt() == 1 {
+                ctx.cancellation().cancelled().await;
+            }
+            Ok(ctx.attempt())
+        })
+        .timeout(Duration::from_secs(10))
+        .retry(Retry::exponential().attempts(2).initial(Duration::ZERO))
+        .output(|attempt, data| *data = attempt)
         .build()
         .unwrap();
     let mut world = World::new(&definition, &0_u32);
@@ -377,7 +355,7 @@ fn an_attempt_that_takes_too_long_has_failed_and_what_it_still_answers_is_passed
 
 #[test]
 fn the_time_of_an_attempt_runs_from_its_begin() {
-    let builder = begin().then("a", mark("a").timeout(Duration::from_secs(10)));
+    let builder = begin().change("a", |_| ()).timeout(Duration::from_secs(10));
     let definition = builder.build().unwrap();
     let mut world = World::new(&definition, &Line::new());
     let loaded = world.loaded();
@@ -396,10 +374,9 @@ fn the_time_of_an_attempt_runs_from_its_begin() {
 
 #[test]
 fn a_time_limit_holds_for_a_suspended_instance_too() {
-    let builder = begin().then(
-        "slow",
-        inline(|_, _| std::future::pending::<Result<(), StepError>>()).timeout(Duration::from_secs(10)),
-    );
+    let builder = begin()
+        .then("slow", |_, _| std::future::pending::<Result<(), StepError>>())
+        .timeout(Duration::from_secs(10));
     let mut world = world(builder);
     world.open();
     world.ask(Control::Suspend);
@@ -413,8 +390,7 @@ fn a_time_limit_holds_for_a_suspended_instance_too() {
 
 #[test]
 fn an_instance_that_is_not_over_at_its_deadline_ends_as_failed() {
-    let make =
-        || world(begin().deadline(Duration::from_hours(1)).delay("long", |_, _| Duration::from_hours(2)));
+    let make = || world(begin().deadline(Duration::from_hours(1)).delay("long", |_| Duration::from_hours(2)));
     let world = everywhere(make);
     assert_eq!(world.ending, Some(Ending::Failed));
     assert_eq!(world.cause.as_ref().unwrap().code, StepError::DEADLINE);

@@ -13,16 +13,16 @@ use serde_json::{Value, json};
 
 use super::{
     instances::{self, Instances},
-    scenario::{Body, Builder, Line, begin, broken, everywhere, line, mark, world},
+    scenario::{Builder, Line, begin, broken, built, everywhere, line, mark, world},
     world::{Step, World},
 };
 use crate::{
     definition::{
-        Every, OnFailure, Retry, WorkflowBuilder, activity, child, each, event, inline, inline_item,
+        Activity, After, AnyDefinition, Event, Every, OnFailure, Retry, WorkflowBuilder, WorkflowName,
     },
     limits,
     models::{PointerStatus, WorkflowStatus},
-    steps::{ActivityWait, Ctx, EventWait, Next, StepError},
+    steps::{ActivityWait, EventWait, Next, StepError},
     traits::{Control, Ending, Intervention},
 };
 
@@ -35,41 +35,56 @@ fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |value, _| json!([value]))
 }
 
-/// All ways in which a step can produce a value that no store accepts. In each workflow, this step is `x`.
-fn ways() -> Vec<(&'static str, Builder)> {
-    let before = || begin().then("a", mark("a"));
-    let kept = |_: Ctx, _: Arc<Line>| async { Ok(Next::Keep { state: deep(), then: Box::new(Next::Done) }) };
-    let activity_of_body = |_: Ctx, _: Arc<Line>| async {
-        Ok(Next::WaitForActivity(ActivityWait { name: "w".to_owned(), input: deep() }))
+/// All ways in which a step can produce a value that no store accepts. In each workflow, this step is `x`. The instance
+/// then continues with the step `z`, with or without a fallback.
+fn ways(falls_back: bool) -> Vec<(&'static str, Builder)> {
+    fn goes_on<L: After>(x: Builder<L>, falls_back: bool) -> Builder {
+        if falls_back {
+            x.retry(Retry::exponential().attempts(10)).fallback(|b| b.step("f", mark("fell")))
+        } else {
+            x.on_failure(OnFailure::Continue)
+        }
+        .step("z", mark("z"))
+        .closed()
+    }
+    let before = || begin().step("a", mark("a"));
+    let body = |make: fn() -> Result<Next, StepError>| {
+        goes_on(before().then("x", async move |_, _| make()), falls_back)
     };
     vec![
-        ("outcome", before().then("x", inline(|_, _| async { Ok(Next::Outcome(deep())) }))),
-        ("returned", before().then("x", inline(|_, _| async { Ok(deep()) }))),
-        ("persisted", before().then("x", inline(|_, _| async { Ok(Next::Persist(deep())) }))),
-        ("kept", before().then("x", inline(kept))),
+        ("outcome", body(|| Ok(Next::Outcome(deep())))),
+        ("returned", goes_on(before().then("x", async |_, _| Ok(deep())), falls_back)),
+        ("persisted", body(|| Ok(Next::Persist(deep())))),
+        ("kept", body(|| Ok(Next::Keep { state: deep(), then: Box::new(Next::Done) }))),
+        ("kept over a sleep", body(|| Next::sleep(Duration::ZERO).keeping(&deep()))),
         (
-            "kept over a sleep",
-            before().then("x", inline(|_, _| async { Next::sleep(Duration::ZERO).keeping(&deep()) })),
+            "activity of a body",
+            body(|| Ok(Next::WaitForActivity(ActivityWait { name: "w".to_owned(), input: deep() }))),
         ),
-        ("activity of a body", before().then("x", inline(activity_of_body))),
         ("branches", {
-            let answer = inline(|_, _| async { Ok(Next::Branch(vec![json!(1), deep()])) });
-            before().then_each("x", answer, |b: Body<Value>| b.then("inner", mark("inner")))
+            let split = before().then("x", async |_, _| Ok(Next::Branch(vec![json!(1), deep()])));
+            goes_on(split.each::<Value, _>(|b| b.step("inner", mark("inner"))).all_at_once(), falls_back)
         }),
-        (
-            "items",
-            before()
-                .for_each("x", each(|_: &Line| vec![json!(1), deep()]), |b| b.then("inner", mark("inner"))),
-        ),
-        ("activity", before().activity("x", activity("w", |_: &Line, ()| deep()))),
-        ("child", before().sub_workflow("x", child("c", |_: &Line, ()| deep()).version(1))),
+        ("returned branches", {
+            let split = before().then("x", async |_, _| Ok(vec![json!(1), deep()]));
+            goes_on(split.each(|b| b.step("inner", mark("inner"))).all_at_once(), falls_back)
+        }),
+        ("items", {
+            let all = before().for_each("x", |_| vec![json!(1), deep()], |b| b.step("inner", mark("inner")));
+            goes_on(all, falls_back)
+        }),
+        ("activity", goes_on(before().activity("x", Activity::<_, ()>::new("w"), |_| deep()), falls_back)),
+        ("child", {
+            let child = before().sub_workflow("x", WorkflowName::new("c"), |_| deep()).version(1);
+            goes_on(child, falls_back)
+        }),
     ]
 }
 
 #[test]
 fn a_value_that_no_store_takes_is_the_failure_of_the_step_that_made_it() {
-    for (way, before) in ways() {
-        let mut world = world(before.on_failure(OnFailure::Continue).then("z", mark("z")));
+    for (way, builder) in ways(false) {
+        let mut world = world(builder);
         world.play();
         assert_eq!(line(&world), "a z", "{way}");
         let told: Vec<_> = world.failures.iter().map(|f| (&*f.step, &*f.code, f.attempt)).collect();
@@ -81,10 +96,8 @@ fn a_value_that_no_store_takes_is_the_failure_of_the_step_that_made_it() {
         );
         assert!(world.waits.is_empty(), "{way}");
     }
-    for (way, before) in ways() {
-        let instead =
-            before.retry(Retry::up_to(9)).fallback(|b| b.then("f", mark("fell"))).then("z", mark("z"));
-        let definition = instead.build().unwrap();
+    for (way, builder) in ways(true) {
+        let definition = builder.build().unwrap();
         let world = everywhere(|| World::new(&definition, &Line::new()));
         assert_eq!((&*line(&world), world.failures.len()), ("a fell z", 1), "{way}: it is not tried again");
     }
@@ -92,16 +105,21 @@ fn a_value_that_no_store_takes_is_the_failure_of_the_step_that_made_it() {
 
 #[test]
 fn data_that_no_store_takes_changes_nothing_and_is_the_failure_of_the_step_whose_output_made_it() {
-    let write = |(): &(), data: &mut Value| *data = deep();
-    let received = |_: &Value, data: &mut Value| *data = deep();
     let begin = || WorkflowBuilder::<Value>::new("w", 1);
-    let ways = [
-        begin().then("x", inline(|_, _| async { Ok(()) }).output(write)),
-        begin().wait_for("x", event("e", |_: &Value, ()| "k").output(received)),
-    ];
-    for way in ways {
-        let definition =
-            way.on_failure(OnFailure::Continue).then("z", inline(|_, _| async { Ok(()) })).build();
+    for way in [
+        begin().change("x", |data| *data = deep()).on_failure(OnFailure::Continue).closed(),
+        begin()
+            .then("x", async |_, _| Ok(()))
+            .output(|(), data| *data = deep())
+            .on_failure(OnFailure::Continue)
+            .closed(),
+        begin()
+            .wait_for("x", Event::<Value>::new("e"), |_| "k")
+            .output(|_, data| *data = deep())
+            .on_failure(OnFailure::Continue)
+            .closed(),
+    ] {
+        let definition = way.then("z", async |_, _| Ok(())).build();
         let mut world = World::new(&definition.unwrap(), &json!("as it was"));
         world.plan(Duration::from_hours(1), "e", "k", 1);
         world.play();
@@ -120,13 +138,9 @@ fn an_effective_date_out_of_range_is_the_nearest_that_can_be_stored() {
         [(DateTime::<Utc>::MIN_UTC, first), (DateTime::<Utc>::MAX_UTC, last), (leap, after_leap)]
     {
         let by_body = EventWait { name: "e".to_owned(), key: "k".to_owned(), effective: Some(date) };
-        let by_body = inline(move |_, _| {
-            let wait = by_body.clone();
-            async { Ok(Next::WaitForEvent(wait)) }
-        });
         for waits in [
-            begin().wait_for("x", event("e", |_: &Line, ()| "k").effective(move |_, ()| date)),
-            begin().then("x", by_body),
+            begin().wait_for("x", Event::<()>::new("e"), |_| "k").effective(move |_| date).closed(),
+            begin().then("x", async move |_, _| Ok(Next::WaitForEvent(by_body))).closed(),
         ] {
             let mut world = world(waits);
             world.play();
@@ -139,14 +153,13 @@ fn an_effective_date_out_of_range_is_the_nearest_that_can_be_stored() {
 fn ticks_and_delays_out_of_range_are_the_latest_that_can_be_stored() {
     let centuries = Every::interval(Duration::from_hours(24 * 365 * 400));
     let leap = DateTime::from_timestamp(2_000_000_039, 1_500_000_000).unwrap();
-    let mut ticking = world(begin().recur("x", centuries, |_, ()| false, |b| b.then("t", mark("t"))));
+    let mut ticking = world(begin().recur("x", centuries, |_| false, |b| b.step("t", mark("t"))));
     ticking.open();
     assert_eq!(ticking.pointer("x").sleep_until, Some(DateTime::from_timestamp_nanos(i64::MAX)));
-    let mut sleeping = world(begin().delay_until("x", move |_, ()| leap));
+    let mut sleeping = world(begin().delay_until("x", move |_| leap));
     sleeping.open();
     assert_eq!(sleeping.pointer("x").sleep_until, DateTime::from_timestamp(2_000_000_040, 0));
-    let sleeps = inline(move |_, _| async move { Ok(Next::SleepUntil(leap)) });
-    let mut by_body = world(begin().then("x", sleeps));
+    let mut by_body = world(begin().then("x", async move |_, _| Ok(Next::SleepUntil(leap))));
     by_body.open();
     let jobs = by_body.jobs.drain(..).collect();
     by_body.finish(jobs);
@@ -155,24 +168,30 @@ fn ticks_and_delays_out_of_range_are_the_latest_that_can_be_stored() {
 
 /// A for-each with forty concurrent iterations of two steps. In the iteration of item 17, the input of the second step
 /// is a value that no store accepts.
-fn forty(runs: &Arc<AtomicUsize>, behaviour: OnFailure) -> Builder {
+fn forty(runs: &Arc<AtomicUsize>, behaviour: OnFailure) -> AnyDefinition {
     let runs = runs.clone();
-    let all = each(|_: &Line| (0..40_u32).collect::<Vec<_>>()).parallel(40);
-    let input = |_: &Line, n: &u32| if *n == 17 { deep() } else { json!(n) };
-    begin().for_each("all", all, move |b| {
-        let first = inline_item(move |_, _, _: u32| {
-            runs.fetch_add(1, Ordering::SeqCst);
-            async { Ok(()) }
-        });
-        b.then("first", first).activity("x", activity("w", input)).on_failure(behaviour)
-    })
+    let builder = begin()
+        .for_each(
+            "all",
+            |_| (0..40).collect(),
+            |b| {
+                b.call("first", move |_, _, _| {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                })
+                .activity("x", Activity::<_, ()>::new("w"), |_, n| if *n == 17 { deep() } else { json!(n) })
+                .on_failure(behaviour)
+            },
+        )
+        .concurrent(40);
+    built(builder)
 }
 
 #[test]
 fn one_bad_item_of_many_fails_alone_and_no_finished_step_runs_again() {
     for at_once in [1, 40] {
         let runs = Arc::default();
-        let mut world = world(forty(&runs, OnFailure::Suspend));
+        let mut world = World::new(&forty(&runs, OnFailure::Suspend), &Line::new());
         world.play_with(|waiting| Step::Finish(at_once.min(waiting)));
         assert_eq!(world.instance.status, WorkflowStatus::Suspended);
         assert_eq!(world.cause.as_ref().map(|c| c.error.execution_pointer_id.as_str()), Some("all/17/x"));
@@ -191,15 +210,14 @@ fn one_bad_item_of_many_fails_alone_and_no_finished_step_runs_again() {
 
 #[test]
 fn a_bad_value_in_a_saga_undoes_what_was_done_before_it() {
-    let bad = |_: &Line, (): &()| deep();
     let saga = begin()
-        .saga("s", move |s| {
-            s.then("charge", mark("charge"))
-                .compensate_with(|undo| undo.then("refund", mark("refund")))
-                .activity("ship", activity("ship", bad))
+        .saga("s", |s| {
+            s.step("charge", mark("charge"))
+                .compensate_with(|undo| undo.step("refund", mark("refund")))
+                .activity("ship", Activity::<_, ()>::new("ship"), |_| deep())
         })
         .on_failure(OnFailure::Continue)
-        .then("z", mark("z"));
+        .step("z", mark("z"));
     let definition = saga.build().unwrap();
     let world = everywhere(|| World::new(&definition, &Line::new()));
     assert_eq!(line(&world), "charge refund z");
@@ -211,32 +229,34 @@ fn what_is_just_not_too_deep_can_be_undone_and_reaches_the_parent() {
     fn deepest() -> Value {
         nested(limits::DEEPEST_JSON)
     }
-    let seen: fn(&Ctx) -> bool =
-        |ctx| ctx.compensated().is_some_and(|u| u.outcome == Some(deepest()) && u.state == Some(deepest()));
-    let keeps = inline_item(|_, _, _: Value| async {
-        Ok(Next::Keep { state: deepest(), then: Box::new(Next::Outcome(deepest())) })
-    });
-    let undo =
-        inline_item(move |ctx: Ctx, _, item: Value| async move { Ok(seen(&ctx) && item == deepest()) })
-            .output(|is_seen: &bool, line: &mut Line| line.push(format!("undone {is_seen}")));
     let saga = begin().saga("s", |s| {
-        s.for_each("all", each(|_: &Line| vec![deepest()]), |b| {
-            b.then("x", keeps).compensate_with(|b| b.then("undo", undo))
-        })
-        .then("broken", broken())
+        s.for_each(
+            "all",
+            |_| vec![deepest()],
+            |b| {
+                b.call("x", |_, _, _| {
+                    Ok(Next::Keep { state: deepest(), then: Box::new(Next::Outcome(deepest())) })
+                })
+                .compensate_with(|undo| {
+                    undo.call("undo", |ctx, _, item| {
+                        let undone = ctx.compensated().map(|step| (step.outcome.clone(), step.state.clone()));
+                        Ok(undone == Some((Some(deepest()), Some(deepest()))) && *item == deepest())
+                    })
+                    .output(|is_seen, line, _| line.push(format!("undone {is_seen}")))
+                })
+            },
+        )
+        .step("broken", broken())
     });
     let definition = saga.on_failure(OnFailure::Continue).build().unwrap();
     assert_eq!(line(&everywhere(|| World::new(&definition, &Line::new()))), "undone true");
 
     let parent = WorkflowBuilder::<Value>::new("parent", 1)
-        .sub_workflow(
-            "x",
-            child("child", |_: &Value, ()| deepest()).output(|end: &Value, data| *data = end.clone()),
-        )
-        .build()
-        .unwrap();
-    let child = WorkflowBuilder::<Value>::new("child", 1).then("c", inline(|_, _| async { Ok(()) }));
-    let definitions = [parent, child.build().unwrap()];
+        .sub_workflow("x", WorkflowName::new("child"), |_| deepest())
+        .output(|end, data| *data = end)
+        .build();
+    let child = WorkflowBuilder::<Value>::new("child", 1).then("c", async |_, _| Ok(())).build();
+    let definitions = [parent.unwrap().into(), child.unwrap().into()];
     let mut instances = instances::everywhere(|| Instances::new(&definitions, &Value::Null));
     assert_eq!(
         (instances.parent().ending, &instances.parent().instance.data),
@@ -258,22 +278,23 @@ fn has_bad_outcome(commit: &crate::traits::StepCommit) -> bool {
 fn of_many_waits_in_a_commit_that_a_store_refuses_only_the_one_at_fault_fails() {
     let runs: Arc<AtomicUsize> = Arc::default();
     let counted = runs.clone();
-    let all = each(|_: &Line| (0..40_u32).collect::<Vec<_>>()).parallel(40);
     let key = |_: &Line, n: &u32| if *n == 17 { "bad".to_owned() } else { n.to_string() };
     let definition = begin()
-        .for_each("all", all, move |b| {
-            let first = inline_item(move |_, _, _: u32| {
-                counted.fetch_add(1, Ordering::SeqCst);
-                async { Ok(()) }
-            });
-            b.then("first", first)
-                .wait_for(
-                    "x",
-                    event("e", key).timeout(|_, _| Duration::from_hours(1), |b| b.then("late", mark("late"))),
-                )
+        .for_each(
+            "all",
+            |_| (0..40).collect(),
+            |b| {
+                b.call("first", move |_, _, _| {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                })
+                .wait_for("x", Event::<()>::new("e"), key)
+                .on_timeout(|_, _| Duration::from_hours(1), |b| b.step("late", mark("late")))
                 .on_failure(OnFailure::Continue)
-        })
-        .then("z", mark("z"))
+            },
+        )
+        .concurrent(40)
+        .step("z", mark("z"))
         .build()
         .unwrap();
     let mut world = World::new(&definition, &Line::new());
@@ -291,13 +312,16 @@ fn of_many_waits_in_a_commit_that_a_store_refuses_only_the_one_at_fault_fails() 
 fn a_body_that_waits_for_what_a_store_refuses_has_failed_and_does_not_run_again() {
     let runs: Arc<AtomicUsize> = Arc::default();
     let counted = runs.clone();
-    let waits = inline(move |_, _| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        async { Ok(Next::wait_for_event("e", "bad")) }
-    });
-    let definition =
-        begin().then("a", mark("a")).then("x", waits).on_failure(OnFailure::Continue).then("z", mark("z"));
-    let mut world = world(definition);
+    let mut world = world(
+        begin()
+            .step("a", mark("a"))
+            .call("x", move |_, _| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Ok(Next::wait_for_event("e", "bad"))
+            })
+            .on_failure(OnFailure::Continue)
+            .step("z", mark("z")),
+    );
     world.refuses = has_bad_wait;
     world.play();
     assert_eq!((&*line(&world), runs.load(Ordering::SeqCst)), ("a z", 1));
@@ -307,10 +331,10 @@ fn a_body_that_waits_for_what_a_store_refuses_has_failed_and_does_not_run_again(
 fn a_commit_of_which_nothing_can_be_taken_back_suspends_the_instance_and_bodies_at_work_go_on() {
     let both = begin()
         .parallel("both", |p| {
-            p.branch(|b| b.then("slow", mark("slow")).then("after", mark("after")))
-                .branch(|b| b.then("bad", inline(|_, _| async { Ok("bad") })))
+            p.branch(|b| b.step("slow", mark("slow")).step("after", mark("after")))
+                .branch(|b| b.then("bad", async |_, _| Ok("bad")))
         })
-        .then("z", mark("z"));
+        .step("z", mark("z"));
     let mut world = world(both);
     world.refuses = has_bad_outcome;
     world.open();
@@ -335,20 +359,15 @@ fn a_commit_of_which_nothing_can_be_taken_back_suspends_the_instance_and_bodies_
 
 #[test]
 fn a_body_at_work_after_its_pause_goes_on_when_the_instance_is_suspended_for_another() {
-    let sleeps = inline(|ctx: Ctx, _| async move {
-        if ctx.state::<u32>()?.is_some() {
-            Ok(Next::Done)
-        } else {
-            Next::sleep(Duration::from_hours(1)).keeping(&1)
-        }
-    });
     let both = begin().parallel("both", |p| {
-        p.branch(|b| b.then("slow", sleeps.output(|_, line: &mut Line| line.push("slow".to_owned())))).branch(
-            |b| {
-                b.delay("hour", |_, ()| Duration::from_hours(1))
-                    .then("bad", inline(|_, _| async { Ok("bad") }))
-            },
-        )
+        p.branch(|b| {
+            b.call("slow", |ctx, _| match ctx.state::<u32>()? {
+                Some(_) => Ok(Next::Done),
+                None => Next::sleep(Duration::from_hours(1)).keeping(&1),
+            })
+            .output(|_, line| line.push("slow".to_owned()))
+        })
+        .branch(|b| b.delay("hour", |_| Duration::from_hours(1)).then("bad", async |_, _| Ok("bad")))
     });
     let mut world = world(both);
     world.refuses = has_bad_outcome;

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::scenario::{Builder, Line, begin, everywhere, line, mark, world};
 use crate::{
     WfeError,
-    definition::{Every, OnFailure, Retry, each, event, inline},
+    definition::{Block, Event, Every, OnFailure, Retry},
     models::PointerStatus,
     traits::{Control, Ending},
 };
@@ -14,7 +14,7 @@ const HOUR: Duration = Duration::from_hours(1);
 
 #[test]
 fn a_delay_sleeps_once_and_costs_nothing_meanwhile() {
-    let make = || world(begin().then("a", mark("a")).delay("pause", |_, _| HOUR).then("b", mark("b")));
+    let make = || world(begin().step("a", mark("a")).delay("pause", |_| HOUR).step("b", mark("b")));
     let whole = everywhere(make);
     assert_eq!(line(&whole), "a b");
     assert_eq!(whole.now, make().now + HOUR);
@@ -27,9 +27,9 @@ fn a_delay_of_nothing_and_one_until_a_time_that_has_passed_go_on_at_once() {
     let make = || {
         world(
             begin()
-                .delay("zero", |_, _| Duration::ZERO)
-                .delay_until("past", |_, _| DateTime::<Utc>::MIN_UTC)
-                .then("a", mark("a")),
+                .delay("zero", |_| Duration::ZERO)
+                .delay_until("past", |_| DateTime::<Utc>::MIN_UTC)
+                .step("a", mark("a")),
         )
     };
     let whole = everywhere(make);
@@ -39,7 +39,7 @@ fn a_delay_of_nothing_and_one_until_a_time_that_has_passed_go_on_at_once() {
 #[test]
 fn a_delay_beyond_the_calendar_sleeps_until_its_end() {
     for builder in
-        [begin().delay("d", |_, _| Duration::MAX), begin().delay_until("d", |_, _| DateTime::<Utc>::MAX_UTC)]
+        [begin().delay("d", |_| Duration::MAX), begin().delay_until("d", |_| DateTime::<Utc>::MAX_UTC)]
     {
         let mut world = world(builder);
         world.open();
@@ -53,7 +53,7 @@ fn a_delay_beyond_the_calendar_sleeps_until_its_end() {
 fn a_delay_is_computed_once_and_tried_again_if_that_fails() {
     let mut world = world(
         begin()
-            .delay("d", |line: &Line, _| {
+            .delay("d", |line| {
                 assert!(!line.is_empty(), "no line yet");
                 HOUR
             })
@@ -72,9 +72,9 @@ fn a_delay_is_computed_once_and_tried_again_if_that_fails() {
 fn several_pauses_of_one_instance_end_each_at_its_time() {
     let make = || {
         world(begin().parallel("all", |all| {
-            all.branch(|b| b.delay("d3", |_, _| 3 * HOUR).then("c", mark("c")))
-                .branch(|b| b.delay("d1", |_, _| HOUR).then("a", mark("a")))
-                .branch(|b| b.delay("d2", |_, _| 2 * HOUR).then("b", mark("b")))
+            all.branch(|b| b.delay("d3", |_| 3 * HOUR).step("c", mark("c")))
+                .branch(|b| b.delay("d1", |_| HOUR).step("a", mark("a")))
+                .branch(|b| b.delay("d2", |_| 2 * HOUR).step("b", mark("b")))
         }))
     };
     let whole = everywhere(make);
@@ -86,10 +86,10 @@ fn a_scheduled_branch_runs_beside_the_main_path_which_goes_on_at_once() {
     let make = || {
         world(
             begin()
-                .after("later", |_, _| HOUR, |b| b.then("s1", mark("s1")).then("s2", mark("s2")))
-                .then("a", mark("a"))
-                .delay("pause", |_, _| HOUR / 2)
-                .then("b", mark("b")),
+                .after("later", |_| HOUR, |b| b.step("s1", mark("s1")).step("s2", mark("s2")))
+                .step("a", mark("a"))
+                .delay("pause", |_| HOUR / 2)
+                .step("b", mark("b")),
         )
     };
     let whole = everywhere(make);
@@ -103,12 +103,16 @@ fn whatever_is_around_a_side_branch_ends_with_it() {
     let whole = everywhere(|| {
         world(
             begin()
-                .for_each("all", each(|_: &Line| vec![1, 2]), |b| {
-                    b.then("a", mark("a"))
-                        .after("later", |_, _| HOUR, |b| b.then("s", mark("s")))
-                        .then("b", mark("b"))
-                })
-                .then("after", mark("after")),
+                .for_each(
+                    "all",
+                    |_| vec![1, 2],
+                    |b| {
+                        b.step("a", mark("a"))
+                            .after("later", |_, _| HOUR, |b| b.step("s", mark("s")))
+                            .step("b", mark("b"))
+                    },
+                )
+                .step("after", mark("after")),
         )
     });
     assert_eq!(line(&whole), "a b s a b s after");
@@ -124,7 +128,7 @@ fn whatever_is_around_a_side_branch_ends_with_it() {
 
 #[test]
 fn a_side_branch_as_the_only_step_and_without_a_pause_runs_too() {
-    let whole = everywhere(|| world(begin().after("now", |_, _| Duration::ZERO, |b| b.then("s", mark("s")))));
+    let whole = everywhere(|| world(begin().after("now", |_| Duration::ZERO, |b| b.step("s", mark("s")))));
     assert_eq!((line(&whole).as_str(), whole.ending), ("s", Some(Ending::Completed)));
 }
 
@@ -133,21 +137,21 @@ fn a_schedule_that_cannot_be_computed_fails_like_any_step_and_goes_on_once() {
     let whole = everywhere(|| {
         world(
             begin()
-                .after("later", |_, _| panic!("no"), |b| b.then("s", mark("s")))
+                .after("later", |_| panic!("no"), |b| b.step("s", mark("s")))
                 .on_failure(OnFailure::Continue)
-                .then("a", mark("a")),
+                .step("a", mark("a")),
         )
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a", Some(Ending::Completed)));
 }
 
-fn ticking(every: Every, until: usize) -> Builder {
-    begin().recur("tick", every, move |line: &Line, _| line.len() >= until, |b| b.then("t", mark("t")))
+fn ticking(every: Every, until: usize) -> Builder<Block> {
+    begin().recur("tick", every, move |line| line.len() >= until, |b| b.step("t", mark("t")))
 }
 
 #[test]
 fn a_recurring_branch_runs_at_its_interval_until_its_condition_holds() {
-    let make = || world(ticking(Every::interval(HOUR), 4).then("a", mark("a")));
+    let make = || world(ticking(Every::interval(HOUR), 4).step("a", mark("a")));
     let whole = everywhere(make);
     assert_eq!(line(&whole), "a t t t");
     assert_eq!(whole.now, make().now + 3 * HOUR, "the condition is asked when the data has changed");
@@ -166,7 +170,7 @@ fn a_recurring_branch_follows_a_cron_expression() {
 
 #[test]
 fn a_condition_that_holds_from_the_beginning_leaves_nothing_to_recur() {
-    let make = || world(ticking(Every::interval(HOUR), 0).then("a", mark("a")));
+    let make = || world(ticking(Every::interval(HOUR), 0).step("a", mark("a")));
     let whole = everywhere(make);
     assert_eq!((line(&whole).as_str(), whole.now, whole.ending), ("a", make().now, Some(Ending::Completed)));
 }
@@ -177,8 +181,8 @@ fn the_next_tick_comes_although_earlier_ones_still_live() {
         world(begin().recur(
             "tick",
             Every::interval(HOUR),
-            |line: &Line, _| line.len() >= 3,
-            |b| b.then("begin", mark("begin")).delay("long", |_, _| 5 * HOUR / 2).then("end", mark("end")),
+            |line| line.len() >= 3,
+            |b| b.step("begin", mark("begin")).delay("long", |_| 5 * HOUR / 2).step("end", mark("end")),
         ))
     });
     assert_eq!(line(&whole), "begin begin begin end end end");
@@ -201,7 +205,7 @@ fn after_a_time_without_a_host_one_tick_catches_up_and_the_grid_stays() {
 
 #[test]
 fn a_recurring_condition_or_a_rhythm_that_makes_no_sense_is_found() {
-    let problem = |builder: Builder| match builder.build() {
+    let problem = |builder: Builder<Block>| match builder.build() {
         Err(WfeError::InvalidDefinition { problem, .. }) => problem,
         other => panic!("built: {other:?}"),
     };
@@ -214,15 +218,15 @@ fn a_recurring_condition_or_a_rhythm_that_makes_no_sense_is_found() {
     }
     ticking(Every::cron("0 0 29 2 *"), 1).build().expect("now and then");
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let panics = move |_: &Line, _: &()| {
+    let panics = move |_: &Line| {
         assert!(asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) != 1, "the second time");
         false
     };
     let mut world = world(
         begin()
-            .recur("tick", Every::interval(HOUR), panics, |b| b.then("t", mark("t")))
-            .retry(Retry::up_to(1).initial(Duration::from_mins(1)).jitter(0.0))
-            .wait_for("stop", event("stop", |_: &Line, _| "k"))
+            .recur("tick", Every::interval(HOUR), panics, |b| b.step("t", mark("t")))
+            .retry(Retry::exponential().attempts(2).initial(Duration::from_mins(1)).jitter(0.0))
+            .wait_for("stop", Event::<()>::new("stop"), |_| "k")
             .end("end"),
     );
     world.plan(HOUR * 5 / 2, "stop", "k", ());
@@ -250,16 +254,14 @@ fn a_cancel_condition_takes_a_step_away_and_goes_on_behind_it() {
     let make = || {
         world(begin().parallel("all", |all| {
             all.branch(|b| {
-                b.delay("long", |_, _| 9 * HOUR)
-                    .cancel_when(|line: &Line, _| line.len() >= 2)
-                    .then("c", mark("c"))
+                b.delay("long", |_| 9 * HOUR).cancel_when(|line| line.len() >= 2).step("c", mark("c"))
             })
             .branch(|b| {
-                b.while_("w", |_, _| true, |b| b.delay("pause", |_, _| 5 * HOUR).then("x", mark("x")))
-                    .cancel_when(|line: &Line, _| line.len() >= 2)
-                    .then("d", mark("d"))
+                b.while_("w", |_| true, |b| b.delay("pause", |_| 5 * HOUR).step("x", mark("x")))
+                    .cancel_when(|line| line.len() >= 2)
+                    .step("d", mark("d"))
             })
-            .branch(|b| b.then("a", mark("a")).delay("short", |_, _| HOUR).then("b", mark("b")))
+            .branch(|b| b.step("a", mark("a")).delay("short", |_| HOUR).step("b", mark("b")))
         }))
     };
     let whole = everywhere(make);
@@ -274,16 +276,16 @@ fn a_cancel_condition_stops_a_running_body_and_one_that_holds_before_the_step_sk
     let whole = everywhere(|| {
         world(
             begin()
-                .then("a", mark("a"))
-                .then("b", mark("b"))
-                .cancel_when(|line: &Line, _| line.len() == 1)
-                .then("c", mark("c")),
+                .step("a", mark("a"))
+                .step("b", mark("b"))
+                .cancel_when(|line| line.len() == 1)
+                .step("c", mark("c")),
         )
     });
     assert_eq!(line(&whole), "a c");
     let mut world = world(begin().parallel("all", |all| {
-        all.branch(|b| b.then("slow", mark("slow")).cancel_when(|line: &Line, _| !line.is_empty()))
-            .branch(|b| b.then("quick", mark("quick")))
+        all.branch(|b| b.step("slow", mark("slow")).cancel_when(|line| !line.is_empty()))
+            .branch(|b| b.step("quick", mark("quick")))
     }));
     world.open();
     let slow = world.jobs.remove(0);
@@ -299,16 +301,16 @@ fn a_cancel_condition_that_panics_is_a_failure_of_its_step() {
         begin()
             .parallel("all", |all| {
                 all.branch(|b| {
-                    b.delay("long", |_, _| HOUR)
-                        .cancel_when(|line: &Line, _| {
+                    b.delay("long", |_| HOUR)
+                        .cancel_when(|line| {
                             assert!(line.is_empty(), "no line is expected");
                             false
                         })
                         .on_failure(OnFailure::Continue)
                 })
-                .branch(|b| b.then("a", mark("a")))
+                .branch(|b| b.step("a", mark("a")))
             })
-            .then("after", inline(|_, _| async { Ok(()) })),
+            .then("after", async |_, _| Ok(())),
     );
     world.play();
     assert_eq!(world.ending, Some(Ending::Completed));
@@ -321,16 +323,16 @@ fn a_container_that_fails_takes_what_is_inside_it_away() {
         world(
             begin()
                 .parallel("all", |all| {
-                    all.branch(|b| b.delay("long", |_, _| 9 * HOUR).then("late", mark("late")))
-                        .branch(|b| b.then("a", mark("a")))
+                    all.branch(|b| b.delay("long", |_| 9 * HOUR).step("late", mark("late")))
+                        .branch(|b| b.step("a", mark("a")))
                 })
-                .cancel_when(|line: &Line, _| {
+                .cancel_when(|line| {
                     assert!(line.is_empty(), "no line is expected");
                     false
                 })
-                .retry(Retry::up_to(1).initial(HOUR).max(HOUR))
+                .retry(Retry::exponential().attempts(2).initial(HOUR).max(HOUR))
                 .on_failure(OnFailure::Continue)
-                .then("after", inline(|_, _| async { Ok(()) })),
+                .then("after", async |_, _| Ok(())),
         )
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a", Some(Ending::Completed)));

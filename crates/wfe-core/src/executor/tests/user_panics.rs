@@ -1,13 +1,13 @@
 //! Types of the program whose own code panics. Such a panic affects only the step.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::world::World;
 use crate::{
-    definition::{Inline, OnFailure, Retry, Task, WorkflowBuilder, inline},
+    definition::{OnFailure, Retry, WorkflowBuilder},
     steps::StepError,
     traits::Ending,
 };
@@ -26,13 +26,14 @@ impl std::error::Error for Unspeakable {}
 #[test]
 fn an_error_that_cannot_be_displayed_fails_its_step_as_a_panic_does() {
     for (retryable, attempts) in [(true, 2), (false, 1)] {
-        let body = inline(move |_, _: Arc<u32>| async move {
-            let error =
-                if retryable { StepError::retryable(Unspeakable) } else { StepError::fatal(Unspeakable) };
-            Err::<(), _>(error.with_code("mine"))
-        });
         let definition = WorkflowBuilder::<u32>::new("w", 1)
-            .then("a", body.retry(Retry::up_to(1)).on_failure(OnFailure::Continue))
+            .then("a", async move |_, _| {
+                let error =
+                    if retryable { StepError::retryable(Unspeakable) } else { StepError::fatal(Unspeakable) };
+                Err::<(), _>(error.with_code("mine"))
+            })
+            .retry(Retry::exponential().attempts(2))
+            .on_failure(OnFailure::Continue)
             .build()
             .unwrap();
         let mut world = World::new(&definition, &0_u32);
@@ -56,19 +57,18 @@ impl Drop for Bomb {
     }
 }
 
-fn world(task: Task<u32, Bomb, (), Inline<u32, Bomb, ()>>) -> World {
-    let again = inline(|_, _: Arc<Bomb>| async { Ok(1) }).output(|n: &u32, bomb: &mut Bomb| bomb.left += n);
-    let definition = WorkflowBuilder::<Bomb>::new("w", 1).then("a", task).then("b", again).build().unwrap();
-    let data = Bomb { left: 0 };
-    let world = World::new(&definition, &data);
-    std::mem::forget(data);
-    world
-}
-
 #[test]
 fn data_that_panics_when_it_is_dropped_stops_nothing() {
-    let task = inline(|_, _: Arc<Bomb>| async { Ok(1) }).output(|n: &u32, bomb: &mut Bomb| bomb.left += n);
-    let mut world = world(task);
+    let definition = WorkflowBuilder::<Bomb>::new("w", 1)
+        .then("a", async |_, _| Ok(1))
+        .output(|n, bomb| bomb.left += n)
+        .then("b", async |_, _| Ok(1))
+        .output(|n, bomb| bomb.left += n)
+        .build()
+        .unwrap();
+    let data = Bomb { left: 0 };
+    let mut world = World::new(&definition, &data);
+    std::mem::forget(data);
     world.play();
     assert_eq!((world.ending, world.failures.len()), (Some(Ending::Completed), 0));
     assert_eq!(world.instance.data, json!({ "left": 2 }));
@@ -77,16 +77,13 @@ fn data_that_panics_when_it_is_dropped_stops_nothing() {
 #[test]
 fn a_result_that_nobody_wants_any_more_and_that_panics_when_it_is_dropped_stops_nothing() {
     let definition = WorkflowBuilder::<u32>::new("w", 1)
-        .then(
-            "slow",
-            inline(|_, _: Arc<u32>| async { Ok(Some(Bomb { left: 1 })) })
-                .output(|bomb: &Option<Bomb>, sum: &mut u32| {
-                    *sum += bomb.as_ref().map_or(0, |bomb| bomb.left);
-                })
-                .timeout(Duration::from_secs(1))
-                .on_failure(OnFailure::Continue),
-        )
-        .then("after", inline(|_, _: Arc<u32>| async { Ok(()) }))
+        .then("slow", async |_, _| Ok(Some(Bomb { left: 1 })))
+        .output(|bomb, sum| {
+            *sum += bomb.as_ref().map_or(0, |bomb| bomb.left);
+        })
+        .timeout(Duration::from_secs(1))
+        .on_failure(OnFailure::Continue)
+        .then("after", async |_, _| Ok(()))
         .build()
         .unwrap();
     let mut world = World::new(&definition, &0_u32);

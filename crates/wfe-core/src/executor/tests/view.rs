@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    scenario::{Body, HOUR, Line, begin, broken, does, mark, world},
+    scenario::{HOUR, Line, begin, broken, does, mark, world},
     world::World,
 };
 use crate::{
-    definition::{Retry, activity, child, event, user_task},
+    definition::{Activity, Event, Retry, WorkflowName},
     executor::view::{self, Awaited, Sleep},
     steps::StepError,
     traits::{Control, Ending},
@@ -19,9 +19,9 @@ fn sleep(world: &World, pointer: &str) -> Option<Sleep> {
 
 #[test]
 fn a_delay_sleeps_as_a_timer_and_a_failed_step_until_its_next_attempt() {
-    let retry = Retry::up_to(3).initial(Duration::from_secs(10)).even_if_fatal(|_| true);
+    let retry = Retry::exponential().attempts(4).initial(Duration::from_secs(10)).even_if_fatal(|_| true);
     let mut world = world(begin().parallel("all", |all| {
-        all.branch(|b| b.delay("d", |_, _| HOUR)).branch(|b| b.then("x", broken()).retry(retry))
+        all.branch(|b| b.delay("d", |_| HOUR)).branch(|b| b.step("x", broken()).retry(retry))
     }));
     world.open();
     let jobs = world.jobs.drain(..).collect();
@@ -34,8 +34,8 @@ fn a_delay_sleeps_as_a_timer_and_a_failed_step_until_its_next_attempt() {
 
 #[test]
 fn a_saga_in_its_backoff_shows_the_failure_inside_it() {
-    let retry = Retry::up_to(3).initial(Duration::from_secs(10)).even_if_fatal(|_| true);
-    let mut world = world(begin().saga("saga", |b| b.then("x", broken())).retry(retry));
+    let retry = Retry::exponential().attempts(4).initial(Duration::from_secs(10)).even_if_fatal(|_| true);
+    let mut world = world(begin().saga("saga", |b| b.step("x", broken())).retry(retry));
     world.open();
     let jobs = world.jobs.drain(..).collect();
     world.finish(jobs);
@@ -48,12 +48,10 @@ fn a_saga_in_its_backoff_shows_the_failure_inside_it() {
 #[test]
 fn each_kind_of_wait_shows_what_it_waits_for() {
     let mut world = world(begin().parallel("all", |all| {
-        all.branch(|b| b.wait_for("e", event("said", |_: &Line, ()| "k")))
-            .branch(|b| b.activity("a", activity("pack", |_: &Line, ()| 7)))
-            .branch(|b| {
-                b.user_task("u", user_task(|_: &Line, ()| "well?").option("yes", |b| b.then("y", mark("y"))))
-            })
-            .branch(|b| b.sub_workflow("c", child("child", |_: &Line, ()| Line::new()).version(1)))
+        all.branch(|b| b.wait_for("e", Event::<()>::new("said"), |_| "k"))
+            .branch(|b| b.activity("a", Activity::<_, ()>::new("pack"), |_| 7))
+            .branch(|b| b.user_task("u", |_| "well?").option("yes", |b| b.step("y", mark("y"))))
+            .branch(|b| b.sub_workflow("c", WorkflowName::new("child"), |_| Line::new()).version(1))
     }));
     world.open();
     let awaited = |pointer: &str| Awaited::of(world.pointer(pointer)).unwrap();
@@ -70,9 +68,11 @@ fn each_kind_of_wait_shows_what_it_waits_for() {
 
 #[test]
 fn an_instance_that_is_cancelled_shows_how_it_ends_after_its_compensation() {
-    let compensation = |b: Body| b.delay("long", |_, _| HOUR);
     let mut world = world(begin().saga("saga", |b| {
-        does(b, "a").then("b", mark("b")).compensate_with(compensation).delay("d", |_, _| HOUR)
+        does(b, "a")
+            .step("b", mark("b"))
+            .compensate_with(|undo| undo.delay("long", |_| HOUR))
+            .delay("d", |_| HOUR)
     }));
     world.open();
     while !world.jobs.is_empty() {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::event_stream::Stream;
 use crate::{
-    definition::{Data, Definition, Registry},
+    definition::{AnyDefinition, Data, Registry},
     executor::{Effects, Env, Job, Lifecycle, Run, contradiction, lost_waits},
     limits,
     models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance, WorkflowStatus},
@@ -20,7 +20,7 @@ use crate::{
 
 /// Everything that a store would keep of one instance, and the bodies that wait to be run.
 pub struct World {
-    pub definition: Definition,
+    pub definition: AnyDefinition,
     pub now: DateTime<Utc>,
     pub instance: WorkflowInstance,
     pub parent: Option<String>,
@@ -69,14 +69,14 @@ pub struct World {
 }
 
 impl World {
-    pub fn new<D: Data>(definition: &Definition, data: &D) -> Self {
+    pub fn new<D: Data>(definition: &AnyDefinition, data: &D) -> Self {
         let now = DateTime::from_timestamp(2_000_000_000, 0).unwrap();
         let mut instance = definition.instance(data, now).unwrap();
         instance.id = "it".to_owned();
         Self::with_instance(definition, instance, now)
     }
 
-    pub fn with_instance(definition: &Definition, instance: WorkflowInstance, now: DateTime<Utc>) -> Self {
+    pub fn with_instance(definition: &AnyDefinition, instance: WorkflowInstance, now: DateTime<Utc>) -> Self {
         Self {
             definition: definition.clone(),
             now,

@@ -430,7 +430,7 @@ async fn readers_never_see_half_a_commit(bench: Bench) -> Checked<()> {
                     break;
                 }
             }
-            wfe_core::Result::Ok(())
+            Ok::<_, WfeError>(())
         })
     };
     for n in 1..=100 {

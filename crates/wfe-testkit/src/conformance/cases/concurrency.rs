@@ -150,7 +150,7 @@ async fn readers_never_see_half_a_write(bench: Bench) -> Checked<()> {
                     assert!(number >= newest, "an older state came back after a newer one");
                     newest = number;
                 }
-                wfe_core::Result::Ok(())
+                Ok::<_, WfeError>(())
             })
         })
         .collect();
@@ -183,7 +183,7 @@ async fn readers_of_many_instances_never_see_half_a_write(bench: Bench) -> Check
                     whole(one);
                 }
             }
-            wfe_core::Result::Ok(())
+            Ok::<_, WfeError>(())
         })
     };
     {

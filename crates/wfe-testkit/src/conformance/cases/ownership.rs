@@ -66,7 +66,7 @@ async fn claim_all(bench: &Bench, stores: &[Store]) -> Checked<()> {
         loop {
             let claimed = steps.claim(owner, &definitions(), bench.now(), 3).await?;
             if claimed.is_empty() {
-                return wfe_core::Result::Ok(mine);
+                return Ok::<_, WfeError>(mine);
             }
             for one in claimed {
                 let run = StepCommit { data: Some(json!(owner.id())), ..commit(&one.id) };

@@ -11,17 +11,16 @@ scenarios!("branching":
     an_end_in_a_branch_ends_the_whole_instance,
 );
 
-fn tossed(id: &str) -> WorkflowBuilder<Story> {
-    begin(id).if_else(
-        "large",
-        |story, ()| story.n > 10,
-        |then| then.then("yes", mark("large")),
-        |otherwise| otherwise.then("no", mark("small")),
-    )
-}
-
 async fn an_if_takes_the_branch_that_its_condition_names(stage: Stage) -> Checked<()> {
-    let host = stage.host([built(tossed("if").then("after", mark("after")))?]).await?;
+    let tossed = begin("if")
+        .if_else(
+            "large",
+            |story| story.n > 10,
+            |then| then.step("yes", mark("large")),
+            |otherwise| otherwise.step("no", mark("small")),
+        )
+        .step("after", mark("after"));
+    let host = stage.host([built(tossed)?]).await?;
     for (n, expected) in [(11, "large after"), (10, "small after")] {
         let id = host.start_workflow("if", &Story { n, ..Story::default() }).await?;
         assert_eq!(words(&host, &id).await?, expected);
@@ -32,11 +31,11 @@ async fn an_if_takes_the_branch_that_its_condition_names(stage: Stage) -> Checke
 async fn a_decision_takes_the_branch_of_its_value(stage: Stage) -> Checked<()> {
     let decide = begin("decide").decide(
         "by-number",
-        |story, ()| story.n,
+        |story| story.n,
         |by| {
-            by.when(1, |one| one.then("one", mark("one")))
-                .when(2, |two| two.then("two", mark("two")))
-                .otherwise(|other| other.then("other", mark("other")))
+            by.when(1, |one| one.step("one", mark("one")))
+                .when(2, |two| two.step("two", mark("two")))
+                .otherwise(|other| other.step("other", mark("other")))
         },
     );
     let host = stage.host([built(decide)?]).await?;
@@ -49,9 +48,9 @@ async fn a_decision_takes_the_branch_of_its_value(stage: Stage) -> Checked<()> {
 
 async fn all_branches_that_match_run_and_otherwise_only_if_none_does(stage: Stage) -> Checked<()> {
     let branch = begin("branch").branch("what", |by| {
-        by.when(|story, ()| story.n > 1, |one| one.then("above", mark("above")))
-            .when(|story, ()| story.n % 2 == 1, |one| one.then("odd", mark("odd")))
-            .otherwise(|none| none.then("neither", mark("neither")))
+        by.when(|story| story.n > 1, |one| one.step("above", mark("above")))
+            .when(|story| story.n % 2 == 1, |one| one.step("odd", mark("odd")))
+            .otherwise(|none| none.step("neither", mark("neither")))
     });
     let host = stage.host([built(branch)?]).await?;
     for (n, expected) in [(3, &["above", "odd"][..]), (2, &["above"]), (1, &["odd"]), (0, &["neither"])] {
@@ -65,13 +64,12 @@ async fn all_branches_that_match_run_and_otherwise_only_if_none_does(stage: Stag
 
 async fn what_follows_a_parallel_comes_after_all_of_its_branches(stage: Stage) -> Checked<()> {
     let gates = [Gate::default(), Gate::default()];
-    let [one, two] = gates.clone();
     let both = begin("both")
-        .parallel("both", move |all| {
-            all.branch(move |b| b.then("one", one.step()).then("a", mark("a")))
-                .branch(move |b| b.then("two", two.step()).then("b", mark("b")))
+        .parallel("both", |all| {
+            all.branch(|b| b.step("one", gates[0].step()).step("a", mark("a")))
+                .branch(|b| b.step("two", gates[1].step()).step("b", mark("b")))
         })
-        .then("after", mark("after"));
+        .step("after", mark("after"));
     let host = stage.host([built(both)?]).await?;
     let id = host.start_workflow("both", &Story::default()).await?;
     // Both branches run at the same time.
@@ -88,12 +86,13 @@ async fn what_follows_a_parallel_comes_after_all_of_its_branches(stage: Stage) -
 async fn branches_that_run_at_once_lose_no_update(stage: Stage) -> Checked<()> {
     let add = begin("add").parallel("all", |mut all| {
         for at in 0..50 {
-            let add: Plain<(), ()> = inline(|_, _| async {
-                tokio::task::yield_now().await;
-                Ok(())
+            all = all.branch(|b| {
+                b.then(format!("add-{at}"), async |_, _| {
+                    tokio::task::yield_now().await;
+                    Ok(())
+                })
+                .output(move |(), story| story.n += at)
             });
-            let add = add.output(move |(), story: &mut Story| story.n += at);
-            all = all.branch(|b| b.then(format!("add-{at}"), add));
         }
         all
     });
@@ -105,10 +104,9 @@ async fn branches_that_run_at_once_lose_no_update(stage: Stage) -> Checked<()> {
 
 async fn a_slow_branch_delays_no_other(stage: Stage) -> Checked<()> {
     let gate = Gate::default();
-    let slow = gate.clone();
-    let both = begin("slow").parallel("both", move |all| {
-        all.branch(move |b| b.then("slow", slow.step()).then("last", mark("slow")))
-            .branch(|b| b.then("one", mark("one")).then("two", mark("two")).then("three", mark("three")))
+    let both = begin("slow").parallel("both", |all| {
+        all.branch(|b| b.step("slow", gate.step()).step("last", mark("slow")))
+            .branch(|b| b.step("one", mark("one")).step("two", mark("two")).step("three", mark("three")))
     });
     let host = stage.host([built(both)?]).await?;
     let id = host.start_workflow("slow", &Story::default()).await?;
@@ -120,9 +118,9 @@ async fn a_slow_branch_delays_no_other(stage: Stage) -> Checked<()> {
 
 async fn a_go_to_leads_back_and_out_of_a_branch(stage: Stage) -> Checked<()> {
     let back = begin("back")
-        .then("first", count())
-        .if_("again", |story, ()| story.n < 3, |then| then.then("note", mark("again")).go_to("up", "first"))
-        .then("last", mark("last"));
+        .step("first", count())
+        .if_("again", |story| story.n < 3, |then| then.step("note", mark("again")).go_to("up", "first"))
+        .step("last", mark("last"));
     let host = stage.host([built(back)?]).await?;
     let id = host.start_workflow("back", &Story::default()).await?;
     let story = completed(&host, &id).await?;
@@ -133,10 +131,10 @@ async fn a_go_to_leads_back_and_out_of_a_branch(stage: Stage) -> Checked<()> {
 async fn an_end_in_a_branch_ends_the_whole_instance(stage: Stage) -> Checked<()> {
     let end = begin("end")
         .parallel("both", |all| {
-            all.branch(|b| b.delay("long", |_, ()| DAY).then("late", mark("late")))
-                .branch(|b| b.then("enough", mark("enough")).end("stop"))
+            all.branch(|b| b.delay("long", |_| DAY).step("late", mark("late")))
+                .branch(|b| b.step("enough", mark("enough")).end("stop"))
         })
-        .then("after", mark("after"));
+        .step("after", mark("after"));
     let host = stage.host([built(end)?]).await?;
     let id = host.start_workflow("end", &Story::default()).await?;
     host.idle().await?;

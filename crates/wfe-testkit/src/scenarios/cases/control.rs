@@ -12,28 +12,28 @@ scenarios!("control":
 );
 
 async fn a_suspended_instance_starts_no_step_until_it_is_resumed(stage: Stage) -> Checked<()> {
-    let host = stage.host([built(begin("w").delay("day", |_, ()| DAY).then("a", mark("a")))?]).await?;
+    let host = stage.host([built(begin("w").delay("day", |_| DAY).step("a", mark("a")))?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     host.idle().await?;
-    host.host().suspend(&id).await?;
+    host.suspend(&id).await?;
     host.advance(3 * DAY).await?;
     assert_eq!(host.status(&id).await?.status, WorkflowStatus::Suspended);
     assert_eq!(host.data::<Story>(&id).await?.words.len(), 0);
-    host.host().resume(&id).await?;
+    host.resume(&id).await?;
     assert_eq!(words(&host, &id).await?, "a");
     Ok(())
 }
 
 async fn a_busy_instance_that_is_suspended_lets_its_step_finish(stage: Stage) -> Checked<()> {
     let gate = Gate::default();
-    let host = stage.host([built(begin("w").then("slow", gate.step()).then("a", mark("a")))?]).await?;
+    let host = stage.host([built(begin("w").step("slow", gate.step()).step("a", mark("a")))?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     gate.reached(1).await;
-    host.host().suspend(&id).await?;
+    host.suspend(&id).await?;
     gate.open();
     host.idle().await?;
     assert_eq!(host.status(&id).await?.status, WorkflowStatus::Suspended);
-    host.host().resume(&id).await?;
+    host.resume(&id).await?;
     assert_eq!(words(&host, &id).await?, "a");
     assert_eq!(gate.entered(), 1, "a finished step is not run again");
     Ok(())
@@ -42,10 +42,10 @@ async fn a_busy_instance_that_is_suspended_lets_its_step_finish(stage: Stage) ->
 async fn a_busy_instance_that_is_cancelled_fires_the_token_of_its_step(stage: Stage) -> Checked<()> {
     stage.must_be_notified()?;
     let gate = Gate::default();
-    let host = stage.host([built(begin("w").then("slow", gate.step()).then("a", mark("a")))?]).await?;
+    let host = stage.host([built(begin("w").step("slow", gate.step()).step("a", mark("a")))?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     gate.reached(1).await;
-    host.host().cancel(&id).await?;
+    host.cancel(&id).await?;
     // The test does not open the gate, so only the cancellation can end the body.
     host.idle().await?;
     assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
@@ -53,40 +53,39 @@ async fn a_busy_instance_that_is_cancelled_fires_the_token_of_its_step(stage: St
 }
 
 async fn a_waiting_instance_can_be_terminated(stage: Stage) -> Checked<()> {
-    let host = stage
-        .host_that_waits([built(begin("w").wait_for("a", event("never", |_: &Story, ()| "k")))?])
-        .await?;
+    let wait = begin("w").wait_for("a", Event::<()>::new("never"), |_| "k");
+    let host = stage.host_that_waits([built(wait)?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     host.idle().await?;
-    host.host().terminate(&id).await?;
+    host.terminate(&id).await?;
     host.idle().await?;
     assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Terminated));
     Ok(())
 }
 
 async fn an_event_for_a_suspended_instance_is_kept(stage: Stage) -> Checked<()> {
-    let wait = event("word", |_: &Story, ()| "k").output(|w: &String, s: &mut Story| s.words.push(w.clone()));
-    let host = stage.host_that_waits([built(begin("w").wait_for("a", wait))?]).await?;
+    let wait = begin("w").wait_for("a", Event::<String>::new("word"), |_| "k").output(note);
+    let host = stage.host_that_waits([built(wait)?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     host.idle().await?;
-    host.host().suspend(&id).await?;
+    host.suspend(&id).await?;
     host.idle().await?;
-    host.publish("word", "k", "kept").await?;
+    host.publish_event("word", "k", "kept").await?;
     host.idle().await?;
     assert_eq!(host.data::<Story>(&id).await?.words.len(), 0);
-    host.host().resume(&id).await?;
+    host.resume(&id).await?;
     assert_eq!(words(&host, &id).await?, "kept");
     Ok(())
 }
 
 async fn a_request_after_the_end_changes_nothing(stage: Stage) -> Checked<()> {
-    let host = stage.host([built(begin("w").then("a", mark("a")))?]).await?;
+    let host = stage.host([built(begin("w").step("a", mark("a")))?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     words(&host, &id).await?;
     let before = host.status(&id).await?;
-    host.host().suspend(&id).await?;
-    host.host().cancel(&id).await?;
-    host.host().terminate(&id).await?;
+    host.suspend(&id).await?;
+    host.cancel(&id).await?;
+    host.terminate(&id).await?;
     host.idle().await?;
     assert_eq!(host.status(&id).await?, before);
     Ok(())
@@ -94,7 +93,7 @@ async fn a_request_after_the_end_changes_nothing(stage: Stage) -> Checked<()> {
 
 async fn an_instance_outlives_its_host(stage: Stage) -> Checked<()> {
     stage.must_last()?;
-    let definition = || built(begin("w").then("a", mark("a")).delay("day", |_, ()| DAY).then("b", mark("b")));
+    let definition = || built(begin("w").step("a", mark("a")).delay("day", |_| DAY).step("b", mark("b")));
     let host = stage.host([definition()?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     host.idle().await?;
@@ -106,10 +105,9 @@ async fn an_instance_outlives_its_host(stage: Stage) -> Checked<()> {
 }
 
 async fn lifecycle_events_report_everything_in_order(stage: Stage) -> Checked<()> {
-    use wfe::Lifecycle::{Completed, Error, Started, StepCompleted, StepStarted};
-    let host = stage
-        .host([built(begin("w").then("a", flaky(1, "a").retry(Retry::up_to(1).initial(Duration::ZERO))))?])
-        .await?;
+    use wfe::host::Lifecycle::{Completed, Error, Started, StepCompleted, StepStarted};
+    let twice = Retry::every(Duration::ZERO).attempts(2);
+    let host = stage.host([built(begin("w").step("a", flaky(1, "a")).retry(twice))?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     words(&host, &id).await?;
     let told: Vec<_> = host

@@ -1,9 +1,14 @@
 use std::sync::Mutex;
 
-use wfe::{PublishOptions, WfeError, WorkflowHost, steps::EventWait};
+use wfe::{
+    WfeError, WorkflowHost,
+    definition::{Awaits, IntoStep, Main, OfEvent, Sequence, task},
+    error::Kind,
+    steps::EventWait,
+};
+use wfe_core::sync::lock;
 
 use super::prelude::*;
-use wfe_core::sync::lock;
 
 scenarios!("events":
     an_event_reaches_a_wait_that_came_before_it,
@@ -27,13 +32,10 @@ scenarios!("events":
     two_waits_of_one_instance_that_are_open_at_once_share_an_event,
 );
 
-fn wait(id: &str) -> WorkflowBuilder<Story> {
-    begin(id).wait_for("wait", received())
-}
+const WORD: Event<String> = Event::new("word");
 
-fn received<I: wfe::definition::Item>() -> wfe::definition::Await<Story, I> {
-    event("word", |_: &Story, _: &I| "k")
-        .output(|word: &String, story: &mut Story| story.words.push(word.clone()))
+fn wait(id: &str) -> Sequence<Story, Main, (), Awaits<String, OfEvent>> {
+    begin(id).wait_for("wait", WORD, |_| "k").output(note)
 }
 
 async fn an_event_reaches_a_wait_that_came_before_it(stage: Stage) -> Checked<()> {
@@ -41,17 +43,16 @@ async fn an_event_reaches_a_wait_that_came_before_it(stage: Stage) -> Checked<()
     let id = host.start_workflow("wait", &Story::default()).await?;
     host.idle().await?;
     assert_eq!(host.current_steps(&id).await?, ["wait"]);
-    host.publish("word", "k", "hello").await?;
+    host.publish_event("word", "k", "hello").await?;
     assert_eq!(words(&host, &id).await?, "hello");
     Ok(())
 }
 
 async fn an_event_reaches_a_wait_that_comes_after_it(stage: Stage) -> Checked<()> {
-    let host = stage
-        .host_that_waits([built(begin("late").delay("long", |_, ()| DAY).wait_for("wait", received()))?])
-        .await?;
+    let late = begin("late").delay("long", |_| DAY).wait_for("wait", WORD, |_| "k").output(note);
+    let host = stage.host_that_waits([built(late)?]).await?;
     let id = host.start_workflow("late", &Story::default()).await?;
-    host.publish("word", "k", "early").await?;
+    host.publish_event("word", "k", "early").await?;
     host.idle().await?;
     assert_eq!(host.current_steps(&id).await?, ["long"]);
     assert_eq!(words(&host, &id).await?, "early");
@@ -63,29 +64,45 @@ async fn an_event_reaches_a_wait_that_comes_after_it(stage: Stage) -> Checked<()
 }
 
 async fn waits_in_a_loop_take_each_event_once_and_in_order(stage: Stage) -> Checked<()> {
-    let all =
-        begin("loop").while_("more", |s, ()| s.words.len() < 6, |round| round.wait_for("wait", received()));
+    let all = begin("loop").while_(
+        "more",
+        |s| s.words.len() < 6,
+        |round| round.wait_for("wait", WORD, |_| "k").output(note),
+    );
     let host = stage.host_that_waits([built(all)?]).await?;
     let id = host.start_workflow("loop", &Story::default()).await?;
     for word in ["a", "b", "c"] {
-        host.publish("word", "k", word).await?;
+        host.publish_event("word", "k", word).await?;
     }
     host.idle().await?;
     for word in ["d", "e", "f"] {
-        host.publish("word", "k", word).await?;
+        host.publish_event("word", "k", word).await?;
         host.idle().await?;
     }
     assert_eq!(words(&host, &id).await?, "a b c d e f");
     Ok(())
 }
 
+/// A step whose body waits in this way for a word. When the word has come, the step writes it.
+fn ask(wait: Next) -> impl IntoStep<Story> {
+    task::<Story>()
+        .call(move |ctx, _| match ctx.event::<String>()? {
+            None => Ok(wait.clone()),
+            Some(word) => Next::outcome(&word),
+        })
+        .output(|next, story| {
+            if let Next::Outcome(word) = next {
+                story.words.extend(word.as_str().map(str::to_owned));
+            }
+        })
+}
+
 async fn an_event_of_the_same_id_is_accepted_and_has_no_effect(stage: Stage) -> Checked<()> {
-    let twice = wait("twice").wait_for("again", received());
+    let twice = wait("twice").wait_for("again", WORD, |_| "k").output(note);
     let host = stage.host_that_waits([built(twice)?]).await?;
     let id = host.start_workflow("twice", &Story::default()).await?;
     for own in ["1", "1", "2", "1"] {
-        let options = PublishOptions { id: Some(own.to_owned()), ..PublishOptions::default() };
-        host.host().publish_event_with("word", "k", own, options).await?;
+        host.publish(WORD, "k", own.to_owned()).id(own).await?;
         host.idle().await?;
     }
     assert_eq!(words(&host, &id).await?, "1 2");
@@ -95,12 +112,12 @@ async fn an_event_of_the_same_id_is_accepted_and_has_no_effect(stage: Stage) -> 
 async fn an_event_under_the_id_of_one_of_another_name_or_key_is_refused(stage: Stage) -> Checked<()> {
     let host = stage.host_that_waits([built(wait("own"))?]).await?;
     let id = host.start_workflow("own", &Story::default()).await?;
-    let options = PublishOptions { id: Some("mine".to_owned()), ..PublishOptions::default() };
+    let publish =
+        |name, key, data: &str| host.publish(Event::<String>::new(name), key, data.to_owned()).id("mine");
     for (name, key) in [("other", "k"), ("word", "other"), ("word", "k")] {
-        let told = host.host().publish_event_with(name, key, "first", options.clone()).await;
-        match told {
+        match publish(name, key, "first").await {
             Ok(_) if name == "other" => {}
-            Err(WfeError::AlreadyExists { kind: wfe::Kind::Event, id }) if name != "other" => {
+            Err(WfeError::AlreadyExists { kind: Kind::Event, id }) if name != "other" => {
                 assert_eq!(id, "mine");
             }
             told => unmet(&format!("{name} {key}: {told:?}")),
@@ -108,8 +125,8 @@ async fn an_event_under_the_id_of_one_of_another_name_or_key_is_refused(stage: S
     }
     host.idle().await?;
     assert_eq!(host.current_steps(&id).await?, ["wait"]);
-    host.host().publish_event_with("other", "k", "again", options).await?;
-    host.publish("word", "k", "hello").await?;
+    publish("other", "k", "again").await?;
+    host.publish_event("word", "k", "hello").await?;
     assert_eq!(words(&host, &id).await?, "hello");
     Ok(())
 }
@@ -121,7 +138,7 @@ async fn an_event_reaches_every_instance_that_waits_for_it(stage: Stage) -> Chec
         ids.push(host.start_workflow("all", &Story::default()).await?);
     }
     host.idle().await?;
-    host.publish("word", "k", "hello").await?;
+    host.publish_event("word", "k", "hello").await?;
     host.idle().await?;
     for id in &ids {
         assert_eq!(words(&host, id).await?, "hello");
@@ -130,25 +147,24 @@ async fn an_event_reaches_every_instance_that_waits_for_it(stage: Stage) -> Chec
 }
 
 async fn only_an_event_of_its_key_reaches_a_wait(stage: Stage) -> Checked<()> {
-    let keyed = event("word", |story: &Story, ()| story.text.clone())
-        .output(|word: &String, story: &mut Story| story.words.push(word.clone()));
-    let host = stage.host_that_waits([built(begin("keyed").wait_for("wait", keyed))?]).await?;
+    let keyed = begin("keyed").wait_for("wait", WORD, |story| story.text.clone()).output(note);
+    let host = stage.host_that_waits([built(keyed)?]).await?;
     let id = host.start_workflow("keyed", &Story { text: "mine".to_owned(), ..Story::default() }).await?;
-    host.publish("word", "other", "no").await?;
-    host.publish("another", "mine", "no").await?;
+    host.publish_event("word", "other", "no").await?;
+    host.publish_event("another", "mine", "no").await?;
     host.idle().await?;
     assert_eq!(host.current_steps(&id).await?, ["wait"]);
-    host.publish("word", "mine", "yes").await?;
+    host.publish_event("word", "mine", "yes").await?;
     assert_eq!(words(&host, &id).await?, "yes");
     Ok(())
 }
 
 async fn an_event_dated_in_the_future_reaches_no_wait_before(stage: Stage) -> Checked<()> {
-    let host = stage.host_that_waits([built(wait("ahead").wait_for("again", received()))?]).await?;
+    let host =
+        stage.host_that_waits([built(wait("ahead").wait_for("again", WORD, |_| "k").output(note))?]).await?;
     let id = host.start_workflow("ahead", &Story::default()).await?;
-    let options = PublishOptions { effective: Some(stage.clock.now() + DAY), ..PublishOptions::default() };
-    host.hosts()[0].publish_event_with("word", "k", "tomorrow", options).await?;
-    host.publish("word", "k", "today").await?;
+    host.hosts()[0].publish(WORD, "k", "tomorrow".to_owned()).effective(stage.clock.now() + DAY).await?;
+    host.publish_event("word", "k", "today").await?;
     host.advance(DAY.saturating_sub(Duration::from_millis(1))).await?;
     assert_eq!(host.data::<Story>(&id).await?.words, ["today"]);
     host.advance(Duration::from_millis(1)).await?;
@@ -158,13 +174,12 @@ async fn an_event_dated_in_the_future_reaches_no_wait_before(stage: Stage) -> Ch
 
 async fn an_event_from_before_the_effective_date_is_skipped(stage: Stage) -> Checked<()> {
     let from = stage.clock.now() + DAY;
-    let late = begin("from").wait_for("wait", received().effective(move |_, ()| from));
-    let host = stage.host_that_waits([built(late)?]).await?;
+    let host = stage.host_that_waits([built(wait("from").effective(move |_| from))?]).await?;
     let id = host.start_workflow("from", &Story::default()).await?;
-    host.publish("word", "k", "early").await?;
+    host.publish_event("word", "k", "early").await?;
     host.advance(DAY).await?;
     assert_eq!(host.current_steps(&id).await?, ["wait"]);
-    host.publish("word", "k", "late").await?;
+    host.publish_event("word", "k", "late").await?;
     assert_eq!(words(&host, &id).await?, "late");
     Ok(())
 }
@@ -173,11 +188,11 @@ async fn an_event_from_before_the_start_is_skipped_though_the_clock_does_not_mov
     stage: Stage,
 ) -> Checked<()> {
     let host = stage.host_that_waits([built(wait("still"))?]).await?;
-    host.publish("word", "k", "before").await?;
+    host.publish_event("word", "k", "before").await?;
     let id = host.start_workflow("still", &Story::default()).await?;
     host.idle().await?;
     assert_eq!(host.current_steps(&id).await?, ["wait"]);
-    host.publish("word", "k", "after").await?;
+    host.publish_event("word", "k", "after").await?;
     assert_eq!(words(&host, &id).await?, "after");
     Ok(())
 }
@@ -186,25 +201,28 @@ async fn an_event_from_before_the_start_is_skipped_though_the_clock_was_set_back
     stage: Stage,
 ) -> Checked<()> {
     let host = stage.host_that_waits([built(wait("back"))?]).await?;
-    host.publish("word", "k", "before").await?;
+    host.publish_event("word", "k", "before").await?;
     stage.clock.set(stage.clock.now() - HOUR);
     let id = host.start_workflow("back", &Story::default()).await?;
     host.advance(DAY).await?;
     assert_eq!(host.current_steps(&id).await?, ["wait"]);
-    host.publish("word", "k", "after").await?;
+    host.publish_event("word", "k", "after").await?;
     assert_eq!(words(&host, &id).await?, "after");
     Ok(())
 }
 
 async fn an_event_from_after_the_start_counts_whatever_the_clock_shows(stage: Stage) -> Checked<()> {
-    let late = begin("late").wait_for("go", event("go", |_: &Story, ()| "k")).wait_for("wait", received());
+    let late = begin("late")
+        .wait_for("go", Event::<()>::new("go"), |_| "k")
+        .wait_for("wait", WORD, |_| "k")
+        .output(note);
     let host = stage.host_that_waits([built(late)?]).await?;
     let same_instant = host.start_workflow("late", &Story::default()).await?;
-    host.publish("word", "k", "now").await?;
+    host.publish_event("word", "k", "now").await?;
     let set_back = host.start_workflow("late", &Story::default()).await?;
     stage.clock.set(stage.clock.now() - HOUR);
-    host.publish("word", "k", "earlier").await?;
-    host.publish("go", "k", &()).await?;
+    host.publish_event("word", "k", "earlier").await?;
+    host.publish_event("go", "k", &()).await?;
     assert_eq!(words(&host, &same_instant).await?, "now");
     assert_eq!(words(&host, &set_back).await?, "earlier");
     Ok(())
@@ -212,24 +230,11 @@ async fn an_event_from_after_the_start_counts_whatever_the_clock_shows(stage: St
 
 async fn an_effective_date_counts_even_if_it_is_that_of_the_start(stage: Stage) -> Checked<()> {
     let from = stage.clock.now();
-    let dated = begin("dated").wait_for("wait", received().effective(move |_, ()| from));
-    let by_body: Plain<Next, ()> = inline(move |ctx: Ctx, _| async move {
-        match ctx.event::<String>()? {
-            None => Ok(Next::WaitForEvent(EventWait {
-                name: "word".to_owned(),
-                key: "k".to_owned(),
-                effective: Some(from),
-            })),
-            Some(word) => Next::outcome(&word),
-        }
-    });
-    let by_body = by_body.output(|next: &Next, story: &mut Story| {
-        if let Next::Outcome(word) = next {
-            story.words.extend(word.as_str().map(str::to_owned));
-        }
-    });
-    let host = stage.host_that_waits([built(dated)?, built(begin("body").then("ask", by_body))?]).await?;
-    host.publish("word", "k", "before").await?;
+    let dated = wait("dated").effective(move |_| from);
+    let event = EventWait { name: "word".to_owned(), key: "k".to_owned(), effective: Some(from) };
+    let by_body = begin("body").step("ask", ask(Next::WaitForEvent(event)));
+    let host = stage.host_that_waits([built(dated)?, built(by_body)?]).await?;
+    host.publish_event("word", "k", "before").await?;
     for definition in ["dated", "body"] {
         let id = host.start_workflow(definition, &Story::default()).await?;
         assert_eq!(words(&host, &id).await?, "before");
@@ -241,23 +246,18 @@ async fn an_event_that_a_step_publishes_counts_as_any_other(stage: Stage) -> Che
     // The host is dropped after the scenario, because a host that its own steps keep alive would never end.
     let publisher: Arc<Mutex<Option<WorkflowHost>>> = Arc::default();
     let publish = |word: &'static str| {
-        let publisher = publisher.clone();
-        let body: Plain<(), ()> = inline(move |_, _| {
-            let host = lock(&publisher).clone();
-            async move {
-                let host = host.ok_or_else(|| StepError::fatal("there is no host"))?;
-                host.publish_event("word", "k", word).await?;
-                Ok(())
-            }
-        });
-        body
+        task::<Story>().with(publisher.clone()).then(async move |ctx, _| {
+            let host = lock(&ctx.app).clone();
+            let host = host.ok_or_else(|| StepError::fatal("there is no host"))?;
+            host.publish(WORD, "k", word.to_owned()).await?;
+            Ok(())
+        })
     };
-    let told = |id: &str| {
-        child(id, |_: &Story, ()| Story::default())
-            .output(|of: &Story, story: &mut Story| story.words.extend(of.words.clone()))
-    };
-    let parent = begin("parent").then("before", publish("before")).sub_workflow("child", told("child"));
-    let within = begin("child").then("after", publish("after")).wait_for("wait", received());
+    let parent = begin("parent")
+        .step("before", publish("before"))
+        .sub_workflow("child", WorkflowName::new("child"), |_| Story::default())
+        .output(|of, story| story.words.extend(of.words));
+    let within = begin("child").step("after", publish("after")).wait_for("wait", WORD, |_| "k").output(note);
     let host = stage.host_that_waits([built(parent)?, built(within)?]).await?;
     *lock(&publisher) = Some(host.host().clone());
     let id = host.start_workflow("parent", &Story::default()).await?;
@@ -270,16 +270,18 @@ async fn an_event_that_a_step_publishes_counts_as_any_other(stage: Stage) -> Che
 async fn a_wait_in_a_branch_that_timed_out_takes_no_event_any_more(stage: Stage) -> Checked<()> {
     let timed = begin("timed").parallel("both", |all| {
         all.branch(|b| {
-            b.wait_for("wait", received().timeout(|_, ()| HOUR, |late| late.then("late", mark("late"))))
-                .then("after", mark("after"))
+            b.wait_for("wait", WORD, |_| "k")
+                .output(note)
+                .on_timeout(|_| HOUR, |late| late.step("late", mark("late")))
+                .step("after", mark("after"))
         })
-        .branch(|b| b.delay("long", |_, ()| DAY).wait_for("other", received()))
+        .branch(|b| b.delay("long", |_| DAY).wait_for("other", WORD, |_| "k").output(note))
     });
     let host = stage.host_that_waits([built(timed)?]).await?;
     let id = host.start_workflow("timed", &Story::default()).await?;
     host.advance(HOUR).await?;
     assert_eq!(host.data::<Story>(&id).await?.words, ["late", "after"]);
-    host.publish("word", "k", "hello").await?;
+    host.publish_event("word", "k", "hello").await?;
     host.idle().await?;
     assert_eq!(host.current_steps(&id).await?, ["long"]);
     assert_eq!(words(&host, &id).await?, "late after hello");
@@ -289,9 +291,12 @@ async fn a_wait_in_a_branch_that_timed_out_takes_no_event_any_more(stage: Stage)
 async fn a_cancel_condition_cancels_a_wait(stage: Stage) -> Checked<()> {
     let cancel = begin("cancel").parallel("both", |all| {
         all.branch(|b| {
-            b.wait_for("wait", received()).cancel_when(|story, ()| story.n == 1).then("a", mark("on"))
+            b.wait_for("wait", WORD, |_| "k")
+                .output(note)
+                .cancel_when(|story| story.n == 1)
+                .step("a", mark("on"))
         })
-        .branch(|b| b.delay("hour", |_, ()| HOUR).then("count", count()))
+        .branch(|b| b.delay("hour", |_| HOUR).step("count", count()))
     });
     let host = stage.host_that_waits([built(cancel)?]).await?;
     let id = host.start_workflow("cancel", &Story::default()).await?;
@@ -302,14 +307,13 @@ async fn a_cancel_condition_cancels_a_wait(stage: Stage) -> Checked<()> {
 async fn an_event_reaches_an_instance_whose_step_runs(stage: Stage) -> Checked<()> {
     stage.must_be_notified()?;
     let gate = Gate::default();
-    let slow = gate.clone();
-    let both = begin("busy").parallel("both", move |all| {
-        all.branch(move |b| b.then("slow", slow.step())).branch(|b| b.wait_for("wait", received()))
+    let both = begin("busy").parallel("both", |all| {
+        all.branch(|b| b.step("slow", gate.step())).branch(|b| b.wait_for("wait", WORD, |_| "k").output(note))
     });
     let host = stage.host_that_waits([built(both)?]).await?;
     let id = host.start_workflow("busy", &Story::default()).await?;
     gate.reached(1).await;
-    host.publish("word", "k", "hello").await?;
+    host.publish_event("word", "k", "hello").await?;
     host.until(async || host.data::<Story>(&id).await.is_ok_and(|story| story.words == ["hello"])).await?;
     assert_eq!(gate.entered(), 1, "its step still runs");
     gate.open();
@@ -318,33 +322,24 @@ async fn an_event_reaches_an_instance_whose_step_runs(stage: Stage) -> Checked<(
 }
 
 async fn a_body_that_waits_for_an_event_finds_it(stage: Stage) -> Checked<()> {
-    let ask: Plain<Next, ()> = inline(|ctx: Ctx, _| async move {
-        match ctx.event::<String>()? {
-            None => Ok(Next::wait_for_event("word", "k")),
-            Some(word) => Next::outcome(&word),
-        }
-    });
-    let ask = ask.output(|next: &Next, story: &mut Story| {
-        if let Next::Outcome(word) = next {
-            story.words.extend(word.as_str().map(str::to_owned));
-        }
-    });
-    let host = stage.host_that_waits([built(begin("ask").then("ask", ask))?]).await?;
+    let asking = begin("ask").step("ask", ask(Next::wait_for_event("word", "k")));
+    let host = stage.host_that_waits([built(asking)?]).await?;
     let id = host.start_workflow("ask", &Story::default()).await?;
     host.idle().await?;
-    host.publish("word", "k", "answer").await?;
+    host.publish_event("word", "k", "answer").await?;
     assert_eq!(words(&host, &id).await?, "answer");
     Ok(())
 }
 
 async fn two_waits_of_one_instance_that_are_open_at_once_share_an_event(stage: Stage) -> Checked<()> {
     let both = begin("share").parallel("both", |all| {
-        all.branch(|b| b.wait_for("one", received())).branch(|b| b.wait_for("two", received()))
+        all.branch(|b| b.wait_for("one", WORD, |_| "k").output(note))
+            .branch(|b| b.wait_for("two", WORD, |_| "k").output(note))
     });
     let host = stage.host_that_waits([built(both)?]).await?;
     let id = host.start_workflow("share", &Story::default()).await?;
     host.idle().await?;
-    host.publish("word", "k", "hello").await?;
+    host.publish_event("word", "k", "hello").await?;
     assert_eq!(words(&host, &id).await?, "hello hello");
     Ok(())
 }

@@ -1,3 +1,9 @@
+use serde_json::Value;
+use wfe::{
+    definition::{Awaits, Main, OfActivity, OfTask, Sequence},
+    steps::UserAnswer,
+};
+
 use super::prelude::*;
 
 scenarios!("external tasks":
@@ -12,19 +18,19 @@ scenarios!("external tasks":
     an_activity_of_a_cancelled_instance_is_not_offered_any_more,
 );
 
-fn priced(id: &str) -> WorkflowBuilder<Story> {
-    begin(id).activity(
-        "price",
-        activity("price", |story: &Story, ()| story.n).output(|n: &u64, s: &mut Story| s.n = *n),
-    )
+const PRICE: Activity<u64, u64> = Activity::new("price");
+const DOUBLE: Activity<u64, u64> = Activity::new("double");
+
+fn priced(id: &str) -> Sequence<Story, Main, (), Awaits<u64, OfActivity>> {
+    begin(id).activity("price", PRICE, |story| story.n).output(|n, story| story.n = n)
 }
 
-fn doubled(input: &serde_json::Value) -> Result<u64, StepError> {
+fn doubled(input: &Value) -> Result<u64, StepError> {
     Ok(input.as_u64().ok_or_else(|| StepError::fatal("no number"))? * 2)
 }
 
 async fn an_activity_continues_with_its_worker_s_result(stage: Stage) -> Checked<()> {
-    let host = stage.host_that_waits([built(priced("price").then("a", mark("after")))?]).await?;
+    let host = stage.host_that_waits([built(priced("price").step("a", mark("after")))?]).await?;
     let id = host.start_workflow("price", &Story { n: 21, ..Story::default() }).await?;
     host.idle().await?;
     assert_eq!(host.work("price", doubled).await?, Some(id.clone()));
@@ -35,9 +41,9 @@ async fn an_activity_continues_with_its_worker_s_result(stage: Stage) -> Checked
 }
 
 async fn an_activity_whose_worker_fails_is_offered_again_as_its_policy_says(stage: Stage) -> Checked<()> {
-    let again = Retry::up_to(1).initial(HOUR).jitter(0.0);
+    let again = Retry::exponential().attempts(2).initial(HOUR).jitter(0.0);
     let retried = priced("retried").retry(again).on_failure(OnFailure::Continue);
-    let host = stage.host_that_waits([built(retried.then("a", mark("after")))?]).await?;
+    let host = stage.host_that_waits([built(retried.step("a", mark("after")))?]).await?;
     let id = host.start_workflow("retried", &Story::default()).await?;
     for _ in 0..2 {
         host.advance(HOUR).await?;
@@ -52,9 +58,10 @@ async fn an_activity_whose_worker_fails_is_offered_again_as_its_policy_says(stag
 }
 
 async fn an_activity_that_no_worker_does_in_time_takes_its_timeout_branch(stage: Stage) -> Checked<()> {
-    let timed = activity("price", |story: &Story, ()| story.n)
-        .timeout(|_, ()| DAY, |late| late.then("late", mark("late")));
-    let host = stage.host_that_waits([built(begin("late").activity("price", timed))?]).await?;
+    let timed = begin("late")
+        .activity("price", PRICE, |story| story.n)
+        .on_timeout(|_| DAY, |late| late.step("late", mark("late")));
+    let host = stage.host_that_waits([built(timed)?]).await?;
     let id = host.start_workflow("late", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "late");
     assert_eq!(host.activities("price").await?, []);
@@ -62,31 +69,34 @@ async fn an_activity_that_no_worker_does_in_time_takes_its_timeout_branch(stage:
 }
 
 async fn activities_of_a_parallel_for_each_are_all_open_at_once(stage: Stage) -> Checked<()> {
-    let all = begin("all").for_each("all", each(|_: &Story| (1..=5_u64).collect()).parallel(5), |one| {
-        one.activity("do", activity("do", |_: &Story, n: &u64| *n).output(|n: &u64, s: &mut Story| s.n += n))
-    });
+    let all = begin("all")
+        .for_each(
+            "all",
+            |_| (1..=5_u64).collect(),
+            |one| one.activity("do", DOUBLE, |_, n| *n).output(|n, story, _| story.n += n),
+        )
+        .concurrent(5);
     let host = stage.host_that_waits([built(all)?]).await?;
     let id = host.start_workflow("all", &Story::default()).await?;
     host.idle().await?;
-    assert_eq!(host.activities("do").await?.len(), 5);
-    while host.work("do", doubled).await?.is_some() {}
+    assert_eq!(host.activities("double").await?.len(), 5);
+    while host.work("double", doubled).await?.is_some() {}
     assert_eq!(completed(&host, &id).await?.n, 30);
     Ok(())
 }
 
 async fn a_body_that_waits_for_a_worker_finds_the_result(stage: Stage) -> Checked<()> {
-    let ask: Plain<Next, ()> = inline(|ctx: Ctx, _| async move {
-        match ctx.event::<u64>()? {
+    let ask = begin("body")
+        .call("ask", |ctx, _| match ctx.event::<u64>()? {
             None => Next::wait_for_activity("double", &4),
             Some(n) => Next::outcome(&n),
-        }
-    });
-    let ask = ask.output(|next: &Next, story: &mut Story| {
-        if let Next::Outcome(n) = next {
-            story.n = n.as_u64().unwrap_or(0);
-        }
-    });
-    let host = stage.host_that_waits([built(begin("body").then("ask", ask))?]).await?;
+        })
+        .output(|next, story| {
+            if let Next::Outcome(n) = next {
+                story.n = n.as_u64().unwrap_or(0);
+            }
+        });
+    let host = stage.host_that_waits([built(ask)?]).await?;
     let id = host.start_workflow("body", &Story::default()).await?;
     host.idle().await?;
     assert_eq!(host.work("double", doubled).await?, Some(id.clone()));
@@ -94,18 +104,17 @@ async fn a_body_that_waits_for_a_worker_finds_the_result(stage: Stage) -> Checke
     Ok(())
 }
 
-fn asked() -> wfe::definition::UserTask<Story, ()> {
-    user_task(|_: &Story, ()| "May it pass?")
-        .assignee(|_, ()| "ada")
-        .option("yes", |yes| yes.then("passed", mark("passed")))
-        .option("no", |no| no.then("refused", mark("refused")))
+fn asked<L>(steps: Sequence<Story, Main, (), L>) -> Sequence<Story, Main, (), Awaits<UserAnswer, OfTask>> {
+    steps
+        .user_task("ask", |_| "May it pass?")
+        .assignee(|_| "ada")
+        .option("yes", |yes| yes.step("passed", mark("passed")))
+        .option("no", |no| no.step("refused", mark("refused")))
         .plain_option("later")
 }
 
 async fn a_user_task_takes_the_branch_of_the_option_chosen(stage: Stage) -> Checked<()> {
-    let host = stage
-        .host_that_waits([built(begin("ask").user_task("ask", asked()).then("a", mark("after")))?])
-        .await?;
+    let host = stage.host_that_waits([built(asked(begin("ask")).step("a", mark("after")))?]).await?;
     for (option, expected) in [("yes", "passed after"), ("no", "refused after"), ("later", "after")] {
         let id = host.start_workflow("ask", &Story::default()).await?;
         host.idle().await?;
@@ -121,13 +130,10 @@ async fn a_user_task_takes_the_branch_of_the_option_chosen(stage: Stage) -> Chec
 }
 
 async fn a_user_task_without_an_answer_is_escalated_and_stays_open(stage: Stage) -> Checked<()> {
-    let escalated = asked().escalate(
-        |_, ()| DAY,
-        |b| b.then("remind", mark("reminded")).delay("w", |_, ()| DAY).then("x", mark("x")),
-    );
-    let host = stage
-        .host_that_waits([built(begin("ask").user_task("ask", escalated).then("a", mark("after")))?])
-        .await?;
+    let escalated = asked(begin("ask"))
+        .escalate(|_| DAY, |b| b.step("remind", mark("reminded")).delay("w", |_| DAY).step("x", mark("x")))
+        .step("a", mark("after"));
+    let host = stage.host_that_waits([built(escalated)?]).await?;
     let id = host.start_workflow("ask", &Story::default()).await?;
     host.advance(DAY + HOUR).await?;
     assert_eq!(host.data::<Story>(&id).await?.words, ["reminded"]);
@@ -138,8 +144,8 @@ async fn a_user_task_without_an_answer_is_escalated_and_stays_open(stage: Stage)
 }
 
 async fn a_user_task_without_an_answer_is_reassigned(stage: Stage) -> Checked<()> {
-    let passed = asked().reassign(|_, ()| DAY, |_, ()| "grace");
-    let host = stage.host_that_waits([built(begin("ask").user_task("ask", passed))?]).await?;
+    let passed = asked(begin("ask")).reassign(|_| DAY, |_| "grace");
+    let host = stage.host_that_waits([built(passed)?]).await?;
     let id = host.start_workflow("ask", &Story::default()).await?;
     host.idle().await?;
     let first = host.user_tasks().await?.remove(0);
@@ -153,11 +159,10 @@ async fn a_user_task_without_an_answer_is_reassigned(stage: Stage) -> Checked<()
 }
 
 async fn an_activity_of_a_cancelled_instance_is_not_offered_any_more(stage: Stage) -> Checked<()> {
-    let both = priced("gone").user_task("ask", asked());
-    let host = stage.host_that_waits([built(both)?]).await?;
+    let host = stage.host_that_waits([built(asked(priced("gone")))?]).await?;
     let id = host.start_workflow("gone", &Story::default()).await?;
     host.idle().await?;
-    host.host().cancel(&id).await?;
+    host.cancel(&id).await?;
     host.idle().await?;
     assert_eq!(host.activities("price").await?, []);
     assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));

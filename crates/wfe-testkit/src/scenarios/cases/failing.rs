@@ -1,4 +1,9 @@
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::{
+    io,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use wfe::WfeError;
 
 use super::prelude::*;
 
@@ -17,8 +22,8 @@ scenarios!("failures":
 );
 
 async fn a_step_is_retried_with_a_growing_backoff(stage: Stage) -> Checked<()> {
-    let retry = Retry::up_to(5).initial(HOUR).max(3 * HOUR).jitter(0.0);
-    let host = stage.host([built(begin("flaky").then("a", flaky(3, "a").retry(retry)))?]).await?;
+    let retry = Retry::exponential().attempts(6).initial(HOUR).max(3 * HOUR).jitter(0.0);
+    let host = stage.host([built(begin("flaky").step("a", flaky(3, "a")).retry(retry))?]).await?;
     let (id, began) = (host.start_workflow("flaky", &Story::default()).await?, stage.clock.now());
     assert_eq!(words(&host, &id).await?, "a");
     assert_eq!(stage.clock.now() - began, chrono::TimeDelta::hours(1 + 2 + 3));
@@ -26,10 +31,9 @@ async fn a_step_is_retried_with_a_growing_backoff(stage: Stage) -> Checked<()> {
 }
 
 async fn a_step_out_of_retries_ends_the_instance_with_its_cause(stage: Stage) -> Checked<()> {
-    let twice = Retry::up_to(1).initial(Duration::ZERO);
-    let host = stage
-        .host([built(begin("ends").then("a", flaky(9, "a").retry(twice)).then("b", mark("b")))?])
-        .await?;
+    let twice = Retry::every(Duration::ZERO).attempts(2);
+    let ends = begin("ends").step("a", flaky(9, "a")).retry(twice).step("b", mark("b"));
+    let host = stage.host([built(ends)?]).await?;
     let id = host.start_workflow("ends", &Story::default()).await?;
     match host.run_to_end::<Story>(&id).await? {
         Outcome::Failed(cause) => {
@@ -41,8 +45,8 @@ async fn a_step_out_of_retries_ends_the_instance_with_its_cause(stage: Stage) ->
 }
 
 async fn a_fatal_error_is_not_tried_again(stage: Stage) -> Checked<()> {
-    let often = Retry::up_to(9).initial(Duration::ZERO);
-    let host = stage.host([built(begin("fatal").then("a", fail().retry(often)))?]).await?;
+    let often = Retry::every(Duration::ZERO).attempts(10);
+    let host = stage.host([built(begin("fatal").step("a", fail()).retry(often))?]).await?;
     let id = host.start_workflow("fatal", &Story::default()).await?;
     match host.run_to_end::<Story>(&id).await? {
         Outcome::Failed(cause) => assert_eq!(cause.attempt, 1),
@@ -52,8 +56,8 @@ async fn a_fatal_error_is_not_tried_again(stage: Stage) -> Checked<()> {
 }
 
 async fn a_step_that_suspends_its_instance_is_retried_when_it_is_resumed(stage: Stage) -> Checked<()> {
-    let host =
-        stage.host([built(begin("stands").then("a", flaky(1, "a").on_failure(OnFailure::Suspend)))?]).await?;
+    let stands = begin("stands").step("a", flaky(1, "a")).on_failure(OnFailure::Suspend);
+    let host = stage.host([built(stands)?]).await?;
     let id = host.start_workflow("stands", &Story::default()).await?;
     host.advance(DAY).await?;
     let status = host.status(&id).await?;
@@ -61,13 +65,13 @@ async fn a_step_that_suspends_its_instance_is_retried_when_it_is_resumed(stage: 
         (status.status, status.cause.map(|c| c.step)),
         (WorkflowStatus::Suspended, Some("a".to_owned()))
     );
-    host.host().resume(&id).await?;
+    host.resume(&id).await?;
     assert_eq!(words(&host, &id).await?, "a");
     Ok(())
 }
 
 async fn an_instance_can_continue_after_a_failed_step(stage: Stage) -> Checked<()> {
-    let on = begin("on").then("a", fail().on_failure(OnFailure::Continue)).then("b", mark("b"));
+    let on = begin("on").step("a", fail()).on_failure(OnFailure::Continue).step("b", mark("b"));
     let host = stage.host([built(on)?]).await?;
     let id = host.start_workflow("on", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "b");
@@ -75,11 +79,15 @@ async fn an_instance_can_continue_after_a_failed_step(stage: Stage) -> Checked<(
 }
 
 async fn a_fallback_runs_in_place_of_a_failed_step_and_knows_why(stage: Stage) -> Checked<()> {
-    let why: Plain<String, ()> = inline(|ctx: Ctx, _| async move {
-        Ok(ctx.failure().map(|failure| failure.causes.join(": ")).unwrap_or_default())
-    });
-    let why = why.output(|word: &String, story: &mut Story| story.words.push(word.clone()));
-    let instead = begin("instead").then("a", fail()).fallback(|b| b.then("why", why)).then("b", mark("b"));
+    let instead = begin("instead")
+        .step("a", fail())
+        .fallback(|b| {
+            b.call("why", |ctx, _| {
+                Ok(ctx.failure().map(|failure| failure.causes.join(": ")).unwrap_or_default())
+            })
+            .output(note)
+        })
+        .step("b", mark("b"));
     let host = stage.host([built(instead)?]).await?;
     let id = host.start_workflow("instead", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "broken b");
@@ -89,8 +97,10 @@ async fn a_fallback_runs_in_place_of_a_failed_step_and_knows_why(stage: Stage) -
 async fn an_attempt_that_takes_too_long_has_failed(stage: Stage) -> Checked<()> {
     let gate = Gate::default();
     let slow = begin("slow")
-        .then("a", gate.step().timeout(MINUTE).retry(Retry::up_to(1).initial(HOUR)))
-        .fallback(|b| b.then("late", mark("late")));
+        .step("a", gate.step())
+        .timeout(MINUTE)
+        .retry(Retry::exponential().attempts(2).initial(HOUR))
+        .fallback(|b| b.step("late", mark("late")));
     let host = stage.host([built(slow)?]).await?;
     let id = host.start_workflow("slow", &Story::default()).await?;
     for attempt in 1..=2 {
@@ -130,21 +140,24 @@ impl Drop for Runs {
 
 async fn no_attempt_begins_before_the_body_of_the_one_before_has_ended(stage: Stage) -> Checked<()> {
     let (gate, at_once) = (Gate::default(), AtOnce::default());
-    let (entered, bodies) = (gate.clone(), at_once.clone());
-    // The first two attempts ignore their cancellation tokens.
-    let deaf: Plain<(), ()> = inline(move |ctx: Ctx, _| {
-        let runs = bodies.begin();
-        entered.enter();
-        async move {
-            if ctx.attempt() <= 2 {
-                std::future::pending::<()>().await;
+    let deaf = begin("deaf")
+        .with((gate.clone(), at_once.clone()))
+        // The first two attempts ignore their cancellation tokens.
+        .then("a", |ctx, _| {
+            let runs = ctx.app.1.begin();
+            ctx.app.0.enter();
+            async move {
+                if ctx.attempt() <= 2 {
+                    std::future::pending::<()>().await;
+                }
+                drop(runs);
+                Ok(())
             }
-            drop(runs);
-            Ok(())
-        }
-    });
-    let deaf = deaf.timeout(MINUTE).retry(Retry::up_to(2).initial(Duration::ZERO));
-    let host = stage.host([built(begin("deaf").then("a", deaf).then("b", mark("b")))?]).await?;
+        })
+        .timeout(MINUTE)
+        .retry(Retry::every(Duration::ZERO).attempts(3))
+        .step("b", mark("b"));
+    let host = stage.host([built(deaf)?]).await?;
     let id = host.start_workflow("deaf", &Story::default()).await?;
     for attempt in 1..=2 {
         gate.reached(attempt).await;
@@ -156,16 +169,17 @@ async fn no_attempt_begins_before_the_body_of_the_one_before_has_ended(stage: St
 }
 
 async fn every_failure_is_stored_with_its_causes(stage: Stage) -> Checked<()> {
-    let io: Plain<(), ()> = inline(|ctx: Ctx, _| async move {
-        if ctx.attempt() == 2 {
-            return Ok(());
-        }
-        let inner = std::io::Error::new(std::io::ErrorKind::NotFound, "gone");
-        let source = Some(wfe::BoxError::from(inner));
-        Err(StepError::retryable(wfe::WfeError::Storage { message: "reading".to_owned(), source })
-            .with_code("disk"))
-    });
-    let host = stage.host_that_waits([built(begin("causes").then("a", io.retry(Retry::up_to(1))))?]).await?;
+    let causes = begin("causes")
+        .call("a", |ctx, _| {
+            if ctx.attempt() == 2 {
+                return Ok(());
+            }
+            let source = Some(io::Error::new(io::ErrorKind::NotFound, "gone").into());
+            let error = WfeError::Storage { message: "reading".to_owned(), source };
+            Err(StepError::retryable(error).with_code("disk"))
+        })
+        .retry(Retry::exponential().attempts(2));
+    let host = stage.host_that_waits([built(causes)?]).await?;
     let id = host.start_workflow("causes", &Story::default()).await?;
     completed(&host, &id).await?;
     let failures = host.failures(&id).await?;
@@ -176,25 +190,29 @@ async fn every_failure_is_stored_with_its_causes(stage: Stage) -> Checked<()> {
 }
 
 async fn a_panicking_output_changes_nothing(stage: Stage) -> Checked<()> {
-    let bad: Plain<(), ()> = inline(|_, _| async { Ok(()) });
-    let bad = bad.output(|(), story: &mut Story| {
-        story.words.push("half".to_owned());
-        explode::<()>();
-    });
-    let host =
-        stage.host([built(begin("half").then("a", bad).fallback(|b| b.then("b", mark("whole"))))?]).await?;
+    let half = begin("half")
+        .call("a", |_, _| Ok("half"))
+        .output(|half, story| {
+            note(half, story);
+            explode::<()>();
+        })
+        .fallback(|b| b.step("b", mark("whole")));
+    let host = stage.host([built(half)?]).await?;
     let id = host.start_workflow("half", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "whole");
     Ok(())
 }
 
 async fn a_failed_item_of_a_for_each_takes_its_fallback_and_the_others_go_on(stage: Stage) -> Checked<()> {
-    let picky: Plain<(), u64> = wfe::definition::inline_item(|_, _, n: u64| async move {
-        if n % 2 == 1 { Err(StepError::fatal("odd")) } else { Ok(()) }
-    });
-    let all = begin("items").for_each("all", each(|_: &Story| (0..4_u64).collect()), |one| {
-        one.then("pick", picky).fallback(|b| b.then("odd", mark_item("odd"))).then("after", mark_item(""))
-    });
+    let all = begin("items").for_each(
+        "all",
+        |_| (0..4_u64).collect(),
+        |one| {
+            one.call("pick", |_, _, n| if n % 2 == 1 { Err(StepError::fatal("odd")) } else { Ok(()) })
+                .fallback(|b| b.step("odd", mark_item("odd")))
+                .step("after", mark_item(""))
+        },
+    );
     let host = stage.host([built(all)?]).await?;
     let id = host.start_workflow("items", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "0 odd1 1 2 odd3 3");

@@ -73,8 +73,7 @@ impl Written {
 
 async fn an_item_of_a_for_each_costs_the_same_however_many_came_before(stage: Stage) -> Checked<()> {
     let written = Written::default();
-    let all = begin("all")
-        .for_each("all", each(|_: &Story| (0..ITEMS).collect()), |one: Body<u64>| one.then("count", count()));
+    let all = begin("all").for_each("all", |_| (0..ITEMS).collect(), |one| one.step("count", count()));
     let host = stage.host_with([built(all)?], |builder| builder, written.over()).await?;
     let id = host.start_workflow("all", &Story::default()).await?;
     assert_eq!(completed(&host, &id).await?.n, ITEMS);
@@ -87,7 +86,7 @@ async fn an_item_of_a_for_each_costs_the_same_however_many_came_before(stage: St
 
 async fn a_round_of_a_while_costs_the_same_however_many_came_before(stage: Stage) -> Checked<()> {
     let written = Written::default();
-    let rounds = begin("rounds").while_("more", |s, ()| s.n < ITEMS, |round| round.then("count", count()));
+    let rounds = begin("rounds").while_("more", |s| s.n < ITEMS, |round| round.step("count", count()));
     let host = stage.host_with([built(rounds)?], |builder| builder, written.over()).await?;
     let id = host.start_workflow("rounds", &Story::default()).await?;
     assert_eq!(completed(&host, &id).await?.n, ITEMS);
@@ -102,9 +101,9 @@ async fn hundreds_of_branches_run_in_parallel(stage: Stage) -> Checked<()> {
     let many = begin("many").parallel("all", |mut all| {
         for at in 0..300 {
             all = all.branch(|b| {
-                b.then(format!("a{at}"), count())
-                    .delay(format!("d{at}"), |_, ()| HOUR)
-                    .then(format!("b{at}"), count())
+                b.step(format!("a{at}"), count())
+                    .delay(format!("d{at}"), |_| HOUR)
+                    .step(format!("b{at}"), count())
             });
         }
         all
@@ -118,7 +117,7 @@ async fn hundreds_of_branches_run_in_parallel(stage: Stage) -> Checked<()> {
 async fn a_megabyte_of_data_comes_through(stage: Stage) -> Checked<()> {
     const SIZE: usize = 1 << 20;
     let host = stage
-        .host([built(begin("big").delay("hour", |_, ()| HOUR).then("a", mark("a")).then("b", mark("b")))?])
+        .host([built(begin("big").delay("hour", |_| HOUR).step("a", mark("a")).step("b", mark("b")))?])
         .await?;
     let text = "\u{20AC}\0".repeat(SIZE / 4);
     let id = host.start_workflow("big", &Story { text: text.clone(), ..Story::default() }).await?;
@@ -129,7 +128,7 @@ async fn a_megabyte_of_data_comes_through(stage: Stage) -> Checked<()> {
 
 async fn hundreds_of_instances_sleep_and_wake(stage: Stage) -> Checked<()> {
     let host = stage
-        .host([built(begin("sleep").delay("d", |s, ()| Duration::from_secs(s.n % 7)).then("a", mark("a")))?])
+        .host([built(begin("sleep").delay("d", |s| Duration::from_secs(s.n % 7)).step("a", mark("a")))?])
         .await?;
     let mut ids = Vec::new();
     for n in 0..200 {

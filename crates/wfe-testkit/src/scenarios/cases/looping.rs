@@ -1,3 +1,5 @@
+use wfe::definition::{Each, IntoStep, item_task, task};
+
 use super::prelude::*;
 
 scenarios!("loops":
@@ -15,11 +17,8 @@ scenarios!("loops":
 async fn a_while_checks_its_condition_before_each_round(stage: Stage) -> Checked<()> {
     let down = begin("down").while_(
         "left",
-        |story, ()| story.n > 0,
-        |round| {
-            let take: Plain<(), ()> = inline(|_, _| async { Ok(()) });
-            round.then("take", take.output(|(), story: &mut Story| story.n -= 1)).then("note", mark("round"))
-        },
+        |story| story.n > 0,
+        |round| round.change("take", |story| story.n -= 1).step("note", mark("round")),
     );
     let host = stage.host([built(down)?]).await?;
     for n in [0, 1, 4] {
@@ -31,11 +30,12 @@ async fn a_while_checks_its_condition_before_each_round(stage: Stage) -> Checked
 }
 
 async fn a_for_each_goes_over_its_items_in_order(stage: Stage) -> Checked<()> {
-    let all =
-        begin("each").for_each("all", each(|story: &Story| (0..story.n).collect()), |one: Body<u64>| {
-            one.then("a", mark_item("a")).then("b", mark_item("b"))
-        });
-    let host = stage.host([built(all.then("after", mark("after")))?]).await?;
+    let all = begin("each").for_each(
+        "all",
+        |story| (0..story.n).collect(),
+        |one| one.step("a", mark_item("a")).step("b", mark_item("b")),
+    );
+    let host = stage.host([built(all.step("after", mark("after")))?]).await?;
     let id = host.start_workflow("each", &Story { n: 3, ..Story::default() }).await?;
     assert_eq!(words(&host, &id).await?, "a0 b0 a1 b1 a2 b2 after");
     Ok(())
@@ -43,11 +43,14 @@ async fn a_for_each_goes_over_its_items_in_order(stage: Stage) -> Checked<()> {
 
 async fn a_for_each_over_nothing_completes(stage: Stage) -> Checked<()> {
     let none = begin("none")
-        .for_each("all", each(|_: &Story| Vec::<u64>::new()).parallel(3), |one| one.then("a", mark_item("a")))
-        .for_each("one", each(|_: &Story| vec![(), ()]), |one| {
-            one.for_each("inner", each(|_: &Story| Vec::<u64>::new()), |one| one.then("b", mark_item("b")))
-        })
-        .then("after", mark("after"));
+        .for_each("all", |_| Vec::<u64>::new(), |one| one.step("a", mark_item("a")))
+        .concurrent(3)
+        .for_each(
+            "one",
+            |_| vec![(), ()],
+            |one| one.for_each("inner", |_, ()| Vec::<u64>::new(), |one| one.step("b", mark_item("b"))),
+        )
+        .step("after", mark("after"));
     let host = stage.host([built(none)?]).await?;
     let id = host.start_workflow("none", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "after");
@@ -56,12 +59,9 @@ async fn a_for_each_over_nothing_completes(stage: Stage) -> Checked<()> {
 
 async fn a_parallel_for_each_keeps_its_limit(stage: Stage) -> Checked<()> {
     let gate = Gate::default();
-    let body = gate.clone();
-    let few = begin("few").for_each(
-        "all",
-        each(|_: &Story| (0..7_u64).collect()).parallel(3),
-        move |one: Body<u64>| one.then("hold", body.step()),
-    );
+    let few = begin("few")
+        .for_each("all", |_| (0..7_u64).collect(), |one| one.step("hold", gate.step()))
+        .concurrent(3);
     let host = stage.host([built(few)?]).await?;
     let id = host.start_workflow("few", &Story::default()).await?;
     for done in 0..=4 {
@@ -78,19 +78,17 @@ async fn a_parallel_for_each_keeps_its_limit(stage: Stage) -> Checked<()> {
 }
 
 async fn the_results_of_a_for_each_can_be_read_by_what_follows(stage: Stage) -> Checked<()> {
-    let double: Plain<u64, u64> = wfe::definition::inline_item(|_, _, n: u64| async move { Ok(n * 2) });
-    let sum: Plain<u64, ()> = inline(|ctx: Ctx, _| async move {
-        let (mut results, mut sum) = (ctx.results::<u64>("all"), 0);
-        while let Some(result) = results.next().await? {
-            sum += result.item + result.result.ok().flatten().and_then(|v| v.as_u64()).unwrap_or(0);
-        }
-        Ok(sum)
-    });
     let all = begin("sum")
-        .for_each("all", each(|_: &Story| (1..=10_u64).collect()).parallel(4), |one| {
-            one.then("double", double)
+        .for_each("all", |_| (1..=10_u64).collect(), |one| one.call("double", |_, _, n| Ok(n * 2)))
+        .concurrent(4)
+        .then("sum", async |ctx, _| {
+            let (mut results, mut sum) = (ctx.results::<u64>("all"), 0);
+            while let Some(result) = results.next().await? {
+                sum += result.item + result.result.ok().flatten().and_then(|v| v.as_u64()).unwrap_or(0);
+            }
+            Ok(sum)
         })
-        .then("sum", sum.output(|sum: &u64, story: &mut Story| story.n = *sum));
+        .output(|sum, story| story.n = sum);
     let host = stage.host_that_waits([built(all)?]).await?;
     let id = host.start_workflow("sum", &Story::default()).await?;
     assert_eq!(completed(&host, &id).await?.n, 55 * 3);
@@ -98,42 +96,43 @@ async fn the_results_of_a_for_each_can_be_read_by_what_follows(stage: Stage) -> 
 }
 
 async fn results_distinguish_compensated_items_from_recovered_ones(stage: Stage) -> Checked<()> {
-    fn even(code: &'static str) -> Plain<u64, u64> {
-        wfe::definition::inline_item(move |_, _, n: u64| async move {
-            if n.is_multiple_of(2) { Ok(n) } else { Err(StepError::fatal("odd").with_code(code)) }
+    fn items(_: &Story) -> Vec<u64> {
+        vec![1, 2]
+    }
+    fn even(code: &'static str) -> impl IntoStep<Story, Each<u64>> {
+        item_task::<Story, u64>().call(move |_, _, n| {
+            if n.is_multiple_of(2) { Ok(*n) } else { Err(StepError::fatal("odd").with_code(code)) }
         })
     }
-    let tell: Plain<Vec<String>, ()> = inline(|ctx: Ctx, _| async move {
-        let mut told = Vec::new();
-        for step in ["compensated", "recovered", "failed"] {
-            let mut results = ctx.results::<u64>(step);
-            while let Some(one) = results.next().await? {
-                told.push(match one.result {
-                    Ok(outcome) => format!("{step}{}={}", one.item, outcome.unwrap_or_default()),
-                    Err(failure) => format!("{step}{}!{}", one.item, failure.code),
-                });
-            }
-        }
-        Ok(told)
-    });
-    let instead: Plain<u64, u64> = wfe::definition::inline_item(|_, _, n: u64| async move { Ok(n * 10) });
-    let items = || each(|_: &Story| vec![1_u64, 2]);
     let all = begin("all")
-        .for_each("compensated", items(), |one| {
+        .for_each("compensated", items, |one| {
             one.saga("saga", |saga| {
-                saga.then("do", mark_item("do"))
-                    .compensate_with(|b| b.then("revert", mark_item("revert")))
-                    .then("pick", even("picky"))
+                saga.step("do", mark_item("do"))
+                    .compensate_with(|b| b.step("revert", mark_item("revert")))
+                    .step("pick", even("picky"))
             })
         })
-        .for_each("recovered", items(), |one| {
-            one.then("try", even("try")).fallback(|b| b.then("instead", instead))
+        .for_each("recovered", items, |one| {
+            one.step("try", even("try")).fallback(|b| b.call("instead", |_, _, n| Ok(n * 10)))
         })
-        .for_each("failed", items(), |one| {
-            one.then("first", even("first"))
-                .fallback(|b| b.then("second", even("second")).on_failure(OnFailure::Continue))
+        .for_each("failed", items, |one| {
+            one.step("first", even("first"))
+                .fallback(|b| b.step("second", even("second")).on_failure(OnFailure::Continue))
         })
-        .then("tell", tell.output(|lines: &Vec<String>, story: &mut Story| story.words.clone_from(lines)));
+        .then("tell", async |ctx, _| {
+            let mut told = Vec::new();
+            for step in ["compensated", "recovered", "failed"] {
+                let mut results = ctx.results::<u64>(step);
+                while let Some(one) = results.next().await? {
+                    told.push(match one.result {
+                        Ok(outcome) => format!("{step}{}={}", one.item, outcome.unwrap_or_default()),
+                        Err(failure) => format!("{step}{}!{}", one.item, failure.code),
+                    });
+                }
+            }
+            Ok(told)
+        })
+        .output(|lines, story| story.words = lines);
     let host = stage.host_that_waits([built(all)?]).await?;
     let id = host.start_workflow("all", &Story::default()).await?;
     assert_eq!(
@@ -151,9 +150,12 @@ async fn results_distinguish_compensated_items_from_recovered_ones(stage: Stage)
 }
 
 async fn a_step_that_answers_branches_runs_its_body_for_each_of_them(stage: Stage) -> Checked<()> {
-    let list: Plain<Next, ()> = inline(|_, _| async { Next::branch([5_u64, 6]) });
-    let all = begin("branches").then_each("list", list, |one: Body<u64>| one.then("note", mark_item("got")));
-    let host = stage.host([built(all.then("after", mark("after")))?]).await?;
+    let all = begin("branches")
+        .call("list", |_, _| Next::branch([5_u64, 6]))
+        .each(|one| one.step("note", mark_item::<_, u64>("got")))
+        .all_at_once()
+        .step("after", mark("after"));
+    let host = stage.host([built(all)?]).await?;
     let id = host.start_workflow("branches", &Story::default()).await?;
     let mut wrote = completed(&host, &id).await?.words;
     wrote[..2].sort_unstable();
@@ -161,20 +163,21 @@ async fn a_step_that_answers_branches_runs_its_body_for_each_of_them(stage: Stag
     Ok(())
 }
 
-fn key<I: wfe::definition::Item>() -> Plain<String, I> {
-    inline(|ctx: Ctx, _| async move {
-        if ctx.attempt() == 1 { Err(StepError::retryable("once")) } else { Ok(ctx.idempotency_key()) }
-    })
-    .output(|key: &String, story: &mut Story| story.words.push(key.clone()))
-    .retry(Retry::up_to(1))
+/// A step that fails once, and then writes its idempotency key.
+fn key() -> impl IntoStep<Story> {
+    task::<Story>()
+        .call(
+            |ctx, _| {
+                if ctx.attempt() == 1 { Err(StepError::retryable("once")) } else { Ok(ctx.idempotency_key()) }
+            },
+        )
+        .output(note)
+        .retry(Retry::exponential().attempts(2))
 }
 
 async fn each_iteration_has_an_idempotency_key_of_its_own(stage: Stage) -> Checked<()> {
-    let all = begin("keys").for_each(
-        "all",
-        each(|_: &Story| (0..4_u64).collect()).parallel(2),
-        |one: Body<u64>| one.then("key", key()),
-    );
+    let all =
+        begin("keys").for_each("all", |_| (0..4_u64).collect(), |one| one.step("key", key())).concurrent(2);
     let host = stage.host([built(all)?]).await?;
     let id = host.start_workflow("keys", &Story::default()).await?;
     let mut keys = completed(&host, &id).await?.words;
@@ -185,9 +188,9 @@ async fn each_iteration_has_an_idempotency_key_of_its_own(stage: Stage) -> Check
 }
 
 async fn a_loop_made_by_a_go_to_enters_its_steps_again(stage: Stage) -> Checked<()> {
-    let back = begin("visits").then("count", count()).then("key", key()).if_(
+    let back = begin("visits").step("count", count()).step("key", key()).if_(
         "again",
-        |story, ()| story.n < 20,
+        |story| story.n < 20,
         |then| then.go_to("back", "count"),
     );
     let host = stage.host([built(back)?]).await?;

@@ -58,9 +58,9 @@ mod prelude {
     pub(super) use wfe::{
         Outcome,
         clock::Clock,
-        definition::{OnFailure, Retry, WorkflowBuilder, activity, child, each, event, inline, user_task},
+        definition::{Activity, Event, OnFailure, Retry, WorkflowBuilder, WorkflowName},
         models::WorkflowStatus,
-        steps::{Ctx, Next, StepError},
+        steps::{Next, StepError},
         traits::Ending,
     };
 
@@ -69,7 +69,7 @@ mod prelude {
         conformance::checked::{Checked, unmet},
         scenarios::{
             stage::{Stage, completed, words},
-            words::{Body, Gate, Plain, Story, begin, built, count, explode, flaky},
+            words::{Gate, Story, begin, built, count, explode, flaky, note},
         },
         steps::{fail, mark, mark_item},
     };

@@ -1,3 +1,5 @@
+use wfe::definition::{Main, Sequence};
+
 use super::prelude::*;
 
 scenarios!("sagas":
@@ -7,6 +9,7 @@ scenarios!("sagas":
     a_saga_in_a_for_each_in_an_if_compensates_only_itself,
     a_failure_cancels_the_other_branches_of_its_saga,
     nested_sagas_are_compensated_with_the_one_around_them,
+    a_completed_block_is_compensated_as_a_whole_and_an_open_one_step_by_step,
     two_sagas_inside_of_one_are_compensated_at_once,
     a_fallback_that_fails_has_the_saga_around_compensated,
     a_compensation_that_fails_keeps_no_other_from_running,
@@ -16,22 +19,22 @@ scenarios!("sagas":
     compensations_may_wait,
 );
 
-/// A step with its compensation.
-fn done<I: wfe::definition::Item>(body: Body<I>, word: &'static str) -> Body<I> {
-    body.then(word, mark(word))
-        .compensate_with(|undo| undo.then(format!("un-{word}"), mark(format!("un-{word}"))))
+/// Adds a step with its compensation.
+fn done<L>(steps: Sequence<Story, Main, (), L>, word: &'static str) -> Sequence<Story> {
+    let undone = format!("un-{word}");
+    steps.step(word, mark(word)).compensate_with(|undo| undo.step(undone.clone(), mark(undone))).closed()
 }
 
 async fn a_saga_that_fails_is_compensated_in_reverse_order_of_completion(stage: Stage) -> Checked<()> {
     let slow = begin("order").saga("saga", |saga| {
         done(saga, "a")
             .parallel("both", |all| {
-                all.branch(|b| done(b.delay("two", |_, ()| 2 * HOUR), "b"))
-                    .branch(|b| done(b.delay("one", |_, ()| HOUR), "c"))
+                all.branch(|b| done(b.delay("two", |_| 2 * HOUR), "b"))
+                    .branch(|b| done(b.delay("one", |_| HOUR), "c"))
             })
-            .then("fail", fail())
+            .step("fail", fail())
     });
-    let host = stage.host([built(slow.then("after", mark("after")))?]).await?;
+    let host = stage.host([built(slow.step("after", mark("after")))?]).await?;
     let id = host.start_workflow("order", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "a c b un-b un-c un-a after");
     Ok(())
@@ -39,14 +42,11 @@ async fn a_saga_that_fails_is_compensated_in_reverse_order_of_completion(stage: 
 
 async fn what_follows_a_saga_comes_after_its_compensation(stage: Stage) -> Checked<()> {
     let gate = Gate::default();
-    let undo = gate.clone();
     let slow = begin("slow")
-        .saga("saga", move |saga| {
-            saga.then("a", mark("a"))
-                .compensate_with(move |b| b.then("undo", undo.step()))
-                .then("fail", fail())
+        .saga("saga", |saga| {
+            saga.step("a", mark("a")).compensate_with(|b| b.step("undo", gate.step())).step("fail", fail())
         })
-        .then("after", mark("after"));
+        .step("after", mark("after"));
     let host = stage.host([built(slow)?]).await?;
     let id = host.start_workflow("slow", &Story::default()).await?;
     gate.reached(1).await;
@@ -57,14 +57,15 @@ async fn what_follows_a_saga_comes_after_its_compensation(stage: Stage) -> Check
 }
 
 async fn a_saga_is_retried_as_a_whole(stage: Stage) -> Checked<()> {
-    let fails_once: Plain<(), ()> = inline(|_, story: Arc<Story>| async move {
-        if story.n < 2 { Err(StepError::retryable("not yet")) } else { Ok(()) }
-    });
-    let again = Retry::up_to(3).initial(HOUR).jitter(0.0);
+    let again = Retry::exponential().attempts(4).initial(HOUR).jitter(0.0);
     let saga = begin("again")
-        .saga("saga", |saga| done(saga.then("count", count()), "a").then("fail", fails_once))
+        .saga("saga", |saga| {
+            done(saga.step("count", count()), "a").call("fail", |_, story| {
+                if story.n < 2 { Err(StepError::retryable("not yet")) } else { Ok(()) }
+            })
+        })
         .retry(again)
-        .then("after", mark("after"));
+        .step("after", mark("after"));
     let host = stage.host([built(saga)?]).await?;
     let id = host.start_workflow("again", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "a un-a a after");
@@ -72,25 +73,30 @@ async fn a_saga_is_retried_as_a_whole(stage: Stage) -> Checked<()> {
 }
 
 async fn a_saga_in_a_for_each_in_an_if_compensates_only_itself(stage: Stage) -> Checked<()> {
-    let picky: Plain<(), u64> = wfe::definition::inline_item(|_, _, n: u64| async move {
-        if n == 1 { Err(StepError::fatal("one")) } else { Ok(()) }
-    });
-    let undo: Plain<String, u64> = mark_item("un");
     let all = begin("nested").if_(
         "yes",
-        |_, ()| true,
+        |_| true,
         |then| {
-            then.for_each("all", each(|_: &Story| vec![0_u64, 1, 2]), |one| {
-                one.saga("saga", |saga| {
-                    saga.then("do", mark_item("do"))
-                        .compensate_with(|b| b.then("undo", undo))
-                        .then("pick", picky)
-                })
-                .on_failure(OnFailure::Continue)
-            })
+            then.for_each(
+                "all",
+                |_| vec![0_u64, 1, 2],
+                |one| {
+                    one.saga("saga", |saga| {
+                        saga.step("do", mark_item("do"))
+                            .compensate_with(|b| b.step("undo", mark_item("un")))
+                            .call(
+                                "pick",
+                                |_, _, n| {
+                                    if *n == 1 { Err(StepError::fatal("one")) } else { Ok(()) }
+                                },
+                            )
+                    })
+                    .on_failure(OnFailure::Continue)
+                },
+            )
         },
     );
-    let host = stage.host([built(all.then("after", mark("after")))?]).await?;
+    let host = stage.host([built(all.step("after", mark("after")))?]).await?;
     let id = host.start_workflow("nested", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "do0 do1 un1 do2 after");
     Ok(())
@@ -99,11 +105,11 @@ async fn a_saga_in_a_for_each_in_an_if_compensates_only_itself(stage: Stage) -> 
 async fn a_failure_cancels_the_other_branches_of_its_saga(stage: Stage) -> Checked<()> {
     let both = begin("both").saga("saga", |saga| {
         saga.parallel("both", |all| {
-            all.branch(|b| done(b, "a").delay("long", |_, ()| DAY).then("never", mark("never")))
-                .branch(|b| b.delay("hour", |_, ()| HOUR).then("fail", fail()))
+            all.branch(|b| done(b, "a").delay("long", |_| DAY).step("never", mark("never")))
+                .branch(|b| b.delay("hour", |_| HOUR).step("fail", fail()))
         })
     });
-    let host = stage.host([built(both.then("after", mark("after")))?]).await?;
+    let host = stage.host([built(both.step("after", mark("after")))?]).await?;
     let (id, began) = (host.start_workflow("both", &Story::default()).await?, stage.clock.now());
     assert_eq!(words(&host, &id).await?, "a un-a after");
     assert_eq!(stage.clock.now() - began, chrono::TimeDelta::hours(1));
@@ -112,7 +118,7 @@ async fn a_failure_cancels_the_other_branches_of_its_saga(stage: Stage) -> Check
 
 async fn nested_sagas_are_compensated_with_the_one_around_them(stage: Stage) -> Checked<()> {
     let outer = begin("outer").saga("outer", |outer| {
-        done(outer, "a").saga("inner", |inner| done(done(inner, "b"), "c")).then("fail", fail())
+        done(outer, "a").saga("inner", |inner| done(done(inner, "b"), "c")).step("fail", fail())
     });
     let host = stage.host([built(outer)?]).await?;
     let id = host.start_workflow("outer", &Story::default()).await?;
@@ -120,23 +126,37 @@ async fn nested_sagas_are_compensated_with_the_one_around_them(stage: Stage) -> 
     Ok(())
 }
 
+async fn a_completed_block_is_compensated_as_a_whole_and_an_open_one_step_by_step(
+    stage: Stage,
+) -> Checked<()> {
+    let blocks = begin("blocks").saga("saga", |saga| {
+        saga.block("first", |first| done(done(first, "a"), "b"))
+            .compensate_with(|undo| undo.step("un-first", mark("un-first")))
+            .block("second", |second| done(second, "c").step("fail", fail()))
+            .compensate_with(|undo| undo.step("un-second", mark("un-second")))
+    });
+    let host = stage.host([built(blocks.step("after", mark("after")))?]).await?;
+    let id = host.start_workflow("blocks", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "a b c un-c un-first after");
+    Ok(())
+}
+
 async fn two_sagas_inside_of_one_are_compensated_at_once(stage: Stage) -> Checked<()> {
     let (gate, left, right) = (Gate::default(), Gate::default(), Gate::default());
-    let (slow, fails_left, fails_right) = (gate.clone(), left.clone(), right.clone());
-    let outer = begin("outer").saga("outer", move |outer| {
+    let outer = begin("outer").saga("outer", |outer| {
         outer
             .parallel("both", |all| {
                 all.branch(|b| {
-                    b.saga("left", |b| done(b, "a").then("gate", fails_left.step()).then("x", fail()))
+                    b.saga("left", |b| done(b, "a").step("gate", left.step()).step("x", fail()))
                         .on_failure(OnFailure::Continue)
                 })
                 .branch(|b| {
-                    b.saga("right", |b| done(b, "c").then("wait", fails_right.step()).then("y", fail()))
+                    b.saga("right", |b| done(b, "c").step("wait", right.step()).step("y", fail()))
                         .on_failure(OnFailure::Continue)
                 })
-                .branch(|b| b.then("slow", slow.step()))
+                .branch(|b| b.step("slow", gate.step()))
             })
-            .then("last", mark("last"))
+            .step("last", mark("last"))
     });
     let host = stage.host([built(outer)?]).await?;
     let id = host.start_workflow("outer", &Story::default()).await?;
@@ -157,10 +177,10 @@ async fn a_fallback_that_fails_has_the_saga_around_compensated(stage: Stage) -> 
     let outer = begin("outer")
         .saga("outer", |outer| {
             done(outer, "a")
-                .saga("inner", |inner| done(inner, "b").then("x", fail()))
-                .fallback(|instead| instead.then("f", fail()))
+                .saga("inner", |inner| done(inner, "b").step("x", fail()))
+                .fallback(|instead| instead.step("f", fail()))
         })
-        .then("after", mark("after"));
+        .step("after", mark("after"));
     let host = stage.host([built(outer)?]).await?;
     let id = host.start_workflow("outer", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "a b un-b un-a after");
@@ -169,33 +189,33 @@ async fn a_fallback_that_fails_has_the_saga_around_compensated(stage: Stage) -> 
 
 async fn a_compensation_that_fails_keeps_no_other_from_running(stage: Stage) -> Checked<()> {
     let saga = begin("stuck").saga("saga", |saga| {
-        done(saga, "a").then("b", mark("b")).compensate_with(|b| b.then("un-b", fail())).then("fail", fail())
+        done(saga, "a").step("b", mark("b")).compensate_with(|b| b.step("un-b", fail())).step("fail", fail())
     });
-    let host = stage.host([built(saga.then("after", mark("after")))?]).await?;
+    let host = stage.host([built(saga.step("after", mark("after")))?]).await?;
     let id = host.start_workflow("stuck", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "a b un-a after");
     Ok(())
 }
 
 async fn a_compensation_knows_what_it_compensates(stage: Stage) -> Checked<()> {
-    let report: Plain<String, u64> =
-        wfe::definition::inline_item(|ctx: Ctx, story: Arc<Story>, n: u64| async move {
-            let compensated = ctx.compensated().ok_or_else(|| StepError::fatal("it compensates nothing"))?;
-            Ok(format!(
-                "{}{n}{}{}",
-                compensated.step,
-                compensated.outcome.clone().unwrap_or_default(),
-                story.n
-            ))
-        });
-    let report = report.output(|word: &String, story: &mut Story| story.words.push(word.clone()));
-    let make: Plain<u64, u64> = wfe::definition::inline_item(|_, _, n: u64| async move { Ok(n * 10) });
     let saga = begin("knows").saga("saga", |saga| {
-        saga.for_each("all", each(|_: &Story| vec![1_u64, 2]), |one| {
-            one.then("make", make).compensate_with(|b| b.then("report", report))
-        })
-        .then("count", count())
-        .then("fail", fail())
+        saga.for_each(
+            "all",
+            |_| vec![1_u64, 2],
+            |one| {
+                one.call("make", |_, _, n| Ok(n * 10)).compensate_with(|b| {
+                    b.call("report", |ctx, story, n| {
+                        let made =
+                            ctx.compensated().ok_or_else(|| StepError::fatal("it compensates nothing"))?;
+                        let outcome = made.outcome.clone().unwrap_or_default();
+                        Ok(format!("{}{n}{outcome}{}", made.step, story.n))
+                    })
+                    .output(|word, story, _| note(word, story))
+                })
+            },
+        )
+        .step("count", count())
+        .step("fail", fail())
     });
     let host = stage.host([built(saga)?]).await?;
     let id = host.start_workflow("knows", &Story::default()).await?;
@@ -204,15 +224,15 @@ async fn a_compensation_knows_what_it_compensates(stage: Stage) -> Checked<()> {
 }
 
 async fn cancel_compensates_an_open_saga_and_terminate_does_not(stage: Stage) -> Checked<()> {
-    let open = begin("open").saga("saga", |saga| done(saga, "a").delay("long", |_, ()| DAY));
+    let open = begin("open").saga("saga", |saga| done(saga, "a").delay("long", |_| DAY));
     let host = stage.host([built(open)?]).await?;
     let ids = [
         host.start_workflow("open", &Story::default()).await?,
         host.start_workflow("open", &Story::default()).await?,
     ];
     host.idle().await?;
-    host.host().cancel(&ids[0]).await?;
-    host.host().terminate(&ids[1]).await?;
+    host.cancel(&ids[0]).await?;
+    host.terminate(&ids[1]).await?;
     host.idle().await?;
     assert_eq!(host.outcome::<Story>(&ids[0]).await?, Some(Outcome::Cancelled));
     assert_eq!(host.outcome::<Story>(&ids[1]).await?, Some(Outcome::Terminated));
@@ -225,13 +245,13 @@ async fn cancel_compensates_every_open_saga_also_beside_one_that_has_done_nothin
     stage: Stage,
 ) -> Checked<()> {
     let both = begin("both").parallel("both", |all| {
-        all.branch(|b| b.saga("empty", |saga| saga.delay("day", |_, ()| DAY)))
-            .branch(|b| b.saga("full", |saga| done(saga, "a").delay("long", |_, ()| DAY)))
+        all.branch(|b| b.saga("empty", |saga| saga.delay("day", |_| DAY)))
+            .branch(|b| b.saga("full", |saga| done(saga, "a").delay("long", |_| DAY)))
     });
     let host = stage.host([built(both)?]).await?;
     let id = host.start_workflow("both", &Story::default()).await?;
     host.idle().await?;
-    host.host().cancel(&id).await?;
+    host.cancel(&id).await?;
     host.idle().await?;
     assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
     assert_eq!(host.data::<Story>(&id).await?.words, ["a", "un-a"]);
@@ -240,19 +260,17 @@ async fn cancel_compensates_every_open_saga_also_beside_one_that_has_done_nothin
 
 async fn compensations_may_wait(stage: Stage) -> Checked<()> {
     let saga = begin("wait").saga("saga", |saga| {
-        saga.then("a", mark("a"))
+        saga.step("a", mark("a"))
             .compensate_with(|b| {
-                b.delay("night", |_, ()| DAY)
-                    .wait_for(
-                        "ok",
-                        event("ok", |_: &Story, ()| "k")
-                            .timeout(|_, ()| DAY, |b| b.then("late", mark("late"))),
-                    )
-                    .then("un-a", flaky(2, "un-a").retry(Retry::up_to(2)))
+                b.delay("night", |_| DAY)
+                    .wait_for("ok", Event::<()>::new("ok"), |_| "k")
+                    .on_timeout(|_| DAY, |b| b.step("late", mark("late")))
+                    .step("un-a", flaky(2, "un-a"))
+                    .retry(Retry::exponential().attempts(3))
             })
-            .then("fail", fail())
+            .step("fail", fail())
     });
-    let host = stage.host_that_waits([built(saga.then("after", mark("after")))?]).await?;
+    let host = stage.host_that_waits([built(saga.step("after", mark("after")))?]).await?;
     let id = host.start_workflow("wait", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "a late un-a after");
     Ok(())

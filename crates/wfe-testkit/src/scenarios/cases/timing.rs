@@ -16,8 +16,7 @@ scenarios!("time":
 );
 
 async fn a_delay_of_thirty_days_ends_on_its_day_and_not_before(stage: Stage) -> Checked<()> {
-    let host =
-        stage.host([built(begin("delay").delay("month", |_, ()| 30 * DAY).then("a", mark("a")))?]).await?;
+    let host = stage.host([built(begin("delay").delay("month", |_| 30 * DAY).step("a", mark("a")))?]).await?;
     let id = host.start_workflow("delay", &Story::default()).await?;
     host.advance((30 * DAY).saturating_sub(Duration::from_millis(1))).await?;
     assert_eq!(host.current_steps(&id).await?, ["month"]);
@@ -29,11 +28,11 @@ async fn a_delay_of_thirty_days_ends_on_its_day_and_not_before(stage: Stage) -> 
 
 async fn a_delay_of_nothing_and_one_until_a_past_time_are_over_at_once(stage: Stage) -> Checked<()> {
     let none = begin("none")
-        .delay("zero", |_, ()| Duration::ZERO)
-        .delay_until("past", |_, ()| chrono::DateTime::<chrono::Utc>::MIN_UTC)
-        .after("side", |_, ()| Duration::ZERO, |side| side.then("b", mark("side")))
-        .delay("more", |_, ()| Duration::from_nanos(1))
-        .then("a", mark("a"));
+        .delay("zero", |_| Duration::ZERO)
+        .delay_until("past", |_| chrono::DateTime::<chrono::Utc>::MIN_UTC)
+        .after("side", |_| Duration::ZERO, |side| side.step("b", mark("side")))
+        .delay("more", |_| Duration::from_nanos(1))
+        .step("a", mark("a"));
     let host = stage.host([built(none)?]).await?;
     let id = host.start_workflow("none", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "side a");
@@ -41,10 +40,13 @@ async fn a_delay_of_nothing_and_one_until_a_past_time_are_over_at_once(stage: St
 }
 
 async fn delays_in_branches_end_in_the_order_of_their_times(stage: Stage) -> Checked<()> {
-    let hours =
-        begin("hours").for_each("all", each(|_: &Story| vec![5_u32, 1, 4, 2, 3]).parallel(5), |one| {
-            one.delay("wait", |_, hours| *hours * HOUR).then("note", mark_item(""))
-        });
+    let hours = begin("hours")
+        .for_each(
+            "all",
+            |_| vec![5_u32, 1, 4, 2, 3],
+            |one| one.delay("wait", |_, hours| *hours * HOUR).step("note", mark_item("")),
+        )
+        .concurrent(5);
     let host = stage.host([built(hours)?]).await?;
     let id = host.start_workflow("hours", &Story::default()).await?;
     host.advance(3 * HOUR).await?;
@@ -55,10 +57,10 @@ async fn delays_in_branches_end_in_the_order_of_their_times(stage: Stage) -> Che
 
 async fn a_scheduled_branch_runs_beside_what_follows(stage: Stage) -> Checked<()> {
     let side = begin("side")
-        .after("later", |_, ()| 2 * HOUR, |later| later.then("b", mark("later")))
-        .then("a", mark("now"))
-        .delay("wait", |_, ()| HOUR)
-        .then("c", mark("soon"));
+        .after("later", |_| 2 * HOUR, |later| later.step("b", mark("later")))
+        .step("a", mark("now"))
+        .delay("wait", |_| HOUR)
+        .step("c", mark("soon"));
     let host = stage.host([built(side)?]).await?;
     let id = host.start_workflow("side", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "now soon later");
@@ -67,8 +69,8 @@ async fn a_scheduled_branch_runs_beside_what_follows(stage: Stage) -> Checked<()
 
 async fn a_recurring_branch_ticks_until_its_condition_holds(stage: Stage) -> Checked<()> {
     let recur = begin("recur")
-        .recur("tick", Every::interval(HOUR), |story, ()| story.n == 3, |tick| tick.then("count", count()))
-        .then("a", mark("beside"));
+        .recur("tick", Every::interval(HOUR), |story| story.n == 3, |tick| tick.step("count", count()))
+        .step("a", mark("beside"));
     let host = stage.host([built(recur)?]).await?;
     let id = host.start_workflow("recur", &Story::default()).await?;
     let began = stage.clock.now();
@@ -82,8 +84,8 @@ async fn a_recurring_branch_keeps_its_rhythm_while_its_children_live(stage: Stag
     let recur = begin("slow").recur(
         "tick",
         Every::interval(HOUR),
-        |story, ()| story.n >= 4,
-        |tick| tick.then("count", count()).delay("long", |_, ()| 10 * HOUR).then("a", mark("done")),
+        |story| story.n >= 4,
+        |tick| tick.step("count", count()).delay("long", |_| 10 * HOUR).step("a", mark("done")),
     );
     let host = stage.host([built(recur)?]).await?;
     let id = host.start_workflow("slow", &Story::default()).await?;
@@ -96,7 +98,7 @@ async fn a_recurring_branch_keeps_its_rhythm_while_its_children_live(stage: Stag
 
 async fn a_cron_expression_recurs_in_its_zone(stage: Stage) -> Checked<()> {
     let berlin = Every::cron("0 9 * * *").in_zone("Europe/Berlin");
-    let daily = begin("daily").recur("nine", berlin, |s, ()| s.n == 2, |tick| tick.then("count", count()));
+    let daily = begin("daily").recur("nine", berlin, |s| s.n == 2, |tick| tick.step("count", count()));
     let host = stage.host([built(daily)?]).await?;
     let id = host.start_workflow("daily", &Story::default()).await?;
     completed(&host, &id).await?;
@@ -107,12 +109,7 @@ async fn a_cron_expression_recurs_in_its_zone(stage: Stage) -> Checked<()> {
 async fn after_a_downtime_one_tick_catches_up(stage: Stage) -> Checked<()> {
     stage.must_last()?;
     let hourly = || {
-        begin("hourly").recur(
-            "tick",
-            Every::interval(HOUR),
-            |s, ()| s.n == 4,
-            |tick| tick.then("count", count()),
-        )
+        begin("hourly").recur("tick", Every::interval(HOUR), |s| s.n == 4, |tick| tick.step("count", count()))
     };
     let host = stage.host([built(hourly())?]).await?;
     let id = host.start_workflow("hourly", &Story::default()).await?;
@@ -130,15 +127,14 @@ async fn after_a_downtime_one_tick_catches_up(stage: Stage) -> Checked<()> {
 }
 
 async fn a_step_that_sleeps_finds_the_state_that_it_kept(stage: Stage) -> Checked<()> {
-    let poll: Plain<Next, ()> = inline(|ctx: Ctx, _| async move {
-        match ctx.state::<u32>()?.unwrap_or(0) {
+    let poll = begin("poll")
+        .call("poll", |ctx, _| match ctx.state::<u32>()?.unwrap_or(0) {
             0 => Next::persist(&1),
             3 => Next::outcome(&"done"),
             n => Next::sleep(HOUR).keeping(&(n + 1)),
-        }
-    });
-    let poll = poll.output(|_, story: &mut Story| story.n += 1);
-    let host = stage.host([built(begin("poll").then("poll", poll))?]).await?;
+        })
+        .output(|_, story| story.n += 1);
+    let host = stage.host([built(poll)?]).await?;
     let (id, began) = (host.start_workflow("poll", &Story::default()).await?, stage.clock.now());
     assert_eq!(completed(&host, &id).await?.n, 1, "outputs are called at its end");
     assert_eq!(stage.clock.now() - began, chrono::TimeDelta::hours(2));
@@ -147,10 +143,10 @@ async fn a_step_that_sleeps_finds_the_state_that_it_kept(stage: Stage) -> Checke
 
 async fn a_workflow_that_misses_its_deadline_fails_and_compensates_its_saga(stage: Stage) -> Checked<()> {
     let late = begin("late").deadline(DAY).saga("saga", |saga| {
-        saga.then("a", mark("done"))
-            .compensate_with(|undo| undo.then("b", mark("compensated")))
-            .delay("long", |_, ()| 3 * DAY)
-            .then("c", mark("never"))
+        saga.step("a", mark("done"))
+            .compensate_with(|undo| undo.step("b", mark("compensated")))
+            .delay("long", |_| 3 * DAY)
+            .step("c", mark("never"))
     });
     let host = stage.host([built(late)?]).await?;
     let id = host.start_workflow("late", &Story::default()).await?;

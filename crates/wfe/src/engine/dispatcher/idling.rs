@@ -44,6 +44,6 @@ impl Dispatcher {
     }
 
     fn is_at_work(&self) -> bool {
-        !self.actors.is_empty() || self.shared.is_at_work()
+        !self.actors.is_empty() || self.shared.is_at_work() || self.shared.reports.are_running()
     }
 }

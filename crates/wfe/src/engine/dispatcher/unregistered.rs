@@ -27,8 +27,8 @@ impl Dispatcher {
     }
 }
 
-/// Scans the next due instances, except the busy ones. The scan begins after the `read` instances that earlier scans
-/// have read. Returns how many instances this scan and the earlier scans have read.
+/// Scans the next due instances, except the busy ones. Earlier scans have covered the first `read` instances, and this
+/// scan begins after them. Returns how many instances this scan and the earlier scans have covered.
 async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usize {
     let mut due =
         match shared.store.loss.seen(shared.store.provider.get_runnable_instances(shared.now()).await) {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use wfe_core::{
-    definition::{WorkflowBuilder, inline},
+    definition::WorkflowBuilder,
     executor::Lifecycle,
     steps::Ctx,
     traits::{Control, Ending},
@@ -32,7 +32,7 @@ impl Starts {
         let engine = self.engine.get().unwrap();
         let definition = engine.find_definition("grows", None).unwrap();
         self.started.fetch_add(1, SeqCst);
-        engine.start(definition.instance(&generations, engine.now())?).await
+        Ok(engine.start(definition.instance(&generations, engine.now())?).await?.id)
     }
 
     /// Stores a request for an instance in the same way as the host does.
@@ -82,23 +82,25 @@ async fn while_the_engine_is_full_whatever_starts_instances_and_makes_requests_c
     };
     let engine = Handle::new(Arc::new(SqlitePersistenceProvider::new(":memory:").await.unwrap()), options);
     assert!(starts.engine.set(engine.clone()).is_ok());
-    let own = starts.clone();
-    let two = inline(move |_, generations: Arc<u32>| {
-        let own = own.clone();
-        async move {
-            for _ in 0..2 {
-                if let Some(below) = generations.checked_sub(1) {
-                    own.start(below).await?;
-                }
-            }
-            Ok(())
-        }
-    });
     let grows = WorkflowBuilder::<u32>::new("grows", 1)
-        .if_("grows", |generations, ()| *generations > 0, |grows| grows.then("starts two", two))
+        .with(starts.clone())
+        .if_(
+            "grows",
+            |generations| *generations > 0,
+            |grows| {
+                grows.then("starts two", async |ctx, generations| {
+                    for _ in 0..2 {
+                        if let Some(below) = generations.checked_sub(1) {
+                            ctx.app.start(below).await?;
+                        }
+                    }
+                    Ok(())
+                })
+            },
+        )
         .build()
         .unwrap();
-    engine.register(grows).unwrap();
+    engine.register(grows.into()).unwrap();
     let mut events = engine.lifecycle();
     engine.launch().await.unwrap();
 

@@ -1,6 +1,6 @@
 //! The work on one instance, from its claim on: one pass after the other.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::engine::{
     isolation::PROCESS,
-    state::outcome::End,
+    state::{notifications::Notifications, outcome::End},
     steps::{
         in_flight::InFlight,
         middleware::{self, WorkflowEnd},
@@ -349,7 +349,14 @@ impl Actor {
             cause: end.cause.clone(),
             data: end.data.clone(),
         };
-        let ended = async move { middleware::ended(&chain, &end).await };
+        let channel = Arc::downgrade(&self.shared.channel);
+        let report = self.shared.reports.begin(move || {
+            channel.upgrade().into_iter().for_each(|channel| channel.notify(Notifications::reported));
+        });
+        let ended = async move {
+            let _report = report;
+            middleware::ended(&chain, &end).await;
+        };
         self.bodies.runtime.spawn(Span::current().instrument(ended));
     }
 }

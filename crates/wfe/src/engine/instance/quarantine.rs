@@ -1,6 +1,6 @@
 use wfe_core::{
     Result,
-    definition::Definition,
+    definition::AnyDefinition,
     executor::{Env, Run, RunningBodies},
     steps::StepError,
     traits::Loaded,
@@ -37,7 +37,7 @@ impl Quarantine {
 
     /// Opens the instance as quarantined. The running bodies are passed on only once: when the instance is opened
     /// again, it is quarantined without them.
-    pub fn open(&mut self, definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Run> {
+    pub fn open(&mut self, definition: &AnyDefinition, loaded: Loaded, env: &mut Env<'_>) -> Result<Run> {
         match self.at_work.take() {
             Some(at_work) => Run::open_suspended(definition, loaded, &self.reason, at_work, env),
             None => Run::open_quarantined(definition, loaded, &self.reason, env),

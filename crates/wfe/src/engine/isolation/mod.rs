@@ -15,9 +15,9 @@
 //! * While long bodies keep running, the process is closed to other bodies for some time, and then open to them for the
 //!   same time. Each closure is twice as long as the previous closure, up to [`Pace::longest_rest`], until no body
 //!   runs.
-//! * A long trial ends when others wait ([`allowance`]), but its suspect continues to run. The next suspect waits for
-//!   the same time until no body of the running suspect is left. If some are still left after this time, the trial of
-//!   the next suspect takes place alongside them. Likewise, a trial takes place alongside ordinary bodies that outlast
+//! * A long trial ends when others wait ([`allowance`]), but its suspect continues to run. The next suspect waits
+//!   until no body of the running suspect is left, but no longer than this allowance. If some are still left then, the
+//!   trial of the next suspect takes place alongside them. Likewise, a trial takes place alongside ordinary bodies that outlast
 //!   both this time and the longest closure. A crash during such a trial does not show which instance has caused it.
 //!   However, the instance on trial is the first to run in the next process, and waits there for twice as long before
 //!   its trial takes place alongside others.

@@ -5,7 +5,7 @@
 //! branch, the workflow waits for an activity that no worker ever completes. The open subscription of this activity is
 //! used to list schedules.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wfe_core::{
     Result,
-    definition::{Definition, Retry, WorkflowBuilder, activity, inline},
+    definition::{Activity, AnyDefinition, Retry, WorkflowBuilder},
     steps::{Ctx, Next, StepError, StepResult},
 };
 
@@ -79,31 +79,33 @@ pub(crate) fn own_definition(id: &str, version: Option<u32>) -> (String, u32) {
 
 /// The engine's own workflows for schedules of this definition. The first is for schedules that start the newest
 /// version of the definition. The second is for schedules that name the version of `of`.
-pub(crate) fn definitions_for(of: &Definition, starter: &Arc<dyn Starter>) -> Result<[Definition; 2]> {
+pub(crate) fn definitions_for(of: &AnyDefinition, starter: &Arc<dyn Starter>) -> Result<[AnyDefinition; 2]> {
     Ok([
         build(own_definition(of.id(), None), starter)?,
         build(own_definition(of.id(), Some(of.version())), starter)?,
     ])
 }
 
-fn build((id, version): (String, u32), starter: &Arc<dyn Starter>) -> Result<Definition> {
+fn build((id, version): (String, u32), starter: &Arc<dyn Starter>) -> Result<AnyDefinition> {
     let starter = starter.clone();
     // The store may fail, or a middleware may refuse the start: the start is retried until it succeeds or the
     // schedule is deleted. Ticks that are due meanwhile count as missed.
-    let retry = Retry::up_to(u32::MAX).max(Duration::from_mins(5));
-    let tick = inline(move |ctx: Ctx, spec: Arc<Spec>| {
-        let starter = starter.clone();
-        async move { tick(&*starter, &ctx, &spec).await }
-    });
+    let retry = Retry::exponential().attempts(u32::MAX);
     WorkflowBuilder::<Spec>::new(id, version)
+        .with(starter)
         .parallel("schedule", |both| {
-            both.branch(|branch| branch.then(TICK, tick).retry(retry).end("over"))
-                .branch(|branch| branch.activity("listed", activity(LISTED, |_: &Spec, ()| ())))
+            both.branch(|branch| {
+                branch
+                    .then(TICK, async |ctx, spec| tick(&*ctx.app, &ctx, &spec).await)
+                    .retry(retry)
+                    .end("over")
+            })
+            .branch(|branch| branch.activity("listed", Activity::<(), ()>::new(LISTED), |_| ()))
         })
-        .build()
+        .build_own()
 }
 
-async fn tick(starter: &dyn Starter, ctx: &Ctx, spec: &Spec) -> StepResult {
+async fn tick(starter: &dyn Starter, ctx: &Ctx<Arc<dyn Starter>>, spec: &Spec) -> StepResult {
     let now = starter.now().ok_or_else(|| StepError::retryable("the host has ended"))?;
     let every = spec.timetable.every();
     let last = ctx.state::<Ticked>()?.map_or(spec.created, |ticked| ticked.last);

@@ -10,14 +10,14 @@ use wfe_core::steps::Ctx;
 /// instance for a missed tick starts late, and an attempt after a failure or a crash may also run late.
 ///
 /// ```
-/// use wfe::{Tick, definition::{Definition, WorkflowBuilder, inline}, steps::{Ctx, StepError}};
+/// use wfe::{prelude::*, schedules::Tick};
 ///
-/// # fn report() -> wfe::Result<Definition> {
+/// # fn report() -> Result<Definition<String>, Error> {
 /// WorkflowBuilder::<String>::new("report", 1)
-///     .then("write", inline(|ctx: Ctx, _| async move {
-///         let tick = Tick::of(&ctx).ok_or_else(|| StepError::fatal("not started by a schedule"))?;
+///     .call("write", |ctx, _| {
+///         let tick = Tick::of(ctx).ok_or("not started by a schedule").fatal()?;
 ///         Ok(format!("report of {}", tick.time.date_naive()))
-///     }))
+///     })
 ///     .build()
 /// # }
 /// # report().unwrap();
@@ -29,18 +29,18 @@ pub struct Tick {
     /// the instance.
     pub time: DateTime<Utc>,
     /// The id of the engine's own instance that runs the schedule. It equals
-    /// [`ScheduleStatus::instance_id`](crate::ScheduleStatus::instance_id).
+    /// [`ScheduleStatus::instance_id`](crate::schedules::ScheduleStatus::instance_id).
     pub schedule_instance_id: String,
 }
 
 impl Tick {
     /// Returns the tick for which this step's instance was started. Returns `None` if the instance was started by a
-    /// program, by a parent workflow, or by [`trigger`](crate::Schedules::trigger).
+    /// program, by a parent workflow, or by [`trigger`](crate::schedules::Schedules::trigger).
     ///
     /// The tick is read from the instance's [reference](Ctx::reference). A reference that a program has set is also
     /// read as a tick if it has the form *id, slash, time*.
     #[must_use]
-    pub fn of(ctx: &Ctx) -> Option<Self> {
+    pub fn of<A>(ctx: &Ctx<A>) -> Option<Self> {
         Self::parse(ctx.reference()?)
     }
 

@@ -8,7 +8,7 @@ use wfe_core::definition::Every;
 ///
 /// ```
 /// use std::time::Duration;
-/// use wfe::Timetable;
+/// use wfe::schedules::Timetable;
 ///
 /// let often = Timetable::interval(Duration::from_secs(30));
 /// let daily = Timetable::cron("0 9 * * *"); // at nine o'clock UTC
@@ -26,8 +26,8 @@ pub enum Timetable {
         /// The name of the time zone in the IANA database. `None` means UTC.
         zone: Option<String>,
     },
-    /// An interval with a time zone. This combination is not valid: [`Schedules::create`](crate::Schedules::create)
-    /// refuses it.
+    /// An interval with a time zone. This combination is not valid:
+    /// [`Schedules::create`](crate::schedules::Schedules::create) refuses it.
     IntervalInZone {
         /// The interval.
         interval: Duration,
@@ -37,8 +37,8 @@ pub enum Timetable {
 }
 
 impl Timetable {
-    /// Starts instances at this interval. [`Schedules::create`](crate::Schedules::create) refuses an interval of
-    /// zero.
+    /// Starts instances at this interval. [`Schedules::create`](crate::schedules::Schedules::create) refuses an
+    /// interval of zero.
     #[must_use]
     pub fn interval(interval: Duration) -> Self {
         Self::Interval(interval)
@@ -47,15 +47,15 @@ impl Timetable {
     /// Starts instances at the times of this cron expression, in UTC or in the [zone](Self::in_zone) that is set. The
     /// expression has five to seven fields. With six fields, the seconds come first. With seven fields, the seconds
     /// come first and the year comes last. [`Every::cron`] describes the syntax, and what happens when the clocks of a
-    /// zone change. [`Schedules::create`](crate::Schedules::create) refuses an expression that is not valid or has no
-    /// time in the future.
+    /// zone change. [`Schedules::create`](crate::schedules::Schedules::create) refuses an expression that is not valid
+    /// or has no time in the future.
     pub fn cron(expression: impl Into<String>) -> Self {
         Self::Cron { expression: expression.into(), zone: None }
     }
 
     /// Sets the time zone of a cron expression by its IANA name, such as `Europe/Berlin`.
-    /// [`Schedules::create`](crate::Schedules::create) refuses an unknown name. It also refuses an interval that has a
-    /// time zone.
+    /// [`Schedules::create`](crate::schedules::Schedules::create) refuses an unknown name. It also refuses an interval
+    /// that has a time zone.
     #[must_use]
     pub fn in_zone(self, name: impl Into<String>) -> Self {
         match self {
@@ -80,7 +80,7 @@ impl Timetable {
 /// paused.
 ///
 /// ```
-/// use wfe::{CatchUp, NewSchedule, Timetable};
+/// use wfe::schedules::{CatchUp, NewSchedule, Timetable};
 ///
 /// let hourly = || Timetable::cron("0 * * * *");
 /// // No host runs from 00:30 to 05:30: the ticks from 01:00 to 05:00 are missed. What happens at 05:30:

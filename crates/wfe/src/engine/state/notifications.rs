@@ -39,6 +39,8 @@ pub(in crate::engine) struct Notifications {
     pub has_definitions: bool,
     /// The store may have assigned an instance to this owner without this host working on the instance.
     pub is_owner_in_doubt: bool,
+    /// Whether the middleware for the ends of instances has returned, so that the host may be idle.
+    pub has_reported: bool,
 }
 
 impl Notifications {
@@ -56,6 +58,11 @@ impl Notifications {
     /// instance.
     pub fn owner_in_doubt(&mut self) {
         self.is_owner_in_doubt = true;
+    }
+
+    /// Records that the middleware for the ends of instances has returned.
+    pub fn reported(&mut self) {
+        self.has_reported = true;
     }
 
     /// Records that something may be deliverable now.
@@ -102,6 +109,7 @@ impl Notifications {
             && !self.has_unowned
             && !self.has_definitions
             && !self.is_owner_in_doubt
+            && !self.has_reported
             && self.requested.is_empty()
             && self.by_commits.is_empty()
             && self.woken.is_empty()
@@ -123,6 +131,7 @@ impl Notifications {
         self.has_unowned |= later.has_unowned;
         self.has_definitions |= later.has_definitions;
         self.is_owner_in_doubt |= later.is_owner_in_doubt;
+        self.has_reported |= later.has_reported;
     }
 
     /// If there are too many due times, forgets those that are furthest in the future. The forgotten due times are read

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -9,6 +11,7 @@ use wfe_core::{
 
 /// How an instance ended.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Outcome<D> {
     /// The instance completed: its last step succeeded. Holds the data of the instance.
     Completed(D),
@@ -18,6 +21,40 @@ pub enum Outcome<D> {
     Cancelled,
     /// The instance was terminated by a request; nothing was compensated.
     Terminated,
+}
+
+impl<D> Outcome<D> {
+    /// The data of an instance that has completed.
+    ///
+    /// # Errors
+    /// [`NotCompleted`](WfeError::NotCompleted): the instance has ended in another way. The error says how, and why.
+    pub fn completed(self) -> Result<D> {
+        match self {
+            Self::Completed(data) => Ok(data),
+            other => Err(WfeError::NotCompleted(other.to_string())),
+        }
+    }
+}
+
+/// One line: `completed`, `failed at step "pay" (attempt 3, code "error"): the bank is closed`, `cancelled` or
+/// `terminated`.
+impl<D> fmt::Display for Outcome<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed(_) => f.write_str("completed"),
+            Self::Failed(failure) => {
+                let StepFailure { step, attempt, code, causes, .. } = &**failure;
+                if step.is_empty() {
+                    write!(f, "failed (code {code:?}): ")?;
+                } else {
+                    write!(f, "failed at step {step:?} (attempt {attempt}, code {code:?}): ")?;
+                }
+                f.write_str(&causes.join(": "))
+            }
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Terminated => f.write_str("terminated"),
+        }
+    }
 }
 
 /// The end of an instance, with its data as untyped JSON.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use wfe_core::{
     Result, WfeError,
-    definition::{Definition, Registry},
+    definition::{AnyDefinition, Registry},
     executor::{Env, LifecycleEvent, contradiction, lost_waits},
     limits::{later, nanos, nearest_time},
     logging,
@@ -27,7 +27,7 @@ use crate::{
             unprocessed::{SweepList, Unprocessed},
             unregistered::Unregistered,
         },
-        steps::{in_flight::InFlight, slots, watchdog::Watchdog},
+        steps::{in_flight::InFlight, middleware::Reports, slots, watchdog::Watchdog},
     },
     store::StoreAccess,
 };
@@ -50,6 +50,8 @@ pub(in crate::engine) struct Shared {
     pub in_flight: Arc<InFlight>,
     pub unregistered: Unregistered,
     pub start_barrier: Arc<StartBarrier>,
+    /// The ends of instances for which the middleware has not returned yet.
+    pub reports: Arc<Reports>,
     /// One permit for each body that may run.
     pub steps: Arc<Semaphore>,
     /// Changes when external tasks may be available. All external workers of this process watch it.
@@ -83,6 +85,7 @@ impl Shared {
             tasks: watch::Sender::new(()),
             registry: RwLock::default(),
             owner: Mutex::default(),
+            reports: Arc::default(),
             instances: AtomicUsize::new(0),
             aside: AtomicUsize::new(0),
             is_clock_reported: AtomicBool::new(false),
@@ -165,7 +168,7 @@ impl Shared {
         self.registry.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn definition(&self, id: &str, version: u32) -> Option<Definition> {
+    pub fn definition(&self, id: &str, version: u32) -> Option<AnyDefinition> {
         self.registry().get(id, version).cloned()
     }
 
@@ -180,11 +183,11 @@ impl Shared {
 
     /// Returns the definition with this id and version. If `version` is `None`, returns the newest version of the
     /// definition.
-    pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<Definition> {
+    pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<AnyDefinition> {
         self.registry().find(id, version).cloned()
     }
 
-    pub fn register(&self, definition: Definition) -> Result<()> {
+    pub fn register(&self, definition: AnyDefinition) -> Result<()> {
         self.registry.write().unwrap_or_else(PoisonError::into_inner).register(definition)
     }
 

@@ -1,4 +1,10 @@
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -25,7 +31,7 @@ use wfe_core::{
 /// only a body that ran creates a [`StepDone`].
 ///
 /// ```
-/// use wfe::{Rest, StepDone, StepMiddleware, steps::{Ctx, StepError}};
+/// use wfe::{steps::{Ctx, StepError}, middleware::{Rest, StepDone, StepMiddleware}};
 ///
 /// /// Refuses steps on holidays.
 /// struct Calendar;
@@ -98,7 +104,7 @@ pub(crate) async fn run_inside(
 /// A middleware that is called before a host starts an instance, and after an instance that the host ran has ended.
 ///
 /// ```
-/// use wfe::{Result, WfeError, WorkflowEnd, WorkflowMiddleware, WorkflowStart};
+/// use wfe::{Result, WfeError, middleware::{WorkflowEnd, WorkflowMiddleware, WorkflowStart}};
 ///
 /// /// Refuses orders at night, and reports failed instances.
 /// struct Desk;
@@ -134,8 +140,8 @@ pub trait WorkflowMiddleware: Send + Sync + 'static {
 
     /// Runs after this host has committed the end of an instance. Child workflows are included. The middleware that was
     /// added to the builder last runs first. This method runs at most once for each instance. It does not run at all if
-    /// the process dies right after the commit. A panic is logged. Nothing waits for this method to return, not even
-    /// [`stop`](crate::WorkflowHost::stop).
+    /// the process dies right after the commit. A panic is logged. Only [`idle`](crate::WorkflowHost::idle) waits for
+    /// this method to return; [`stop`](crate::WorkflowHost::stop) does not.
     async fn ended(&self, _end: &WorkflowEnd) {}
 }
 
@@ -170,6 +176,40 @@ pub struct WorkflowEnd {
     pub cause: Option<StepFailure>,
     /// The data of the instance when it ended.
     pub data: Value,
+}
+
+/// Counts the ends of instances for which the middleware has not returned yet. It does not hold the host, because a
+/// middleware that never returns must not keep the host alive.
+#[derive(Debug, Default)]
+pub(crate) struct Reports(AtomicUsize);
+
+impl Reports {
+    /// Whether a middleware has not returned yet.
+    pub fn are_running(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    /// Counts one more end until the returned guard is dropped. The last guard calls `last`.
+    pub fn begin<F: FnOnce()>(self: &Arc<Self>, last: F) -> Report<F> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Report { reports: self.clone(), last: Some(last) }
+    }
+}
+
+/// The middleware is notified of the end of an instance.
+pub(crate) struct Report<F: FnOnce()> {
+    reports: Arc<Reports>,
+    last: Option<F>,
+}
+
+impl<F: FnOnce()> Drop for Report<F> {
+    fn drop(&mut self) {
+        if self.reports.0.fetch_sub(1, Ordering::Release) == 1
+            && let Some(last) = self.last.take()
+        {
+            last();
+        }
+    }
 }
 
 pub(crate) async fn starting(chain: &[Arc<dyn WorkflowMiddleware>], start: &WorkflowStart<'_>) -> Result<()> {

@@ -20,8 +20,8 @@ const HISTORY: &str = "wfe.history";
 const END: &str = "wfe.end";
 
 /// The first part of the name of an attribute that stores items without a live pointer of their own. The
-/// second part is the name of the items. Of the live pointers whose path is a prefix of the items' name, the
-/// pointer with the longest path has the attribute.
+/// second part is the name of the items. The attribute belongs to the live pointer whose path is the longest prefix of
+/// this name.
 const BELOW: &str = "wfe.below:";
 
 fn is_private(key: &str) -> bool {

@@ -23,9 +23,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use wfe::{HostBuilder, Outcome, WorkflowHost, definition::Item, traits::PersistenceProvider};
+use wfe::{
+    Outcome, WorkflowHost,
+    definition::{AnyDefinition, IntoStep},
+    host::HostBuilder,
+    traits::PersistenceProvider,
+};
 use wfe_sqlite::SqlitePersistenceProvider;
-use wfe_testkit::steps::{self, Simple};
+use wfe_testkit::steps;
 
 /// Makes a test of `case` on this place.
 macro_rules! on {
@@ -119,14 +124,14 @@ impl Store {
     }
 
     /// A started host with these definitions.
-    pub async fn host(&self, definitions: &[&wfe::definition::Definition]) -> WorkflowHost {
+    pub async fn host(&self, definitions: &[&AnyDefinition]) -> WorkflowHost {
         started(self.builder().await.build(), definitions).await
     }
 }
 
-pub async fn started(host: WorkflowHost, definitions: &[&wfe::definition::Definition]) -> WorkflowHost {
+pub async fn started(host: WorkflowHost, definitions: &[&AnyDefinition]) -> WorkflowHost {
     for definition in definitions {
-        host.register((*definition).clone()).unwrap();
+        host.register_any((*definition).clone()).unwrap();
     }
     host.start().await.unwrap();
     host
@@ -145,7 +150,7 @@ impl Tally {
 }
 
 /// A step that does nothing, on this data.
-pub fn nothing<I: Item>() -> Simple<(), Tally, I> {
+pub fn nothing() -> impl IntoStep<Tally> {
     steps::nothing()
 }
 

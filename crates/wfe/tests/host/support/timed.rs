@@ -2,7 +2,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tempfile::TempDir;
-use wfe::{HostBuilder, WorkflowHost, definition::Definition, traits::PersistenceProvider};
+use wfe::{WorkflowHost, definition::AnyDefinition, host::HostBuilder, traits::PersistenceProvider};
 use wfe_sqlite::{BUSY_TIMEOUT, SqlitePersistenceProvider};
 use wfe_testkit::{Layer, Layered, VirtualClock};
 
@@ -77,7 +77,7 @@ impl Timed {
             .poll_interval(Duration::from_hours(100_000))
     }
 
-    pub async fn host(&self, definitions: &[&Definition]) -> WorkflowHost {
+    pub async fn host(&self, definitions: &[&AnyDefinition]) -> WorkflowHost {
         started(self.builder().await.build(), definitions).await
     }
 }

@@ -6,7 +6,7 @@
 //! and compensates its own steps.
 //!
 //! A go-to or a cancel condition, however, cancels the inner saga, even in the middle of its compensation. In this
-//! case, the step that the compensation had reached is stored. If an outer saga is compensated later, it continues the
+//! case, the store contains the step that the compensation had reached. If an outer saga is compensated later, it continues the
 //! compensation with the stored step. If this step is a container, the steps inside it start again. Side branches of
 //! the compensation do not continue.
 

@@ -1,0 +1,16 @@
+use serde::{Deserialize, Serialize};
+use wfe_core::definition::{IntoStep, WorkflowBuilder, task};
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Order {
+    id: String,
+    cents: u64,
+}
+
+fn mark(id: &'static str) -> impl IntoStep<Order> {
+    task::<Order>().change(move |order| order.id = id.into())
+}
+
+fn main() {
+    WorkflowBuilder::<Order>::new("w", 1).then("a", mark("x"));
+}

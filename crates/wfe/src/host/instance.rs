@@ -1,0 +1,144 @@
+use std::{fmt, marker::PhantomData};
+
+use serde::{Serialize, de::DeserializeOwned};
+use wfe_core::{Result, definition::Event, steps::Results};
+
+use super::{failures::Failures, publish::Publish, status::InstanceStatus, workflow_host::WorkflowHost};
+use crate::engine::Outcome;
+
+/// An instance on a host, whose data is of type `D`. [`Workflow::start`](crate::host::Workflow::start) and
+/// [`WorkflowHost::instance`] return it. Cheap to clone.
+///
+/// It has the host's calls for one instance. Each of them behaves, and fails, as the call of the same name of
+/// [`WorkflowHost`], where its rules are.
+pub struct Instance<D> {
+    host: WorkflowHost,
+    id: String,
+    data: PhantomData<fn(D)>,
+}
+
+impl<D> Instance<D> {
+    /// The id of the instance.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The id of the instance, without the host.
+    #[must_use]
+    pub fn into_id(self) -> String {
+        self.id
+    }
+
+    /// Returns the status of the instance: at which steps it is, and what it waits for.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::status`].
+    pub async fn status(&self) -> Result<InstanceStatus> {
+        self.host.status(&self.id).await
+    }
+
+    /// Returns the stored failures of the instance, oldest first, read page by page.
+    #[must_use]
+    pub fn failures(&self) -> Failures {
+        self.host.failures(&self.id)
+    }
+
+    /// Returns the results of a finished for-each on the main path, read page by page.
+    #[must_use]
+    pub fn results<T: DeserializeOwned>(&self, for_each: &str) -> Results<T> {
+        self.host.results(&self.id, for_each)
+    }
+
+    /// Publishes an event whose key is the id of the instance.
+    pub fn publish<V: Serialize>(&self, event: Event<V>, payload: V) -> Publish {
+        self.host.publish(event, self.id.clone(), payload)
+    }
+
+    /// Suspends the instance: no further steps start.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::suspend`].
+    pub async fn suspend(&self) -> Result<()> {
+        self.host.suspend(&self.id).await
+    }
+
+    /// Resumes the suspended instance. If the failure of a step suspended it, that step is tried again.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::resume`].
+    pub async fn resume(&self) -> Result<()> {
+        self.host.resume(&self.id).await
+    }
+
+    /// Resumes the suspended instance and skips its failed steps.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::skip`].
+    pub async fn skip(&self) -> Result<()> {
+        self.host.skip(&self.id).await
+    }
+
+    /// Resumes the suspended instance from the step with this stable id.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::resume_from`].
+    pub async fn resume_from(&self, step: &str) -> Result<()> {
+        self.host.resume_from(&self.id, step).await
+    }
+
+    /// Cancels the instance: its open sagas are compensated, then it ends.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::cancel`].
+    pub async fn cancel(&self) -> Result<()> {
+        self.host.cancel(&self.id).await
+    }
+
+    /// Terminates the instance: it ends at once, and nothing is compensated.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::terminate`].
+    pub async fn terminate(&self) -> Result<()> {
+        self.host.terminate(&self.id).await
+    }
+}
+
+impl<D: DeserializeOwned> Instance<D> {
+    /// Waits until the instance has ended, and returns how it ended.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::outcome`].
+    pub async fn outcome(&self) -> Result<Outcome<D>> {
+        self.host.outcome(&self.id).await
+    }
+
+    /// Returns the data of the instance as it is stored now.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::data`].
+    pub async fn data(&self) -> Result<D> {
+        self.host.data(&self.id).await
+    }
+}
+
+impl WorkflowHost {
+    /// The instance with this id, with typed calls. Nothing is read: an unknown id, or another data type, is an error
+    /// of the calls.
+    pub fn instance<D>(&self, id: impl Into<String>) -> Instance<D> {
+        Instance { host: self.clone(), id: id.into(), data: PhantomData }
+    }
+}
+
+// Derived, these would ask the same of the data.
+impl<D> Clone for Instance<D> {
+    fn clone(&self) -> Self {
+        self.host.instance(self.id.clone())
+    }
+}
+
+impl<D> fmt::Debug for Instance<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Instance").field(&self.id).finish()
+    }
+}
