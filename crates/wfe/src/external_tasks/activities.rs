@@ -14,7 +14,7 @@ use wfe_core::{
 use super::{ActivityClaim, Worker};
 use crate::{
     WorkflowHost,
-    host::{RESERVED, status::Held},
+    host::{refuse_reserved, status::Held},
     store::{StoreAccess, check_own},
 };
 
@@ -214,10 +214,6 @@ impl Activities {
 }
 
 pub(in crate::external_tasks) fn event_name(name: &str) -> Result<String> {
-    if name.starts_with(RESERVED) {
-        return Err(WfeError::Invalid(format!(
-            "activity name {name:?} begins with {RESERVED:?}, which is reserved for the engine; choose another name"
-        )));
-    }
+    refuse_reserved("activity", "name", name)?;
     Ok(view::activity_event(name))
 }

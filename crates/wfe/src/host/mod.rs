@@ -25,4 +25,4 @@ pub use crate::host::publish::{Publish, Published};
 pub use crate::host::start::{Started, Starting, Workflow};
 pub use crate::host::workflow_host::WorkflowHost;
 
-pub(crate) use workflow_host::RESERVED;
+pub(crate) use workflow_host::{RESERVED, refuse_reserved};

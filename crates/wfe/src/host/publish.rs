@@ -14,7 +14,7 @@ use wfe_core::{
     models::Event,
 };
 
-use super::workflow_host::{RESERVED, WorkflowHost};
+use super::workflow_host::{WorkflowHost, refuse_reserved};
 use crate::{
     engine::Handle,
     store::{Guarantees, StoreAccess},
@@ -65,18 +65,14 @@ impl Publish {
 
     async fn run(self) -> Result<Published> {
         let Self { host, name, key, data, id, effective } = self;
-        if name.starts_with(RESERVED) {
-            return Err(WfeError::Invalid(format!(
-                "event name {name:?} begins with {RESERVED:?}, which is reserved for the engine; choose another name"
-            )));
-        }
-        if let Some(id) = id.as_ref().filter(|id| id.starts_with(RESERVED)) {
-            return Err(WfeError::Invalid(format!(
-                "event id {id:?} begins with {RESERVED:?}, which is reserved for the engine; choose another id"
-            )));
-        }
-        if id.as_ref().is_some_and(String::is_empty) {
-            return Err(WfeError::Invalid("the event id is empty; leave it out or choose one".to_owned()));
+        refuse_reserved("event", "name", &name)?;
+        if let Some(id) = &id {
+            refuse_reserved("event", "id", id)?;
+            if id.is_empty() {
+                return Err(WfeError::Invalid(
+                    "the event id is empty; leave it out or choose one".to_owned(),
+                ));
+            }
         }
         let (store, is_own_id) = (host.store(), id.is_some());
         let event = Event {

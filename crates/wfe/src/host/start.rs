@@ -12,7 +12,7 @@ use wfe_core::{
 
 use super::{
     instance::Instance,
-    workflow_host::{RESERVED, WorkflowHost},
+    workflow_host::{WorkflowHost, refuse_reserved},
 };
 use crate::engine::StoredStart;
 
@@ -171,12 +171,7 @@ impl<D: Data> Starting<D> {
         })?;
         let mut instance = found.instance(&data, engine.now())?;
         instance.name = name.unwrap_or_default();
-        if instance.name.starts_with(RESERVED) {
-            return Err(WfeError::Invalid(format!(
-                "instance name {:?} begins with {RESERVED:?}, which is reserved for the engine; choose another name",
-                instance.name
-            )));
-        }
+        refuse_reserved("instance", "name", &instance.name)?;
         instance.reference = reference;
         instance.description = description;
         let StoredStart { id, is_new } = engine.start(instance).await?;

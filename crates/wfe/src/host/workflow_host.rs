@@ -18,6 +18,20 @@ use crate::{
 /// events.
 pub(crate) use wfe_core::traits::OWN_NAMES as RESERVED;
 
+/// Refuses a name or id of the program that begins with [`RESERVED`]. `what` and `kind` are words of the message, such as
+/// `event` and `id`.
+///
+/// # Errors
+/// [`Invalid`](WfeError::Invalid): `text` begins with the prefix.
+pub(crate) fn refuse_reserved(what: &str, kind: &str, text: &str) -> Result<()> {
+    if text.starts_with(RESERVED) {
+        return Err(WfeError::Invalid(format!(
+            "{what} {kind} {text:?} begins with {RESERVED:?}, which is reserved for the engine; choose another {kind}"
+        )));
+    }
+    Ok(())
+}
+
 /// Runs workflows on a store. Cheap to clone: every clone is the same host.
 ///
 /// Dropping the last clone ends the host as if the process had crashed: nothing that was stored is lost, and the next
@@ -91,12 +105,7 @@ impl WorkflowHost {
     /// engine itself.
     pub fn register_any(&self, definition: impl Into<AnyDefinition>) -> Result<()> {
         let definition = definition.into();
-        let id = definition.id();
-        if id.starts_with(RESERVED) {
-            return Err(WfeError::Invalid(format!(
-                "definition id {id:?} begins with {RESERVED:?}, which is reserved for the engine; choose another id"
-            )));
-        }
+        refuse_reserved("definition", "id", definition.id())?;
         self.engine().register(definition)
     }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The branches of a container, and what was found wrong with them. `X` is what each branch has besides its steps.
-struct Parts<X> {
+struct BranchParts<X> {
     extras: Vec<X>,
     labels: Vec<String>,
     drafts: Vec<Vec<Draft>>,
@@ -17,7 +17,7 @@ struct Parts<X> {
     problems: Vec<String>,
 }
 
-impl<X> Parts<X> {
+impl<X> BranchParts<X> {
     fn new() -> Self {
         Self {
             extras: Vec::new(),
@@ -65,14 +65,14 @@ macro_rules! branches {
     ($($(#[$doc:meta])* $name:ident<$extra:ty $(; $value:ident)?>;)*) => { $(
         $(#[$doc])*
         pub struct $name<D, P, A $(, $value)?> {
-            parts: Parts<$extra>,
+            parts: BranchParts<$extra>,
             /// An empty branch, from which each branch begins.
             empty: Sequence<D, P, A>,
         }
 
         impl<D, P, A: Clone $(, $value)?> $name<D, P, A $(, $value)?> {
             fn new(empty: Sequence<D, P, A>) -> Self {
-                Self { parts: Parts::new(), empty }
+                Self { parts: BranchParts::new(), empty }
             }
 
             fn steps<B: Branch<D, P, A>>(&mut self, body: impl FnOnce(Sequence<D, P, A>) -> B) -> Vec<Draft> {
@@ -162,7 +162,7 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
         id: impl Into<String>,
         branches: impl FnOnce(Branches<D, P, A>) -> Branches<D, P, A>,
     ) -> Sequence<D, P, A, Block> {
-        let Parts { drafts: branches, problems, .. } = branches(Branches::new(self.inner())).parts;
+        let BranchParts { drafts: branches, problems, .. } = branches(Branches::new(self.inner())).parts;
         self.parts.problems.extend(problems);
         let verb = Verb::Parallel(Parallel { branches: branches.len() });
         self.push(Draft { branches, ..Draft::new(id, verb) })
@@ -171,7 +171,7 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     fn decision<X>(
         mut self,
         id: impl Into<String>,
-        parts: Parts<X>,
+        parts: BranchParts<X>,
         matches: Ask<Vec<bool>>,
     ) -> Sequence<D, P, A, Block> {
         let (draft, problems) = parts.decide(id.into(), matches);
