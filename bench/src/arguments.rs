@@ -15,7 +15,8 @@ wfe-bench [OPTIONS]
   --clients LIST       numbers of concurrent clients, such as 1,64
   --rounds N           runs of each build, at least 1 (default 3; with --against 12)
   --against REVISION   compare with a build of this Git revision: both run alternately, and this build also
-                       runs a second time as a control
+                       runs a second time as a control. The benchmark is this one, so the revision must
+                       have the API that it uses: verbs that take closures
   --json FILE          write one line of JSON for each workload, build and number of clients
 ";
 

@@ -12,7 +12,7 @@ use crate::Done;
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Builds the benchmark on the crates of a revision and returns the path of the program. The source of the benchmark is the
-/// one in this folder, since the revision may be older than the benchmark.
+/// one in this folder, since the revision may be older than the benchmark. It must have the API that this source uses.
 pub fn build(revision: &str) -> Done<PathBuf> {
     let here = Path::new(HERE);
     let repository = here.parent().ok_or("the benchmark is not inside a Git repository")?;
@@ -39,7 +39,12 @@ pub fn build(revision: &str) -> Done<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // Not --locked: an earlier revision may need fewer packages than the lock file of this one lists.
     cargo.args(["build", "--release", "--quiet", "--manifest-path"]).arg(bench.join("Cargo.toml"));
-    run(cargo.env("CARGO_TARGET_DIR", place.join("target")))?;
+    run(cargo.env("CARGO_TARGET_DIR", place.join("target"))).map_err(|error| {
+        format!(
+            "{error}; the benchmark of this folder does not compile with the crates of {revision}. If that revision is \
+             older than the builder whose verbs take closures, choose a later one"
+        )
+    })?;
     Ok(place.join("target/release").join(format!("wfe-bench{}", std::env::consts::EXE_SUFFIX)))
 }
 

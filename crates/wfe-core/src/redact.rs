@@ -13,10 +13,10 @@ use crate::{BoxError, WfeError};
 /// people who are not allowed to see the data.
 ///
 /// WFE redacts every error of `serde_json` that it gets. A store must redact an error of `serde_json` before
-/// it uses the error as the source of a [`WfeError`](crate::WfeError). When `?` converts the error into a
+/// it uses the error as the source of a [`WfeError`]. When `?` converts the error into a
 /// `WfeError`, the error is redacted automatically. WFE also redacts an error inside a wrapper that shows the
 /// inner error's text as its own text: an [`io::Error`], an `Arc`, a `Box`, or
-/// [`WfeError::Other`](crate::WfeError::Other). The text of a panic, such as the message of a failed
+/// [`WfeError::Other`]. The text of a panic, such as the message of a failed
 /// `.unwrap()` in a step, is not redacted.
 ///
 /// ```

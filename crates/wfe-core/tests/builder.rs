@@ -97,8 +97,23 @@ fn definitions_of_programs_build() -> Result<()> {
     assert_eq!(
         payment.step_ids().collect::<Vec<_>>(),
         [
-            "hash", "pay", "both", "both-1", "more", "sign", "granted", "late", "again", "by", "one",
-            "other", "if", "two", "all", "a", "b"
+            "hash",
+            "pay",
+            "both",
+            "both.1",
+            "both.more",
+            "sign",
+            "granted",
+            "late",
+            "again",
+            "by",
+            "one",
+            "other",
+            "if",
+            "two",
+            "all",
+            "a",
+            "b"
         ]
     );
     assert_eq!(payment.outline().step("both").map(|it| it.kind.clone()), Some("block".to_owned()));

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wfe_core::definition::{
-    Activity, Definition, Event, Every, IntoStep, OnFailure, Outline, Retry, WorkflowBuilder, WorkflowName,
-    Wrote, task,
+    Activity, Definition, Event, Every, IntoStep, OnFailure, Outline, OutputSet, Retry, WorkflowBuilder,
+    WorkflowName, task,
 };
 
-fn nothing() -> impl IntoStep<u32, Left = Wrote> {
+fn nothing() -> impl IntoStep<u32, Left = OutputSet> {
     task::<u32>().change(|_| ())
 }
 

@@ -4,7 +4,7 @@
 //! Steps that append words need data that holds words: `Vec<String>`, or a type that implements `AsMut<Vec<String>>`.
 
 use wfe::{
-    definition::{Data, Each, IntoStep, Item, Wrote, item_task, task},
+    definition::{Data, Each, IntoStep, Item, OutputSet, item_task, task},
     steps::StepError,
 };
 
@@ -15,7 +15,7 @@ pub fn nothing<D: Data>() -> impl IntoStep<D> {
 }
 
 /// A step that appends this word to the data.
-pub fn mark<D: Data + AsMut<Vec<String>>>(word: impl Into<String>) -> impl IntoStep<D, Left = Wrote> {
+pub fn mark<D: Data + AsMut<Vec<String>>>(word: impl Into<String>) -> impl IntoStep<D, Left = OutputSet> {
     let word = word.into();
     task::<D>().change(move |data| data.as_mut().push(word.clone()))
 }

@@ -25,10 +25,12 @@ pub(super) fn nodes(drafts: Vec<Draft>, is_own: bool) -> Checked<(Vec<Node>, Ind
         sequences: 0,
         targets: HashMap::new(),
         compensations: HashSet::new(),
+        helpers: HashMap::new(),
     };
     assembly.add(drafts, Around { is_own, ..Around::default() })?;
     assembly.resolve_targets()?;
     assembly.check_reachable()?;
+    assembly.name_for_eaches();
     Ok((assembly.nodes, assembly.by_id))
 }
 
@@ -39,6 +41,8 @@ struct Assembly {
     targets: HashMap<usize, String>,
     /// The sequences that are compensations.
     compensations: HashSet<usize>,
+    /// The helper functions that made a step, outermost first, given by the ids under which they were used.
+    helpers: HashMap<usize, Vec<String>>,
 }
 
 /// The surroundings of a sequence.
@@ -70,6 +74,9 @@ impl Assembly {
             if let Some(target) = draft.target {
                 self.targets.insert(index, target);
             }
+            if !draft.helpers.is_empty() {
+                self.helpers.insert(index, draft.helpers);
+            }
             self.nodes.push(Node {
                 index,
                 on_failure: on_failure(&draft.policy, draft.fallback.is_some(), &draft.verb, around),
@@ -83,6 +90,7 @@ impl Assembly {
                 fallback: None,
                 compensation: None,
                 cancel_when: draft.cancel_when,
+                for_eaches: None,
                 target: None,
                 verb: Arc::new(draft.verb),
             });
@@ -157,6 +165,33 @@ impl Assembly {
             at = container;
         }
         Ok(())
+    }
+
+    /// Lets each step that a helper function made find the for-eaches of this helper, and of the helpers around it, by
+    /// the ids that they have inside.
+    fn name_for_eaches(&mut self) {
+        let all: Vec<Arc<str>> = self
+            .nodes
+            .iter()
+            .filter(|node| matches!(*node.verb, Verb::ForEach(_)))
+            .map(|node| node.id.clone())
+            .collect();
+        let mut known: HashMap<Vec<String>, Arc<HashMap<String, Arc<str>>>> = HashMap::new();
+        for (index, helpers) in std::mem::take(&mut self.helpers) {
+            let inside = known.entry(helpers).or_insert_with_key(|helpers| {
+                let mut inside = HashMap::new();
+                for depth in (1..=helpers.len()).rev() {
+                    let prefix = format!("{}.", helpers[..depth].join("."));
+                    for id in &all {
+                        if let Some(local) = id.strip_prefix(&*prefix) {
+                            inside.entry(local.to_owned()).or_insert_with(|| id.clone());
+                        }
+                    }
+                }
+                Arc::new(inside)
+            });
+            self.nodes[index].for_eaches = Some(inside.clone());
+        }
     }
 
     /// Checks that every step can be reached from the first step.
@@ -264,7 +299,12 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
         None
     };
     let reserved = || draft.verb.awaited_name().filter(|_| !around.is_own).and_then(name_problem);
-    let problem =
-        draft.policy.problem().or_else(|| draft.verb.problem()).or_else(reserved).or_else(misplaced);
+    let problem = draft
+        .problem
+        .clone()
+        .or_else(|| draft.policy.problem())
+        .or_else(|| draft.verb.problem())
+        .or_else(reserved)
+        .or_else(misplaced);
     problem.map_or(Ok(()), |problem| Err(format!("step {id:?}: {problem}")))
 }

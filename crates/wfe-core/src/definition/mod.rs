@@ -6,21 +6,19 @@ mod builder;
 mod draft;
 mod graph;
 mod mermaid;
-mod names;
 mod outline;
 mod registry;
 
 pub use builder::{
     After, App, AsyncBody, AsyncItemBody, Awaits, Block, BodyFuture, Branch, Branches, Choice, Decision,
-    Each, FitsIn, HasBody, IntoStep, Items, Loop, Made, Main, OfActivity, OfChild, OfEvent, OfTask, Ran,
-    Sequence, Start, Task, WorkflowBuilder, Wrote, Yields, item_task, task,
+    Each, FitsIn, HasBody, IntoStep, Items, Loop, Main, OfActivity, OfChild, OfEvent, OfTask, OutputSet,
+    Returns, Sequence, Start, StructStep, Task, WorkflowBuilder, Yields, item_task, task,
 };
 pub use graph::{AnyDefinition, Definition};
-pub use names::{Activity, Event, WorkflowName};
 pub use outline::{Outline, OutlineBranch, OutlineData, OutlineOnFailure, OutlineRetry, OutlineStep};
 pub use registry::Registry;
 
 pub use crate::{
     program::{BodyEnd, Data, Every, Item, OnFailure, Retry},
-    steps::to_value,
+    steps::{Activity, Event, WorkflowName, to_value},
 };

@@ -51,7 +51,7 @@ pub(crate) fn sequence(pointer: &str) -> &str {
     pointer.rfind('/').map_or("", |end| &pointer[..=end])
 }
 
-/// Whether a pointer belongs to this [sequence](self::sequence) itself. A pointer inside a container of the
+/// Whether a pointer belongs to this sequence itself. A pointer inside a container of the
 /// sequence does not.
 pub(crate) fn is_in_sequence(pointer: &str, sequence: &str) -> bool {
     pointer.strip_prefix(sequence).is_some_and(|rest| !rest.contains('/'))

@@ -154,10 +154,18 @@ pub(crate) struct Body {
     run: Arc<Run>,
     pub inputs: Vec<Input>,
     pub output: Option<Output>,
-    /// Whether the step has a branch for each of its items.
-    pub branches: bool,
-    /// Whether the body returns a [`Next`]. Otherwise, an outcome that is an array has the items of the branches.
-    pub returns_next: bool,
+    pub returns: Returns,
+}
+
+/// What an outcome of the body means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Returns {
+    /// The body returned a [`Next`], which says itself what follows.
+    Next,
+    /// The body returned a value: the outcome of the step.
+    Value,
+    /// The body returned a `Vec`: the items of the step's branches.
+    Items,
 }
 
 impl Body {
@@ -168,22 +176,15 @@ impl Body {
         + Sync
         + 'static,
     ) -> Self {
-        Self {
-            blocking,
-            run: Arc::new(run),
-            inputs: Vec::new(),
-            output: None,
-            branches: false,
-            returns_next: true,
-        }
+        Self { blocking, run: Arc::new(run), inputs: Vec::new(), output: None, returns: Returns::Next }
     }
 
     /// Starts a run of the body.
     pub fn start(&self, ctx: Ctx, data: &AnyData, item: Option<Value>) -> Result<Work<Answer>, StepError> {
-        let (output, has_items) = (self.output.clone(), self.branches && !self.returns_next);
+        let (output, returns) = (self.output.clone(), self.returns);
         Ok((self.run)(ctx, data, item.as_ref(), &self.inputs)?.map(move |(next, left)| {
             let next = match next {
-                Next::Outcome(Value::Array(values)) if has_items => Next::Branch(values),
+                Next::Outcome(Value::Array(values)) if returns == Returns::Items => Next::Branch(values),
                 next => next,
             };
             next.check()?;

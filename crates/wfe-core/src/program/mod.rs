@@ -13,7 +13,7 @@ pub use body::BodyEnd;
 pub use recurrence::Every;
 pub use retry::{OnFailure, Retry};
 
-pub(crate) use body::{Answer, AnyData, Apply, Body, Input, Left, Output, Work};
+pub(crate) use body::{Answer, AnyData, Apply, Body, Input, Left, Output, Returns, Work};
 pub(crate) use closures::{Ask, Receive, another_type, ask, ask_value, input, output, read_item, receive};
 pub(crate) use node::{Branch, Node};
 pub(crate) use retry::Policy;

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{Ask, OnFailure, Policy, Verb};
 use crate::models::ExecutionPointer;
@@ -26,6 +26,8 @@ pub(crate) struct Node {
     pub compensation: Option<Branch>,
     /// The condition that cancels the step.
     pub cancel_when: Option<Ask<bool>>,
+    /// If a helper function made the step: the full ids of the helper's for-eaches, by their ids inside the helper.
+    pub for_eaches: Option<Arc<HashMap<String, Arc<str>>>>,
     /// If the step is a go-to: the step with which it continues.
     pub target: Option<usize>,
 }

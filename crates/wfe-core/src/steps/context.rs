@@ -1,10 +1,10 @@
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Compensated, ItemFailure, Results, StepError};
+use super::{Awaitable, Compensated, ItemFailure, Results, StepError, WaitedFor};
 use crate::traits::StepStore;
 
 /// The context of one attempt of a step: which instance and step the body runs for, its idempotency key, its
@@ -30,11 +30,15 @@ pub(crate) struct Execution {
     pub version: u32,
     pub reference: Option<Arc<str>>,
     pub step: Arc<str>,
+    /// If a helper function made the step: the full ids of the helper's for-eaches, by their ids inside the helper.
+    pub for_eaches: Option<Arc<HashMap<String, Arc<str>>>>,
     pub pointer: String,
     pub attempt: u32,
     pub key: String,
     pub state: Option<Value>,
     pub event: Option<Value>,
+    /// What `event` is the result of.
+    pub waited_for: Option<WaitedFor>,
     pub compensated: Option<Compensated>,
     pub failure: Option<ItemFailure>,
 }
@@ -142,13 +146,41 @@ impl<A> Ctx<A> {
         read(self.execution.state.as_ref())
     }
 
-    /// The result of the wait that ended before this run of the body: the event's data, or the worker's result.
-    /// `None` if the body did not wait for an event or an activity before this run.
+    /// The result of the wait that ended before this run of the body, whatever it was for: the event's data, or the
+    /// worker's result. `None` if the body did not wait for an event or an activity before this run.
     ///
     /// # Errors
     /// The result cannot be read as a `T`. The error is fatal.
     pub fn event<T: DeserializeOwned>(&self) -> Result<Option<T>, StepError> {
         read(self.execution.event.as_ref())
+    }
+
+    /// What the body has waited for: the data of this event, or the worker's result of this activity. `None` if the wait
+    /// that ended before this run was for something else, or if there was none.
+    ///
+    /// ```
+    /// use wfe_core::definition::{Event, WorkflowBuilder};
+    /// use wfe_core::steps::Next;
+    ///
+    /// const SIGNED: Event<String> = Event::new("signed");
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("sign", 1)
+    ///     .then("sign", async |ctx, contract| match ctx.received(SIGNED)? {
+    ///         None => Ok(Next::wait_for_event(SIGNED, contract.to_string())),
+    ///         Some(by) => Next::outcome(&by),
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What was received cannot be read as the type of the event or of the activity. The error is fatal.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write a constant: `received(SIGNED)`")]
+    pub fn received<W: Awaitable>(&self, what: W) -> Result<Option<W::Value>, StepError> {
+        match &self.execution.waited_for {
+            Some(waited_for) if what.is(waited_for) => self.event(),
+            _ => Ok(None),
+        }
     }
 
     /// The completed step that this step compensates. `None` if this step is not part of a compensation.
@@ -200,8 +232,9 @@ impl<A> Ctx<A> {
     /// The results of a finished for-each of this instance, in order of completion. The results are read page
     /// by page.
     ///
-    /// `for_each` is the stable id of the for-each. The for-each must be on the main path, or precede or
-    /// contain this step within the same iteration.
+    /// `for_each` is the stable id of the for-each. In a [helper function](crate::definition::Sequence::step), it is the
+    /// id inside of the helper. The for-each must be on the main path, or precede or contain this step within the same
+    /// iteration.
     ///
     /// ```
     /// use wfe_core::definition::WorkflowBuilder;
@@ -222,11 +255,12 @@ impl<A> Ctx<A> {
     /// ```
     #[must_use]
     pub fn results<T: DeserializeOwned>(&self, for_each: &str) -> Results<T> {
+        let inside = self.execution.for_eaches.as_ref().and_then(|inside| inside.get(for_each));
         Results::new(
             self.store.clone(),
             self.execution.instance.clone(),
             self.execution.pointer.clone(),
-            for_each,
+            inside.map_or(for_each, |full| full),
         )
     }
 }

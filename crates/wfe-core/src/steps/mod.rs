@@ -3,6 +3,7 @@
 mod context;
 mod exact_json;
 mod external_tasks;
+mod names;
 mod next;
 mod results;
 mod step;
@@ -11,6 +12,7 @@ mod storable;
 pub use context::Ctx;
 pub use exact_json::to_value;
 pub use external_tasks::{Compensated, UserAnswer, UserTaskView, WorkerAnswer};
+pub use names::{Activity, Awaitable, Event, WorkflowName};
 pub use next::{ActivityWait, EventWait, IntoNext, Next};
 pub use results::{ItemFailure, ItemResult, Results};
 pub use step::{Blocking, BlockingStep, Running, Step, StepResult};
@@ -18,5 +20,6 @@ pub use step::{Blocking, BlockingStep, Running, Step, StepResult};
 pub use crate::error::{StepError, StepResultExt};
 
 pub(crate) use context::Execution;
+pub(crate) use names::WaitedFor;
 pub(crate) use results::result_of;
 pub(crate) use storable::{check, storable, unstorable};

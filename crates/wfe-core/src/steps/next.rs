@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{StepError, check, to_value, unstorable};
+use super::{Activity, Event, StepError, check, to_value, unstorable};
 
 /// The return value of a successful body: how its instance continues.
 ///
@@ -35,7 +35,13 @@ use super::{StepError, check, to_value, unstorable};
 /// One step that orders a parcel, waits for its delivery, and has an external worker inspect the parcel:
 ///
 /// ```
-/// use wfe_core::steps::{Ctx, Next, Step, StepError, StepResult};
+/// use wfe_core::{
+///     definition::{Activity, Event},
+///     steps::{Ctx, Next, Step, StepResult},
+/// };
+///
+/// const DELIVERED: Event<String> = Event::new("delivered");
+/// const INSPECT: Activity<String, bool> = Activity::new("inspect");
 ///
 /// #[derive(Clone)]
 /// struct Order;
@@ -44,13 +50,15 @@ use super::{StepError, check, to_value, unstorable};
 ///     async fn run(&mut self, ctx: &Ctx) -> StepResult {
 ///         match ctx.state::<String>()?.as_deref() {
 ///             // Stored before any side effect: after a crash, the body continues from this state.
-///             None => Next::persist(&"ordered"),
-///             Some("ordered") => Next::wait_for_event("delivered", ctx.instance_id()).keeping(&"delivery"),
-///             Some("delivery") => {
-///                 let parcel: Option<String> = ctx.event()?;
-///                 Next::wait_for_activity("inspect", &parcel)?.keeping(&"inspection")
-///             }
-///             Some(_) => Next::outcome(&ctx.event::<bool>()?),
+///             None => return Next::persist(&"ordered"),
+///             Some(_) => {}
+///         }
+///         if let Some(is_sound) = ctx.received(INSPECT)? {
+///             return Next::outcome(&is_sound);
+///         }
+///         match ctx.received(DELIVERED)? {
+///             None => Ok(Next::wait_for_event(DELIVERED, ctx.instance_id())),
+///             Some(parcel) => Next::wait_for_activity(INSPECT, &parcel),
 ///         }
 ///     }
 /// }
@@ -79,11 +87,11 @@ pub enum Next {
     /// The state is stored, and the body runs again at once.
     Persist(Value),
     /// The body runs again when this event has arrived, and reads the event's data with
-    /// [`Ctx::event`](super::Ctx::event). Event names that begin with `wfe.` are reserved for the engine: they
+    /// [`Ctx::received`](super::Ctx::received). Event names that begin with `wfe.` are reserved for the engine: they
     /// fail the attempt.
     WaitForEvent(EventWait),
     /// The body runs again when an external worker has done this activity, and reads the worker's result with
-    /// [`Ctx::event`](super::Ctx::event). If the worker fails, the attempt of the step fails. Activity names
+    /// [`Ctx::received`](super::Ctx::received). If the worker fails, the attempt of the step fails. Activity names
     /// that begin with `wfe.` are reserved for the engine: they fail the attempt too.
     WaitForActivity(ActivityWait),
     /// The instance continues as `then` specifies, and this state is stored for the next run of the body or for
@@ -172,17 +180,22 @@ impl Next {
         json(state).map(Self::Persist)
     }
 
-    /// [`Next::WaitForEvent`] for an event published after the creation of the instance.
-    pub fn wait_for_event(name: impl Into<String>, key: impl Into<String>) -> Self {
-        Self::WaitForEvent(EventWait { name: name.into(), key: key.into(), effective: None })
+    /// [`Next::WaitForEvent`] for an event published after the creation of the instance. The next run of the body gets
+    /// the event's data from [`Ctx::received`](super::Ctx::received).
+    pub fn wait_for_event<V>(event: Event<V>, key: impl Into<String>) -> Self {
+        Self::WaitForEvent(EventWait { name: event.into(), key: key.into(), effective: None })
     }
 
-    /// [`Next::WaitForActivity`] with any serializable input.
+    /// [`Next::WaitForActivity`] with this input. The next run of the body gets the worker's result from
+    /// [`Ctx::received`](super::Ctx::received).
     ///
     /// # Errors
     /// The same errors as [`outcome`](Self::outcome).
-    pub fn wait_for_activity(name: impl Into<String>, input: &impl Serialize) -> Result<Self, StepError> {
-        Ok(Self::WaitForActivity(ActivityWait { name: name.into(), input: json(input)? }))
+    pub fn wait_for_activity<I: Serialize, O>(
+        activity: Activity<I, O>,
+        input: &I,
+    ) -> Result<Self, StepError> {
+        Ok(Self::WaitForActivity(ActivityWait { name: activity.into(), input: json(input)? }))
     }
 
     /// This return value, together with state to store; see [`Next::Keep`].

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use wfe::{
-    definition::{AnyDefinition, App, Data, IntoStep, Main, Ran, Sequence, WorkflowBuilder, task},
+    definition::{AnyDefinition, App, Data, IntoStep, Main, Returns, Sequence, WorkflowBuilder, task},
     steps::StepError,
 };
 
@@ -68,7 +68,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub fn step(&self) -> impl IntoStep<Story, Left = Ran<()>> + use<> {
+    pub fn step(&self) -> impl IntoStep<Story, Left = Returns<()>> + use<> {
         task::<Story>().with(self.clone()).then(async |ctx, _| {
             ctx.app.enter();
             tokio::select! {

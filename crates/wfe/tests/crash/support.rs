@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use wfe::{
     Result,
-    definition::{Definition, IntoStep, Main, Ran, Sequence, WorkflowName, Wrote, task},
+    definition::{Definition, IntoStep, Main, OutputSet, Returns, Sequence, WorkflowName, task},
     steps::StepError,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -19,7 +19,7 @@ pub struct Line {
 }
 
 /// A step with an effect in the world outside; it writes this word.
-pub fn act(effects: &Effects, word: &'static str) -> Sequence<Line, Main, Effects, Wrote> {
+pub fn act(effects: &Effects, word: &'static str) -> Sequence<Line, Main, Effects, OutputSet> {
     task::<Line>()
         .with(effects.clone())
         .call(|ctx, _| {
@@ -38,7 +38,7 @@ pub fn undoable(effects: &Effects, word: &'static str, undo: &'static str) -> im
 }
 
 /// A step that fails so often.
-pub fn flaky(effects: &Effects, failures: u32) -> impl IntoStep<Line, Left = Ran<()>> {
+pub fn flaky(effects: &Effects, failures: u32) -> impl IntoStep<Line, Left = Returns<()>> {
     task::<Line>().with(effects.clone()).call(move |ctx, _| {
         if ctx.attempt() <= failures {
             return Err(StepError::retryable("not yet"));

@@ -42,7 +42,7 @@ fn buying(keys: &Keys) -> Definition<Tally> {
                 return Ok(Next::Done);
             }
             keys.lock().unwrap().push(ctx.idempotency_key());
-            Next::wait_for_activity("double", &0)
+            Next::wait_for_activity(Activity::<i32, i32>::new("double"), &0)
         })
     };
     WorkflowBuilder::<Tally>::new("buy", 1)

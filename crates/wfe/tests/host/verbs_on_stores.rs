@@ -121,7 +121,7 @@ async fn waits_and_children(store: Store) {
         )
         .concurrent(3)
         .then("hears", async |ctx, _| match ctx.event::<u32>()? {
-            None => Ok(Next::wait_for_event("last", "k")),
+            None => Ok(Next::wait_for_event(Event::<()>::new("last"), "k")),
             Some(n) => Next::outcome(&n),
         })
         .build()

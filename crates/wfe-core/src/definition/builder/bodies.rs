@@ -5,7 +5,7 @@ use std::{any::TypeId, sync::Arc};
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
-use super::{App, Branch, Each, Loop, Made, Main, Ran, Sequence, Wrote, place::Sealed};
+use super::{App, Branch, Each, Loop, Main, OutputSet, Returns, Sequence, StructStep, place::Sealed};
 use crate::{
     definition::{Data, Item, draft::Draft},
     program::{self, AnyData, Ask, Body, ForEach, Left, RunBody, Verb, Work, another_type, ask, read_item},
@@ -77,9 +77,9 @@ impl<T> Items<T> for Next {}
 #[expect(private_bounds, reason = "programs cannot add kinds of steps")]
 pub trait Yields<T>: Sealed {}
 
-impl<T, R: Items<T>> Yields<T> for Ran<R> {}
-impl<T, R: Items<T>> Yields<T> for Wrote<R> {}
-impl<T, S> Yields<T> for Made<S> {}
+impl<T, R: Items<T>> Yields<T> for Returns<R> {}
+impl<T, R: Items<T>> Yields<T> for OutputSet<R> {}
+impl<T, S> Yields<T> for StructStep<S> {}
 
 /// What a body has returned, as its next move and as the argument of its output closure.
 fn left<R: IntoNext + Send + 'static>(result: R) -> Result<(Next, Left), StepError> {
@@ -103,12 +103,12 @@ fn async_body<D: Data, A: App, I: DeserializeOwned + 'static, R: IntoNext + Send
         let future = run(ctx.with(app.clone()), data_of(data)?, read_item(item)?);
         Ok(Work::Async(Box::pin(async move { left(future.await?) })))
     });
-    body.returns_next = is_next::<R>();
+    body.returns = returns::<R>();
     body
 }
 
-fn is_next<R: 'static>() -> bool {
-    TypeId::of::<R>() == TypeId::of::<Next>()
+fn returns<R: 'static>() -> program::Returns {
+    if TypeId::of::<R>() == TypeId::of::<Next>() { program::Returns::Next } else { program::Returns::Value }
 }
 
 /// A synchronous body.
@@ -129,7 +129,7 @@ fn sync_body<D: Data, A: App, I: DeserializeOwned + Send + 'static, R: IntoNext 
             Work::Async(Box::pin(async move { work() }))
         })
     });
-    body.returns_next = is_next::<R>();
+    body.returns = returns::<R>();
     body
 }
 
@@ -169,7 +169,7 @@ macro_rules! bodies {
                 self,
                 id: impl Into<String>,
                 body: impl $body,
-            ) -> Sequence<D, $place, A, Ran<R>> {
+            ) -> Sequence<D, $place, A, Returns<R>> {
                 let run: RunAsync<D, A, $item, R> = Arc::new(move |ctx, data, _item| {
                     Box::pin(body.clone()(ctx, data $(, { let item: $t = _item; item })?))
                 });
@@ -183,7 +183,7 @@ macro_rules! bodies {
                 self,
                 id: impl Into<String>,
                 body: impl Fn(&Ctx<A>, &D $(, $by)?) -> Result<R, StepError> + Send + Sync + 'static,
-            ) -> Sequence<D, $place, A, Ran<R>> {
+            ) -> Sequence<D, $place, A, Returns<R>> {
                 let run: RunSync<D, A, $item, R> = Arc::new(move |ctx, data, _item| body(ctx, data $(, _item as $by)?));
                 let body = sync_body(self.app.clone(), run, false);
                 self.body(id, body)
@@ -196,7 +196,7 @@ macro_rules! bodies {
                 self,
                 id: impl Into<String>,
                 body: impl Fn(&Ctx<A>, &D $(, $by)?) -> Result<R, StepError> + Send + Sync + 'static,
-            ) -> Sequence<D, $place, A, Ran<R>> {
+            ) -> Sequence<D, $place, A, Returns<R>> {
                 let run: RunSync<D, A, $item, R> = Arc::new(move |ctx, data, _item| body(ctx, data $(, _item as $by)?));
                 let body = sync_body(self.app.clone(), run, true);
                 self.body(id, body)
@@ -208,7 +208,7 @@ macro_rules! bodies {
                 self,
                 id: impl Into<String>,
                 change: impl Fn(&mut D $(, $by)?) + Send + Sync + 'static,
-            ) -> Sequence<D, $place, A, Wrote> {
+            ) -> Sequence<D, $place, A, OutputSet> {
                 let mut body = empty_body();
                 body.output = Some(program::output(move |(), data: &mut D, _item: &$item| {
                     change(data $(, _item as $by)?);
@@ -236,7 +236,7 @@ macro_rules! bodies {
         }
 
         /// The output of a body.
-        impl<D: Data, A: App, R: Send + 'static, $($t: Item)?> Sequence<D, $place, A, Ran<R>> {
+        impl<D: Data, A: App, R: Send + 'static, $($t: Item)?> Sequence<D, $place, A, Returns<R>> {
             /// Writes what the body has returned into the data, when the step has completed.
             ///
             /// The closure gets the newest data, not the snapshot that the body read. The outputs of an instance run
@@ -245,20 +245,20 @@ macro_rules! bodies {
             pub fn output(
                 mut self,
                 write: impl Fn(R, &mut D $(, $by)?) + Send + Sync + 'static,
-            ) -> Sequence<D, $place, A, Wrote<R>> {
+            ) -> Sequence<D, $place, A, OutputSet<R>> {
                 self.parts.set_output(program::output::<D, $item, R>($on_left(write)));
                 self.leaving()
             }
         }
 
         /// The inputs and outputs of a struct that is a step.
-        impl<D: Data, A: App, S: Send + 'static, $($t: Item)?> Sequence<D, $place, A, Made<S>> {
+        impl<D: Data, A: App, S: Send + 'static, $($t: Item)?> Sequence<D, $place, A, StructStep<S>> {
             /// Sets fields of the struct before each attempt.
             pub fn input(self, set: impl Fn(&mut S, &D $(, $by)?) + Send + Sync + 'static) -> Self {
                 let input = program::input(move |step: &mut S, data: &D, _item: &$item| {
                     set(step, data $(, _item as $by)?);
                 });
-                self.own("input", |draft| if let Some(body) = body_of(draft) { body.inputs.push(input) })
+                self.own("`input`", |draft| if let Some(body) = body_of(draft) { body.inputs.push(input) })
             }
 
             /// Writes what the struct has become into the data, when the step has completed. The closure gets the
@@ -266,7 +266,7 @@ macro_rules! bodies {
             pub fn output(
                 mut self,
                 write: impl Fn(S, &mut D $(, $by)?) + Send + Sync + 'static,
-            ) -> Sequence<D, $place, A, Wrote<Next>> {
+            ) -> Sequence<D, $place, A, OutputSet<Next>> {
                 self.parts.set_output(program::output::<D, $item, S>($on_left(write)));
                 self.leaving()
             }
@@ -294,9 +294,11 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
         L: Yields<U>,
     {
         let branch = self.steps_of(body);
-        self.own("items", |draft| {
+        self.own_once("`each`", |draft| {
             if let Some(body) = body_of(draft) {
-                body.branches = true;
+                if body.returns == program::Returns::Value {
+                    body.returns = program::Returns::Items;
+                }
                 let step = RunBody { body: body.clone() };
                 draft.verb = Verb::ForEach(ForEach { step, limit: 1 });
                 draft.branches = vec![branch];

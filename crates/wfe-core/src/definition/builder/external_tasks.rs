@@ -79,7 +79,7 @@ macro_rules! external_tasks {
             ) -> Self {
                 let to = $on_data(to);
                 let to = ask("the assignee of the task", move |data: &D, item: &$item| to(data, item).into());
-                self.task("assignee", |task, _| task.assignee.replace(to).is_some())
+                self.own_once("`assignee`", |draft| change_task(draft, |task, _| task.assignee = Some(to)))
             }
 
             /// Sets an escalation: steps that run if there is no answer for this long. The time counts from the start
@@ -111,7 +111,9 @@ macro_rules! external_tasks {
                 let (after, to) = (ask(TIME, $on_data(after)), $on_data(to));
                 let to: Ask<String> =
                     ask("the new assignee of the task", move |data: &D, item: &$item| to(data, item).into());
-                self.task("reassignment", |task, _| task.unanswered.reassign.replace((after, to)).is_some())
+                self.own_once("`reassign`", |draft| {
+                    change_task(draft, |task, _| task.unanswered.reassign = Some((after, to)));
+                })
             }
         }
     };
@@ -128,37 +130,43 @@ impl<D: Data, P, A: App> Sequence<D, P, A, Awaits<UserAnswer, OfTask>> {
         body: impl FnOnce(Sequence<D, P, A>) -> B,
     ) -> Self {
         let branch = self.steps_of(body);
-        self.task("option", |task, branches| {
+        self.task("`option`", |task, branches| {
             // The escalation stays the last branch: stored instances refer to branches by their index.
             let at = task.unanswered.escalate.as_ref().map_or(branches.len(), |(_, at)| *at);
             branches.insert(at, branch);
             task.branch_inserted(at);
             task.options.push((value.into(), Some(at)));
-            false
         })
     }
 
     /// Adds an option without steps. If this option is chosen, the instance continues after the step.
     pub fn plain_option(self, value: impl Into<String>) -> Self {
-        self.task("option", |task, _| {
-            task.options.push((value.into(), None));
-            false
-        })
+        self.task("`plain_option`", |task, _| task.options.push((value.into(), None)))
     }
 
     fn escalation(self, after: Ask<Duration>, branch: Vec<Draft>) -> Self {
-        self.task("escalation", |task, branches| {
-            branches.push(branch);
-            task.unanswered.escalate.replace((after, branches.len() - 1)).is_some()
+        self.own_once("`escalate`", |draft| {
+            change_task(draft, |task, branches| {
+                branches.push(branch);
+                task.unanswered.escalate = Some((after, branches.len() - 1));
+            });
         })
     }
 
-    /// Changes the last step, which is a user task. If `change` returns true, the task already had such a setting.
-    fn task(self, what: &str, change: impl FnOnce(&mut UserTaskStep, &mut Vec<Vec<Draft>>) -> bool) -> Self {
-        self.own_once(what, |draft| match &mut draft.verb {
-            Verb::UserTask(task) => change(task, &mut draft.branches),
-            _ => false,
-        })
+    /// Changes the last step, which is a user task.
+    fn task(
+        self,
+        modifier: &'static str,
+        change: impl FnOnce(&mut UserTaskStep, &mut Vec<Vec<Draft>>),
+    ) -> Self {
+        self.own(modifier, |draft| change_task(draft, change))
+    }
+}
+
+/// Changes a user task and its branches.
+fn change_task(draft: &mut Draft, change: impl FnOnce(&mut UserTaskStep, &mut Vec<Vec<Draft>>)) {
+    if let Verb::UserTask(task) = &mut draft.verb {
+        change(task, &mut draft.branches);
     }
 }
 
@@ -166,7 +174,7 @@ impl<D: Data, P, A: App> Sequence<D, P, A, Awaits<UserAnswer, OfTask>> {
 impl<D: Data, P, A: App, C> Sequence<D, P, A, Awaits<C, OfChild>> {
     /// Sets the version of the child's definition. By default, the newest registered version is used.
     pub fn version(self, version: u32) -> Self {
-        self.own("version", |draft| {
+        self.own_once("`version`", |draft| {
             if let Verb::SubWorkflow(child) = &mut draft.verb {
                 child.version = Some(version);
             }

@@ -1,12 +1,15 @@
 //! Steps that are values: structs, and what helper functions return.
 
 use super::{
-    After, App, AsyncBody, AsyncItemBody, Block, BodyFuture, Each, FitsIn, Made, Main, Ran, Sequence,
-    WorkflowBuilder, Wrote,
+    After, App, AsyncBody, AsyncItemBody, Block, BodyFuture, Each, FitsIn, Main, OutputSet, Returns,
+    Sequence, StructStep, WorkflowBuilder,
     place::{Drafts, IntoDrafts},
 };
 use crate::{
-    definition::{Data, Item, draft::Draft},
+    definition::{
+        Data, Item,
+        draft::{Draft, put_under},
+    },
     program::{self, Body, RunBody, Verb, Work},
     steps::{Blocking, BlockingStep, Ctx, IntoNext, Step, StepError},
 };
@@ -16,7 +19,7 @@ use crate::{
 /// `P` is where the step fits: [`Main`] fits everywhere, [`Each<T>`](Each) only in a for-each over items of type `T`.
 ///
 /// A function that returns `impl IntoStep<D>` lets its callers add the modifiers that every step has. To let them add
-/// `output` too, it says what the step leaves: `impl IntoStep<D, Left = Ran<u32>>`.
+/// `output` too, it says what the step leaves: `impl IntoStep<D, Left = Returns<u32>>`.
 ///
 /// ```
 /// use wfe_core::{
@@ -67,7 +70,7 @@ impl<D, P, A, L: After> IntoStep<D, P> for Sequence<D, P, A, L> {
 // Without `do_not_recommend`, the message would be *`X: Step` is not satisfied*, whatever X is.
 #[diagnostic::do_not_recommend]
 impl<D: Data, S: Step> IntoStep<D> for S {
-    type Left = Made<S>;
+    type Left = StructStep<S>;
 
     fn into_steps(self, _: Sealed) -> Steps {
         one(Body::new(false, move |ctx, data, item, inputs| {
@@ -82,7 +85,7 @@ impl<D: Data, S: Step> IntoStep<D> for S {
 }
 
 impl<D: Data, S: BlockingStep> IntoStep<D> for Blocking<S> {
-    type Left = Made<Self>;
+    type Left = StructStep<Self>;
 
     fn into_steps(self, _: Sealed) -> Steps {
         one(Body::new(true, move |ctx, data, item, inputs| {
@@ -105,8 +108,14 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     /// Adds a step that is a value: a struct that implements [`Step`], a [`Blocking`] struct, or what a helper function
     /// returned as `impl IntoStep<…>`.
     ///
-    /// Several steps of a helper become one container, a [`block`](Self::block). The first of them, which [`task`] has
-    /// made without an id, gets the id of the container with `-1` appended.
+    /// Several steps of a helper become one container, a [`block`](Self::block).
+    ///
+    /// **Ids.** The steps inside a helper get ids that begin with the given one: under the id `ship`, the helper's step
+    /// `pack` is the step `ship.pack`. This includes the steps of its fallbacks and compensations. The first of several
+    /// steps, which [`task`] has made without an id, is `ship.1`. So a definition can use a helper several times, each
+    /// time under an id of its own. Inside the helper, [`go_to`](Self::go_to) and
+    /// [`Ctx::results`](crate::steps::Ctx::results) take the helper's own ids; outside of it, the full ids count. Stored
+    /// instances refer to the full ids, so both parts must stay the same.
     pub fn step<S: IntoStep<D, Q>, Q: FitsIn<P>>(
         mut self,
         id: impl Into<String>,
@@ -115,13 +124,11 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
         let Steps(Drafts { mut drafts, problems }) = step.into_steps(Sealed(()));
         self.parts.problems.extend(problems);
         let id = id.into();
+        put_under(&id, &mut drafts);
         match drafts.pop() {
-            Some(only) if drafts.is_empty() => self.push(Draft { id, ..only }),
+            Some(only) if drafts.is_empty() => self.push(only),
             last => {
                 drafts.extend(last);
-                for (at, draft) in drafts.iter_mut().enumerate().filter(|(_, draft)| draft.id.is_empty()) {
-                    draft.id = format!("{id}-{}", at + 1);
-                }
                 self.container(id, Verb::Block(program::Block), drafts)
             }
         }
@@ -170,7 +177,7 @@ macro_rules! tasks {
             pub fn then<R: IntoNext + Send + 'static, Fut: BodyFuture<R>>(
                 self,
                 body: impl $body,
-            ) -> Sequence<D, $place, A, Ran<R>> {
+            ) -> Sequence<D, $place, A, Returns<R>> {
                 self.0.then("", body)
             }
 
@@ -178,7 +185,7 @@ macro_rules! tasks {
             pub fn call<R: IntoNext + Send + 'static>(
                 self,
                 body: impl Fn(&Ctx<A>, &D $(, $by)?) -> Result<R, StepError> + Send + Sync + 'static,
-            ) -> Sequence<D, $place, A, Ran<R>> {
+            ) -> Sequence<D, $place, A, Returns<R>> {
                 self.0.call("", body)
             }
 
@@ -186,7 +193,7 @@ macro_rules! tasks {
             pub fn blocking<R: IntoNext + Send + 'static>(
                 self,
                 body: impl Fn(&Ctx<A>, &D $(, $by)?) -> Result<R, StepError> + Send + Sync + 'static,
-            ) -> Sequence<D, $place, A, Ran<R>> {
+            ) -> Sequence<D, $place, A, Returns<R>> {
                 self.0.blocking("", body)
             }
 
@@ -194,7 +201,7 @@ macro_rules! tasks {
             pub fn change(
                 self,
                 change: impl Fn(&mut D $(, $by)?) + Send + Sync + 'static,
-            ) -> Sequence<D, $place, A, Wrote> {
+            ) -> Sequence<D, $place, A, OutputSet> {
                 self.0.change("", change)
             }
         }

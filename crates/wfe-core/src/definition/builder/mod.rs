@@ -26,7 +26,7 @@ use std::{marker::PhantomData, time::Duration};
 
 use serde::de::IgnoredAny;
 
-use super::{AnyDefinition, Data, Definition, draft::Draft};
+use super::{AnyDefinition, Data, Definition, WorkflowName, draft::Draft};
 use crate::{
     Result, WfeError,
     program::{Body, Output, RunBody, Verb},
@@ -38,8 +38,8 @@ pub use bodies::{AsyncBody, AsyncItemBody, BodyFuture, Items, Yields};
 pub use branches::{Branches, Choice, Decision};
 pub use into_step::{IntoStep, Task, item_task, task};
 pub use place::{
-    After, Awaits, Block, Branch, Each, FitsIn, HasBody, Loop, Made, Main, OfActivity, OfChild, OfEvent,
-    OfTask, Ran, Start, Wrote,
+    After, Awaits, Block, Branch, Each, FitsIn, HasBody, Loop, Main, OfActivity, OfChild, OfEvent, OfTask,
+    OutputSet, Returns, Start, StructStep,
 };
 
 use place::Drafts;
@@ -119,9 +119,16 @@ impl<D> WorkflowBuilder<D> {
     }
 }
 
+impl<D: Data> WorkflowName<D> {
+    /// Begins the definition of this name, with a version, as [`WorkflowBuilder::new`] does.
+    pub fn define(&self, version: u32) -> WorkflowBuilder<D> {
+        WorkflowBuilder::new(self.name(), version)
+    }
+}
+
 impl<D, P> Sequence<D, P> {
     /// Gives the bodies what they need from the program. They find it in [`ctx.app`](crate::steps::Ctx::app). It comes
-    /// before the first step.
+    /// before the first step, so that every body has it: [`build`](Sequence::build) refuses it after a step.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -138,7 +145,12 @@ impl<D, P> Sequence<D, P> {
     ///     .build()?;
     /// # Ok::<(), wfe_core::WfeError>(())
     /// ```
-    pub fn with<A: App>(self, app: A) -> Sequence<D, P, A> {
+    pub fn with<A: App>(mut self, app: A) -> Sequence<D, P, A> {
+        if let Some(draft) = self.parts.drafts.last_mut() {
+            draft.problem(|| {
+                "`with` comes after it; put `with` before the first step, so that every body has it".into()
+            });
+        }
         Sequence { parts: self.parts, app, types: PhantomData }
     }
 }
@@ -186,7 +198,8 @@ impl<D: Data, A: App, L> Sequence<D, Main, A, L> {
     /// * The target of a go-to does not exist, or is inside a container that the go-to is not in.
     /// * A limit, a timeout, an interval or a retry policy is out of range.
     /// * A step outside of a saga has a compensation.
-    /// * A setting would have no effect, such as the first of two fallbacks.
+    /// * A modifier was called twice for one step, or would have no effect.
+    /// * [`with`](Self::with) comes after the first step.
     pub fn build(self) -> Result<Definition<D>> {
         self.assemble(false).map(Definition::of)
     }
@@ -265,27 +278,28 @@ impl<D, P, A, L> Sequence<D, P, A, L> {
         self
     }
 
-    /// Changes a setting of the last added step. If `change` returns true, the step already had one.
-    fn once(mut self, what: &str, change: impl FnOnce(&mut Draft) -> bool) -> Self {
+    /// Calls a modifier of the last added step. `build` refuses a second call.
+    fn once(mut self, modifier: &'static str, change: impl FnOnce(&mut Draft)) -> Self {
         let mut change = Some(change);
-        self.parts.once(what, &mut |draft| change.take().is_some_and(|change| change(draft)));
+        self.parts.once(modifier, &mut |draft| {
+            if let Some(change) = change.take() {
+                change(draft);
+            }
+        });
         self
     }
 
-    /// Changes a setting that only one kind of step has. Several steps of a helper are one container, so they do not
+    /// Calls a modifier that only one kind of step has. Several steps of a helper are one container, so they do not
     /// have it, whatever the last of them has left.
-    fn own_once(mut self, what: &str, change: impl FnOnce(&mut Draft) -> bool) -> Self {
-        let mut change = Some(change);
-        self.parts.own_once(what, &mut |draft| change.take().is_some_and(|change| change(draft)));
-        self
+    fn own_once(mut self, modifier: &'static str, change: impl FnOnce(&mut Draft)) -> Self {
+        self.parts.refuse_of_helper(modifier);
+        self.once(modifier, change)
     }
 
-    /// Like [`own_once`](Self::own_once), for a setting that may be set again.
-    fn own(self, what: &str, change: impl FnOnce(&mut Draft)) -> Self {
-        self.own_once(what, |draft| {
-            change(draft);
-            false
-        })
+    /// Like [`own_once`](Self::own_once), for a modifier that may be called again.
+    fn own(mut self, modifier: &'static str, change: impl FnOnce(&mut Draft)) -> Self {
+        self.parts.refuse_of_helper(modifier);
+        self.last(change)
     }
 }
 
@@ -303,29 +317,39 @@ impl Parts {
         }
     }
 
-    fn once(&mut self, what: &str, change: &mut dyn FnMut(&mut Draft) -> bool) {
-        let mut twice = None;
-        self.last(&mut |draft| twice = change(draft).then(|| draft.id.clone()));
-        let problem = |id| format!("step {id:?}: it has two {what}s; the first one would have no effect");
-        self.problems.extend(twice.map(problem));
+    fn once(&mut self, modifier: &'static str, change: &mut dyn FnMut(&mut Draft)) {
+        self.last(&mut |draft| {
+            if draft.called.contains(&modifier) {
+                draft.problem(|| {
+                    format!(
+                        "it has {modifier} twice, of which a helper may have set the first; keep one of them"
+                    )
+                });
+            }
+            draft.called.push(modifier);
+            change(draft);
+        });
     }
 
-    fn own_once(&mut self, what: &str, change: &mut dyn FnMut(&mut Draft) -> bool) {
-        match self.drafts.last() {
-            Some(Draft { id, verb: Verb::Block(_), .. }) => self.problems.push(format!(
-                "step {id:?} consists of several steps, so it has no {what} of its own; set it on one of them"
-            )),
-            _ => self.once(what, change),
-        }
+    fn refuse_of_helper(&mut self, modifier: &str) {
+        self.last(&mut |draft| {
+            if matches!(draft.verb, Verb::Block(_)) {
+                draft.problem(|| {
+                    format!(
+                        "it consists of several steps, so it cannot have {modifier}; set it on one of them"
+                    )
+                });
+            }
+        });
     }
 
     fn set_output(&mut self, output: Output) {
+        self.refuse_of_helper("`output`");
         let mut output = Some(output);
-        self.own_once("output", &mut |draft| {
+        self.last(&mut |draft| {
             if let Some(body) = body_of(draft) {
                 body.output = output.take();
             }
-            false
         });
     }
 }

@@ -8,18 +8,17 @@ use crate::{
     program::{ForEach, Verb, ask},
 };
 
-/// Modifiers of every step.
+/// Modifiers of every step. [`build`](Sequence::build) refuses a second call of the same modifier for one step.
 impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     /// Sets the display name of the last added step. By default, the name is the step's id.
     pub fn name(self, name: impl Into<String>) -> Self
     where
         L: After,
     {
-        self.last(|draft| draft.name = Some(name.into()))
+        self.once("`name`", |draft| draft.name = Some(name.into()))
     }
 
-    /// Sets the retry policy of the last added step. By default, a step is not retried. A
-    /// later policy replaces an earlier one, such as that of a helper.
+    /// Sets the retry policy of the last added step. By default, a step is not retried.
     ///
     /// A retry runs a body again, evaluates a condition again, or starts a new wait, a new activity or a new
     /// child workflow. A saga is first compensated, and then runs again from its beginning.
@@ -32,7 +31,7 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     where
         L: After,
     {
-        self.last(|draft| draft.policy.retry = retry)
+        self.once("`retry`", |draft| draft.policy.retry = retry)
     }
 
     /// Sets what happens when the last added step has failed for good; [`OnFailure`] describes the default.
@@ -43,7 +42,7 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     where
         L: After,
     {
-        self.last(|draft| draft.policy.on_failure = Some(behaviour))
+        self.once("`on_failure`", |draft| draft.policy.on_failure = Some(behaviour))
     }
 
     /// Limits the time of each attempt of the last added step, counted from the start of its body. By default, there is
@@ -61,7 +60,7 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     where
         L: HasBody,
     {
-        self.last(|draft| draft.policy.timeout = Some(limit))
+        self.once("`timeout`", |draft| draft.policy.timeout = Some(limit))
     }
 
     /// Sets a fallback: steps that run when the last added step has failed for good. When the fallback has
@@ -89,7 +88,7 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
         L: After,
     {
         let drafts = self.steps_of(body);
-        self.once("fallback", |draft| draft.fallback.replace(drafts).is_some())
+        self.once("`fallback`", |draft| draft.fallback = Some(drafts))
     }
 
     /// Sets the compensation of the last added step: steps that run if the step has completed and then its
@@ -121,7 +120,7 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
         L: After,
     {
         let drafts = self.steps_of(body);
-        self.once("compensation", |draft| draft.compensation.replace(drafts).is_some())
+        self.once("`compensate_with`", |draft| draft.compensation = Some(drafts))
     }
 }
 
@@ -130,7 +129,7 @@ impl<D: Data, P, A: App> Sequence<D, P, A, Loop> {
     /// Runs up to `limit` items at once. By default, one item runs after the other. [`build`](Sequence::build) refuses
     /// a limit of 0.
     pub fn concurrent(self, limit: usize) -> Self {
-        self.own("limit", |draft| {
+        self.own_once("a limit of items at once", |draft| {
             if let Verb::ForEach(ForEach { limit: at_once, .. }) = &mut draft.verb {
                 *at_once = limit;
             }
@@ -174,7 +173,7 @@ macro_rules! cancellation {
                 L: After,
             {
                 let holds = ask("the step's cancel condition", $on_data(holds));
-                self.once("cancel condition", |draft| draft.cancel_when.replace(holds).is_some())
+                self.once("`cancel_when`", |draft| draft.cancel_when = Some(holds))
             }
         }
     };

@@ -28,14 +28,14 @@ pub struct Loop(());
 /// A container, or another step without a body.
 pub struct Block(());
 
-/// A step whose output is set, or that only changes the data. Its body returned an `R`.
-pub struct Wrote<R = ()>(PhantomData<fn(R)>);
+/// A step whose output is set, so it takes no other one. Its body returned an `R`, or it only changes the data.
+pub struct OutputSet<R = ()>(PhantomData<fn(R)>);
 
-/// A body that returned an `R`.
-pub struct Ran<R>(PhantomData<fn(R)>);
+/// A step whose body returns an `R`, which [`output`](Sequence::output) can write into the data.
+pub struct Returns<R>(PhantomData<fn(R)>);
 
 /// A struct that is a step.
-pub struct Made<S>(PhantomData<fn(S)>);
+pub struct StructStep<S>(PhantomData<fn(S)>);
 
 /// A wait that receives a `V`. `W` is what it waits for: [`OfEvent`], [`OfActivity`], [`OfChild`] or [`OfTask`].
 pub struct Awaits<V, W>(PhantomData<fn(V, W)>);
@@ -59,9 +59,9 @@ pub trait After: Sealed {}
 
 impl After for Loop {}
 impl After for Block {}
-impl<R> After for Wrote<R> {}
-impl<R> After for Ran<R> {}
-impl<S> After for Made<S> {}
+impl<R> After for OutputSet<R> {}
+impl<R> After for Returns<R> {}
+impl<S> After for StructStep<S> {}
 impl<V, W> After for Awaits<V, W> {}
 
 /// What a step with a body leaves. Only such a step has a timeout.
@@ -72,9 +72,9 @@ impl<V, W> After for Awaits<V, W> {}
 #[expect(private_bounds, reason = "programs cannot add kinds of steps")]
 pub trait HasBody: Sealed {}
 
-impl<R> HasBody for Wrote<R> {}
-impl<R> HasBody for Ran<R> {}
-impl<S> HasBody for Made<S> {}
+impl<R> HasBody for OutputSet<R> {}
+impl<R> HasBody for Returns<R> {}
+impl<S> HasBody for StructStep<S> {}
 
 /// What the closure of a container returns: its steps.
 ///
@@ -95,9 +95,9 @@ impl Sealed for Main {}
 impl<T> Sealed for Each<T> {}
 impl Sealed for Loop {}
 impl Sealed for Block {}
-impl<R> Sealed for Wrote<R> {}
-impl<R> Sealed for Ran<R> {}
-impl<S> Sealed for Made<S> {}
+impl<R> Sealed for OutputSet<R> {}
+impl<R> Sealed for Returns<R> {}
+impl<S> Sealed for StructStep<S> {}
 impl<V, W> Sealed for Awaits<V, W> {}
 
 /// The untyped steps of a sequence.

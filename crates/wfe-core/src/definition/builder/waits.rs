@@ -78,7 +78,7 @@ macro_rules! waits {
                 from: impl Fn(&D $(, $by)?) -> DateTime<Utc> + Send + Sync + 'static,
             ) -> Self {
                 let from = ask("the effective time of the event", $on_data(from));
-                self.own("effective time", |draft| {
+                self.own_once("`effective`", |draft| {
                     if let Verb::WaitFor(wait) = &mut draft.verb {
                         wait.effective = Some(from);
                     }
@@ -99,7 +99,7 @@ macro_rules! waits {
             /// new child, or opens a new task.
             pub fn output(self, write: impl Fn(V, &mut D $(, $by)?) + Send + Sync + 'static) -> Self {
                 let output = program::receive::<D, $item, V>($on_left(write));
-                self.own("output", |draft| if let Some(all) = draft.verb.outputs_mut() { all.push(output) })
+                self.own("`output`", |draft| if let Some(all) = draft.verb.outputs_mut() { all.push(output) })
             }
 
             /// Limits the time of the wait. When the limit has passed, the wait is over, and takes nothing that arrives
@@ -137,16 +137,17 @@ at_both_places!(waits);
 impl<D, P, A, L> Sequence<D, P, A, L> {
     /// Gives the last step, which is a wait, a time limit. The branch of a limit is the first one of its step.
     fn time_limit(self, after: Ask<Duration>, late: Option<Vec<Draft>>) -> Self {
-        self.own_once("time limit", |draft| {
+        self.own_once("a time limit (`on_timeout` or `fail_after`)", |draft| {
             let limit = TimeLimit { after, has_branch: late.is_some() };
-            let had_one = draft.verb.limit_mut().is_some_and(|it| it.replace(limit).is_some());
+            if let Some(it) = draft.verb.limit_mut() {
+                *it = Some(limit);
+            }
             if let Some(late) = late {
                 draft.branches.insert(0, late);
                 if let Verb::UserTask(task) = &mut draft.verb {
                     task.branch_inserted(0);
                 }
             }
-            had_one
         })
     }
 }

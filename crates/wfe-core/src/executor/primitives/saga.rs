@@ -1,4 +1,4 @@
-//! Sagas. The module [`compensate`](crate::executor::run::saga::compensate) contains the compensation of
+//! Sagas. The module `executor::run::saga::compensate` contains the compensation of
 //! sagas.
 
 use serde::Deserialize;

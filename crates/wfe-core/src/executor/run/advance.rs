@@ -100,7 +100,7 @@ impl Run {
     }
 
     /// Whether the instance is idle: nothing happens before a timer is due or a request arrives. While a body
-    /// [lingers](super::lingering), the instance is not idle and keeps its owner. Otherwise, another owner would begin
+    /// lingers (`lingering_bodies.rs`), the instance is not idle and keeps its owner. Otherwise, another owner would begin
     /// the next body of the step concurrently with the lingering body.
     fn is_idle(&self) -> bool {
         match self.status {

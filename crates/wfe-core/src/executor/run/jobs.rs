@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Run, bodies::RunningBody};
 use crate::{
     Result, WfeError,
-    executor::{Job, idempotency_key},
+    executor::{Job, events, idempotency_key},
     models::{ExecutionPointer, attributes},
-    steps::Execution,
+    steps::{Execution, WaitedFor},
 };
 
 impl Run {
@@ -20,7 +20,7 @@ impl Run {
         let node = self.node_of(id)?;
         let step = node.id.clone();
         let body = node.verb.body().cloned().ok_or(WfeError::StepNotFound(node.index))?;
-        let allowed = node.policy.timeout;
+        let (allowed, for_eaches) = (node.policy.timeout, node.for_eaches.clone());
         self.note_key(id)?;
         let pointer = self.pointers.edit_quietly(id)?;
         let key = idempotency_key(&self.id, pointer);
@@ -31,11 +31,13 @@ impl Run {
             version: self.definition.version(),
             reference: self.reference.clone(),
             step,
+            for_eaches,
             pointer: id.to_owned(),
             attempt: pointer.retry_count.saturating_add(1),
             key,
             state: pointer.persistence_data.clone(),
             event: pointer.event_data.clone(),
+            waited_for: waited_for(pointer),
             compensated: attribute(pointer, attributes::COMPENSATES)?,
             failure: attribute(pointer, attributes::FAILURE)?,
         };
@@ -54,6 +56,14 @@ impl Run {
         let is_limited = allowed.is_some();
         Ok(Job { execution, body, data, item, token, number, is_limited })
     }
+}
+
+fn waited_for(pointer: &ExecutionPointer) -> Option<WaitedFor> {
+    let name = pointer.event_name.as_deref()?;
+    Some(match events::activity_name(name) {
+        Some(activity) => WaitedFor::Activity(activity.to_owned()),
+        None => WaitedFor::Event(name.to_owned()),
+    })
 }
 
 fn attribute<T: DeserializeOwned>(pointer: &ExecutionPointer, name: &str) -> Result<Option<T>> {

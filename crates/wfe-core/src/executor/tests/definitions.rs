@@ -5,7 +5,9 @@ use serde_json::json;
 use super::world::{World, advanced};
 use crate::{
     WfeError,
-    definition::{Event, IntoStep, Main, OnFailure, Retry, Sequence, WorkflowBuilder, WorkflowName, task},
+    definition::{
+        Data, Event, IntoStep, Main, OnFailure, Retry, Sequence, WorkflowBuilder, WorkflowName, task,
+    },
     executor::Lifecycle,
     limits::LONGEST_DEFINITION_ID,
     models::{PointerStatus, WorkflowStatus},
@@ -13,7 +15,7 @@ use crate::{
     traits::Ending,
 };
 
-fn problem<L>(builder: Sequence<u32, Main, (), L>) -> String {
+pub fn problem<D: Data, L>(builder: Sequence<D, Main, (), L>) -> String {
     match builder.build() {
         Err(WfeError::InvalidDefinition { definition, problem }) => {
             assert_eq!(definition, "w");
@@ -55,35 +57,35 @@ fn a_definition_that_contradicts_itself_is_refused_naming_the_step() {
 fn several_steps_of_a_helper_have_no_setting_that_belongs_to_one_of_them() {
     let both = || task::<u32>().change(|_| ());
     for (what, builder) in [
-        ("output", begin().step("s", both().call("b", |_, _| Ok(1))).output(|_, _| ()).closed()),
-        ("input", begin().step("s", both().step("b", Add::default())).input(|_, _| ()).closed()),
-        ("output", begin().step("s", both().step("b", Add::default())).output(|_, _| ()).closed()),
-        ("items", {
+        ("`output`", begin().step("s", both().call("b", |_, _| Ok(1))).output(|_, _| ()).closed()),
+        ("`input`", begin().step("s", both().step("b", Add::default())).input(|_, _| ()).closed()),
+        ("`output`", begin().step("s", both().step("b", Add::default())).output(|_, _| ()).closed()),
+        ("`each`", {
             let steps = begin().step("s", both().call("b", |_, _| Ok(vec![1])));
             steps.each(|each| each.step("c", nothing())).closed()
         }),
-        ("limit", {
+        ("a limit of items at once", {
             let each = both().for_each("b", |n| vec![*n], |each| each.step("c", nothing()));
             begin().step("s", each).concurrent(2).closed()
         }),
-        ("time limit", {
+        ("a time limit (`on_timeout` or `fail_after`)", {
             let wait = both().wait_for("b", Event::<()>::new("e"), |_| "k");
             begin().step("s", wait).on_timeout(|_| Duration::ZERO, |late| late.step("c", nothing())).closed()
         }),
-        ("option", begin().step("s", both().user_task("b", |_| "?")).plain_option("yes").closed()),
-        ("version", {
+        ("`plain_option`", begin().step("s", both().user_task("b", |_| "?")).plain_option("yes").closed()),
+        ("`version`", {
             let child = both().sub_workflow("b", WorkflowName::new("child"), |n| *n);
             begin().step("s", child).version(1).closed()
         }),
     ] {
         let expected = format!(
-            "step \"s\" consists of several steps, so it has no {what} of its own; set it on one of them"
+            "step \"s\": it consists of several steps, so it cannot have {what}; set it on one of them"
         );
         assert_eq!(problem(builder), expected);
     }
     let inside = both().call("b", |_, _| Ok(1)).output(|one, n| *n += one);
     let definition = begin().step("s", inside).name("Both").build().unwrap();
-    assert_eq!(definition.step_ids().collect::<Vec<_>>(), ["s", "s-1", "b"]);
+    assert_eq!(definition.step_ids().collect::<Vec<_>>(), ["s", "s.1", "s.b"]);
     let mut world = World::new(&definition, &1_u32);
     world.play();
     assert_eq!((world.ending, world.data::<u32>()), (Some(Ending::Completed), 2));

@@ -270,12 +270,12 @@ fn a_user_task_that_makes_no_sense_is_refused() {
     let both = approval().escalate(|_| HOUR, |b| b.step("e", mark("e"))).fail_after(|_| HOUR);
     assert!(problem(both).contains("neither an escalation nor a reassignment"));
     let twice = approval().reassign(|_| HOUR, |_| "eve").reassign(|_| HOUR, |_| "sue");
-    assert_eq!(problem(twice), "step \"ask\": it has two reassignments; the first one would have no effect");
+    assert!(problem(twice).contains("it has `reassign` twice"));
     let late =
         |task: Builder<Awaits<UserAnswer, OfTask>>| task.escalate(|_| HOUR, |b| b.step("e", mark("e")));
-    assert!(problem(late(late(approval()))).contains("two escalations"));
+    assert!(problem(late(late(approval()))).contains("it has `escalate` twice"));
     let limits = approval().on_timeout(|_| HOUR, |b| b.step("e", mark("e"))).fail_after(|_| HOUR);
-    assert!(problem(limits).contains("two time limits"));
+    assert!(problem(limits).contains("it has a time limit (`on_timeout` or `fail_after`) twice"));
     assert!(matches!(
         begin().activity("a", Activity::<_, ()>::new(""), |_| 0).build(),
         Err(WfeError::InvalidDefinition { .. })

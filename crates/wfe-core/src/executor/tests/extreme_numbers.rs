@@ -10,7 +10,7 @@ use super::scenario::{Builder, Line, begin, mark};
 use super::world::{Step, World};
 use crate::{
     WfeError,
-    definition::{Event, Every, OnFailure, Ran, Retry},
+    definition::{Event, Every, OnFailure, Retry, Returns},
     steps::{Next, StepError},
 };
 
@@ -47,7 +47,7 @@ fn parts() -> impl Strategy<Value = f64> {
 }
 
 /// A step that fails twice, then sleeps for the duration `pause`, and then completes.
-fn troubled(retry: Retry, timeout: Duration, pause: Duration) -> Builder<Ran<Next>> {
+fn troubled(retry: Retry, timeout: Duration, pause: Duration) -> Builder<Returns<Next>> {
     begin()
         .call("body", move |ctx, _| {
             if ctx.attempt() < 3 {

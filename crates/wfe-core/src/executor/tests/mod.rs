@@ -15,6 +15,7 @@ mod external_tasks;
 mod extreme_numbers;
 mod for_each;
 mod go_to;
+mod helpers;
 mod instances;
 mod intervention;
 mod random_definitions;

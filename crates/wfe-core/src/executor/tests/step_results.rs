@@ -8,12 +8,15 @@ use super::{
     world::{Step, World, advanced},
 };
 use crate::{
-    definition::{Retry, WorkflowBuilder},
+    definition::{self, Activity, Retry, WorkflowBuilder},
     executor::{ACTIVITY, Run},
     models::{Event, PointerStatus},
     steps::{Next, StepError},
     traits::{Control, Ending},
 };
+
+const SAID: definition::Event<String> = definition::Event::new("said");
+const RESIZE: Activity<u32, String> = Activity::new("resize");
 
 #[test]
 fn a_step_that_sleeps_runs_again_with_what_it_kept_and_costs_nothing_meanwhile() {
@@ -103,9 +106,9 @@ fn a_body_that_waits_for_something_of_the_engines_own_has_failed() {
     for work in [false, true] {
         let mut world = world(begin().then("w", async move |_, _| {
             if work {
-                Next::wait_for_activity("wfe.work", &1)
+                Next::wait_for_activity(Activity::<i32, ()>::new("wfe.work"), &1)
             } else {
-                Ok(Next::wait_for_event("wfe.child-ended", "somebody"))
+                Ok(Next::wait_for_event(definition::Event::<()>::new("wfe.child-ended"), "somebody"))
             }
         }));
         world.play();
@@ -154,11 +157,11 @@ fn a_step_can_wait_for_events_one_after_the_other() {
     let make = || {
         let mut world = world(begin().then("two", async |ctx, _| {
             let mut heard: Vec<String> = ctx.state()?.unwrap_or_default();
-            heard.extend(ctx.event::<String>()?);
+            heard.extend(ctx.received(SAID)?);
             if heard.len() == 2 {
                 Next::outcome(&heard)
             } else {
-                Next::wait_for_event("said", "k").keeping(&heard)
+                Next::wait_for_event(SAID, "k").keeping(&heard)
             }
         }));
         world.plan(Duration::from_secs(5), "said", "k", "first");
@@ -173,6 +176,37 @@ fn a_step_can_wait_for_events_one_after_the_other() {
 }
 
 #[test]
+fn a_body_receives_only_what_it_has_waited_for_last() {
+    let make = || {
+        let mut world = world(begin().then("inspect", async |ctx, _| {
+            match (ctx.received(SAID)?, ctx.received(RESIZE)?, ctx.state::<u32>()?) {
+                (None, None, None) => Next::wait_for_event(SAID, "k").keeping(&1),
+                (Some(said), None, Some(1)) => Next::wait_for_activity(RESIZE, &1)?.keeping(&said),
+                other => Err(StepError::fatal(format!("{other:?}"))),
+            }
+        }));
+        world.plan(Duration::from_secs(5), "said", "k", "sound");
+        world
+    };
+    // The stored state is a text by then, so reading it as a number is the error of the third run.
+    let mut world = make();
+    world.play();
+    assert_eq!(world.waits[0].event_name, format!("{ACTIVITY}resize"));
+    let answer = Event {
+        event_time: world.now,
+        ..Event::new(
+            world.waits[0].event_name.clone(),
+            world.waits[0].event_key.clone(),
+            json!({"Success": "small"}),
+        )
+    };
+    world.publish(answer);
+    world.play();
+    assert_eq!(world.failures[0].code, StepError::UNREADABLE);
+    everywhere(make);
+}
+
+#[test]
 fn an_event_is_there_for_the_run_that_is_due_to_it_and_for_its_retries() {
     let make = || {
         let mut world = world(
@@ -180,7 +214,7 @@ fn an_event_is_there_for_the_run_that_is_due_to_it_and_for_its_retries() {
                 .then("hear", async |ctx, _| {
                     let heard = ctx.event::<u32>()?;
                     match (ctx.state::<u32>()?, heard, ctx.attempt()) {
-                        (None, None, _) => Ok(Next::wait_for_event("said", "k")),
+                        (None, None, _) => Ok(Next::wait_for_event(SAID, "k")),
                         (None, Some(7), 1) => Err(StepError::retryable("once more")),
                         (None, Some(7), _) => Next::sleep(Duration::from_secs(1)).keeping(&1),
                         (Some(1), None, _) => Ok(Next::Done),
@@ -199,9 +233,9 @@ fn an_event_is_there_for_the_run_that_is_due_to_it_and_for_its_retries() {
 #[test]
 fn a_step_can_wait_for_a_worker_and_fails_with_it() {
     let make = |answer: serde_json::Value| {
-        let builder = begin().then("ask", async |ctx, _| match ctx.event::<String>()? {
+        let builder = begin().then("ask", async |ctx, _| match ctx.received(RESIZE)? {
             Some(result) => Next::outcome(&result),
-            None => Next::wait_for_activity("resize", &7),
+            None => Next::wait_for_activity(RESIZE, &7),
         });
         let mut world = world(builder);
         world.open();

@@ -317,7 +317,7 @@ fn a_body_that_waits_for_what_a_store_refuses_has_failed_and_does_not_run_again(
             .step("a", mark("a"))
             .call("x", move |_, _| {
                 counted.fetch_add(1, Ordering::SeqCst);
-                Ok(Next::wait_for_event("e", "bad"))
+                Ok(Next::wait_for_event(Event::<()>::new("e"), "bad"))
             })
             .on_failure(OnFailure::Continue)
             .step("z", mark("z")),

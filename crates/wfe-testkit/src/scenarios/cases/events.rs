@@ -322,7 +322,7 @@ async fn an_event_reaches_an_instance_whose_step_runs(stage: Stage) -> Checked<(
 }
 
 async fn a_body_that_waits_for_an_event_finds_it(stage: Stage) -> Checked<()> {
-    let asking = begin("ask").step("ask", ask(Next::wait_for_event("word", "k")));
+    let asking = begin("ask").step("ask", ask(Next::wait_for_event(Event::<u64>::new("word"), "k")));
     let host = stage.host_that_waits([built(asking)?]).await?;
     let id = host.start_workflow("ask", &Story::default()).await?;
     host.idle().await?;

@@ -87,8 +87,8 @@ async fn activities_of_a_parallel_for_each_are_all_open_at_once(stage: Stage) ->
 
 async fn a_body_that_waits_for_a_worker_finds_the_result(stage: Stage) -> Checked<()> {
     let ask = begin("body")
-        .call("ask", |ctx, _| match ctx.event::<u64>()? {
-            None => Next::wait_for_activity("double", &4),
+        .call("ask", |ctx, _| match ctx.received(DOUBLE)? {
+            None => Next::wait_for_activity(DOUBLE, &4),
             Some(n) => Next::outcome(&n),
         })
         .output(|next, story| {

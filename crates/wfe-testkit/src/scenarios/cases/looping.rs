@@ -8,6 +8,7 @@ scenarios!("loops":
     a_for_each_over_nothing_completes,
     a_parallel_for_each_keeps_its_limit,
     the_results_of_a_for_each_can_be_read_by_what_follows,
+    a_helper_that_is_used_twice_reads_the_results_of_its_own_for_each,
     results_distinguish_compensated_items_from_recovered_ones,
     a_step_that_answers_branches_runs_its_body_for_each_of_them,
     each_iteration_has_an_idempotency_key_of_its_own,
@@ -92,6 +93,32 @@ async fn the_results_of_a_for_each_can_be_read_by_what_follows(stage: Stage) -> 
     let host = stage.host_that_waits([built(all)?]).await?;
     let id = host.start_workflow("sum", &Story::default()).await?;
     assert_eq!(completed(&host, &id).await?.n, 55 * 3);
+    Ok(())
+}
+
+/// Doubles the numbers below `n` and adds them up.
+fn sum() -> impl IntoStep<Story> {
+    let double = task::<Story>().change(|_| ()).for_each(
+        "double",
+        |story| (0..story.n).collect(),
+        |one| one.call("times-two", |_, _, n: &u64| Ok(n * 2)),
+    );
+    double
+        .then("add", async |ctx, _| {
+            let (mut sum, mut all) = (0, ctx.results::<u64>("double"));
+            while let Some(one) = all.next().await? {
+                sum += one.result.ok().flatten().and_then(|n| n.as_u64()).unwrap_or(0);
+            }
+            Ok(sum)
+        })
+        .output(|sum, story| story.n = sum)
+}
+
+async fn a_helper_that_is_used_twice_reads_the_results_of_its_own_for_each(stage: Stage) -> Checked<()> {
+    let twice = begin("twice").step("first", sum()).block("around", |all| all.step("second", sum()));
+    let host = stage.host([built(twice)?]).await?;
+    let id = host.start_workflow("twice", &Story { n: 3, ..Story::default() }).await?;
+    assert_eq!(completed(&host, &id).await?.n, 30); // 0 + 2 + 4 is 6, and 0 + 2 + … + 10 is 30
     Ok(())
 }
 

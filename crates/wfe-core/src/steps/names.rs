@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
-use super::{Data, WorkflowBuilder};
+use serde::de::DeserializeOwned;
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident<$($type:ident),+>)+) => { $(
@@ -77,9 +77,40 @@ names! {
     WorkflowName<D>
 }
 
-impl<D: Data> WorkflowName<D> {
-    /// Begins the definition of this name, with a version, as [`WorkflowBuilder::new`] does.
-    pub fn define(&self, version: u32) -> WorkflowBuilder<D> {
-        WorkflowBuilder::new(self.name.clone(), version)
+/// What a body waits for: an [`Event`] or an [`Activity`]. [`Ctx::received`](super::Ctx::received) takes it.
+#[expect(private_bounds, reason = "the engine reads the values of these types only")]
+pub trait Awaitable: IsReceived {
+    /// What the body receives: the event's data, or the worker's result.
+    type Value: DeserializeOwned;
+}
+
+impl<V: DeserializeOwned> Awaitable for Event<V> {
+    type Value = V;
+}
+
+impl<I, O: DeserializeOwned> Awaitable for Activity<I, O> {
+    type Value = O;
+}
+
+/// What a body has waited for before its run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum WaitedFor {
+    Event(String),
+    Activity(String),
+}
+
+pub(super) trait IsReceived {
+    fn is(&self, waited_for: &WaitedFor) -> bool;
+}
+
+impl<V> IsReceived for Event<V> {
+    fn is(&self, waited_for: &WaitedFor) -> bool {
+        matches!(waited_for, WaitedFor::Event(name) if *name == self.name)
+    }
+}
+
+impl<I, O> IsReceived for Activity<I, O> {
+    fn is(&self, waited_for: &WaitedFor) -> bool {
+        matches!(waited_for, WaitedFor::Activity(name) if *name == self.name)
     }
 }
