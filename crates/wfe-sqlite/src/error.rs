@@ -165,7 +165,7 @@ pub(crate) fn corrupt(
 mod tests {
     use super::*;
     use crate::{
-        request::{Own, Sql, Value},
+        request::{Sql, Value},
         sql,
     };
     use sqlx::{Connection, Executor, SqliteConnection};
@@ -185,7 +185,7 @@ mod tests {
     fn broken<const N: usize>(sql: &Sql<N>, subject: Option<&str>) -> WfeError {
         let mut script = Script::about("a");
         // The arguments of a guard may name the subject, like the arguments of any other statement.
-        script.guard(&sql::ownership::EXISTS, [subject.into()]);
+        script.guard(&sql::events::EXISTS, [subject.into()]);
         let statement = script.add(sql, std::array::from_fn(|_| Value::Null));
         broken_rule(&script, statement, &Arc::new(sqlx::Error::RowNotFound))
     }
@@ -205,7 +205,7 @@ mod tests {
     fn an_instance_is_blamed_for_its_own_rows_only() {
         assert_eq!(blamed(&sql::commits::COMMIT), Some("workflows"));
         assert_eq!(blamed(&sql::ownership::QUARANTINE), Some("workflows"));
-        assert_eq!(blamed(&sql::ownership::REQUEST.own(Own::Instance)), Some("workflows"));
+        assert_eq!(blamed(&sql::ownership::REQUEST), Some("workflows"));
         assert_eq!(blamed(&sql::pointers::FINISH), Some("execution_pointers"));
         assert_eq!(blamed(&sql::pointers::PUT_IN_COMMIT), Some("execution_pointers"));
         assert_eq!(blamed(&sql::subscriptions::CLOSE), Some("event_subscriptions"));
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(blamed(&sql::ownership::CLEAR_OWNER), None);
         assert_eq!(blamed(&sql::ownership::CLAIM), None);
         assert_eq!(blamed(&sql::external_tasks::CLAIM), None);
-        assert_eq!(blamed(&sql::ownership::REQUEST), None);
+        assert_eq!(blamed(&sql::ownership::REQUEST_OF_COMMIT), None);
         assert_eq!(blamed(&sql::commits::INSERT_CHILD), None);
         assert_eq!(blamed(&sql::pointers::PUT_IN_CHILD), None);
         assert_eq!(blamed(&sql::commits::UNMARK_CHILD), None);

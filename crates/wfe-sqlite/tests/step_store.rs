@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use wfe_core::{
-    WfeError,
+    NoEffectReason, WfeError,
     clock::{Clock, SystemClock},
     models::{Event, EventSubscription, ExecutionError, ExecutionPointer, WorkflowInstance, WorkflowStatus},
     traits::{
@@ -177,7 +177,7 @@ async fn a_pending_request_is_reported_until_a_commit_names_it() {
         };
         assert_eq!(request.control, Control::Suspend);
         store.request(&one.id, Control::Cancel).await.unwrap();
-        store.request(&one.id, Control::Resume).await.unwrap();
+        assert!(store.request(&one.id, Control::Resume).await.is_err(), "the cancel takes precedence");
         let mut commit = step(&one.id);
         commit.applied = Some(request.number);
         let Committed::Control(newer) = store.commit_step(fence, &commit).await.unwrap() else {
@@ -203,7 +203,10 @@ async fn a_pending_request_is_reported_until_a_commit_names_it() {
             (loaded.control, loaded.ending, loaded.cause),
             (None, Some(Ending::Cancelled), commit.cause)
         );
-        store.request(&one.id, Control::Resume).await.unwrap();
+        assert!(matches!(
+            store.request(&one.id, Control::Resume).await,
+            Err(WfeError::NoEffect { reason: NoEffectReason::Ended(Ending::Cancelled), .. })
+        ));
         assert_eq!(store.load(&one.id).await.unwrap().control, None);
         assert!(claim(store, &owner).await.is_empty());
         assert!(matches!(

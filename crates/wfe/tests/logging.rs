@@ -266,7 +266,7 @@ async fn what_does_not_fit_its_type_is_told_by_kind_and_place_and_never_quoted()
         sqlx::query(spoils).bind(value).bind(id).execute(&mut hand).await.unwrap();
         assert!(matches!(host.status(id).await, Err(WfeError::Corrupt { .. })));
         keeps_the_secret(host.status(id).await);
-        host.resume(id).await.unwrap();
+        host.suspend(id).await.unwrap(); // a host looks at it
         let found = async {
             while host.failures(id).next().await.unwrap().is_none() {
                 tokio::time::sleep(Duration::from_millis(2)).await;

@@ -93,6 +93,7 @@ impl WfeError {
             Self::Cancelled => (Host, "cancelled", GiveUp),
             Self::Closed(_) => (Host, "closed", GiveUp),
             Self::NotCompleted(_) => (Host, "not-completed", GiveUp),
+            Self::NoEffect { .. } => (Host, "no-effect", Reload),
             Self::Other(_) => (Host, "other", GiveUp),
 
             Self::TaskCompleted(_) => (Worker, "task-completed", GiveUp),
@@ -107,7 +108,7 @@ mod tests {
     use std::{collections::HashSet, path::PathBuf};
 
     use super::*;
-    use crate::Kind;
+    use crate::{Kind, NoEffectReason};
 
     /// One error of each variant, all with the same text.
     fn all() -> Vec<WfeError> {
@@ -118,6 +119,7 @@ mod tests {
             WfeError::InvalidDefinition { definition: text(), problem: text() },
             WfeError::StepNotFound(1),
             WfeError::NotCompleted(text()),
+            WfeError::NoEffect { id: text(), request: "x", reason: NoEffectReason::NotSuspended },
             WfeError::StepExecution(text()),
             WfeError::Serialization(json),
             WfeError::WorkflowNotFound(text()),

@@ -1,4 +1,5 @@
 mod classification;
+mod no_effect;
 mod step;
 
 use std::{error::Error, fmt, path::PathBuf};
@@ -6,6 +7,7 @@ use std::{error::Error, fmt, path::PathBuf};
 use crate::redact::{Redacted, redact, redact_boxed};
 
 pub use classification::{Advice, Family};
+pub use no_effect::NoEffectReason;
 pub use step::{StepError, StepResultExt};
 pub(crate) use step::{drop_contained, drop_payload};
 
@@ -90,6 +92,16 @@ pub enum WfeError {
     /// The instance has ended, but it did not complete. Holds how it ended.
     #[error("the instance has not completed: {0}")]
     NotCompleted(String),
+    /// The request cannot have an effect. Nothing was written.
+    #[error("cannot {request} workflow {id:?}: {reason}")]
+    NoEffect {
+        /// The id of the instance.
+        id: String,
+        /// The verb that was requested, as the host's method is named: `suspend`, `resume_from`, …
+        request: &'static str,
+        /// Why the request cannot have an effect.
+        reason: NoEffectReason,
+    },
     /// The definition has no step at this position.
     #[error("the definition has no step {0}")]
     StepNotFound(usize),

@@ -1,7 +1,11 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use super::Ending;
 #[cfg(doc)]
 use super::StepStore;
+use crate::{NoEffectReason, Result, WfeError, models::WorkflowStatus};
 
 /// A control request to an instance, which may be busy or idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,4 +59,188 @@ pub struct ControlRequest {
     /// [`intervene`](StepStore::intervene). A host that does not support interventions refuses the request; it
     /// must not resume the instance without the intervention.
     pub intervention: Option<Intervention>,
+}
+
+/// What became of a control request that could have an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Requested {
+    /// The request is stored. It takes effect with the next commit of the instance, no matter which host runs
+    /// the instance, unless another request replaces it before.
+    Accepted,
+    /// What was requested already holds, or the same request is already pending. Nothing was written.
+    Redundant,
+}
+
+impl Control {
+    /// The verb of the request: `suspend`, `resume`, `cancel` or `terminate`; for an intervention, `skip` or
+    /// `resume_from`.
+    #[must_use]
+    pub fn verb(self, intervention: Option<&Intervention>) -> &'static str {
+        match (self, intervention) {
+            (Self::Suspend, _) => "suspend",
+            (Self::Resume, None) => "resume",
+            (Self::Resume, Some(Intervention::Skip)) => "skip",
+            (Self::Resume, Some(Intervention::ResumeFrom(_))) => "resume_from",
+            (Self::Cancel, _) => "cancel",
+            (Self::Terminate, _) => "terminate",
+        }
+    }
+}
+
+/// The verb of the request, as [`verb`](Control::verb) without an intervention.
+impl fmt::Display for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verb(None))
+    }
+}
+
+/// The state of an instance that decides what becomes of a control request.
+///
+/// This type has the rule that all stores follow. A store reads the state and decides, and then stores an
+/// accepted request only if the state is still the same, in one transaction. If the state has changed
+/// meanwhile, the store reads it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlState {
+    /// The status of the instance.
+    pub status: WorkflowStatus,
+    /// How the instance ended, if that is stored.
+    pub ending: Option<Ending>,
+    /// The kind of the pending request, if there is one.
+    pub pending: Option<Control>,
+    /// How the pending request resumes, if it is an intervention.
+    pub intervention: Option<Intervention>,
+}
+
+impl ControlState {
+    /// Decides what becomes of a request for the instance `id`.
+    ///
+    /// # Errors
+    /// [`NoEffect`](WfeError::NoEffect): the request cannot have an effect, for these reasons, in this order:
+    ///
+    /// * [`Ended`](NoEffectReason::Ended): the instance has ended.
+    /// * [`Superseded`](NoEffectReason::Superseded): a pending `Terminate` takes precedence over every request,
+    ///   and a pending `Cancel` over every request except `Terminate`.
+    /// * [`NotSuspended`](NoEffectReason::NotSuspended): a request to resume an instance that is not suspended.
+    ///   A plain resume is accepted nevertheless while a request to suspend is pending, and withdraws that
+    ///   request.
+    pub fn decide(
+        &self,
+        id: &str,
+        control: Control,
+        intervention: Option<&Intervention>,
+    ) -> Result<Requested> {
+        let refused = |reason| {
+            let request = control.verb(intervention);
+            Err(WfeError::NoEffect { id: id.to_owned(), request, reason })
+        };
+        if let Some(ending) = Ending::of(self.status, self.ending) {
+            return refused(NoEffectReason::Ended(ending));
+        }
+        if let Some(stronger @ (Control::Cancel | Control::Terminate)) = self.pending
+            && control != Control::Terminate
+            && control != stronger
+        {
+            return refused(NoEffectReason::Superseded(stronger));
+        }
+        if self.pending == Some(control) && self.intervention.as_ref() == intervention {
+            return Ok(Requested::Redundant);
+        }
+        let is_suspended = self.status == WorkflowStatus::Suspended;
+        let withdraws = self.pending == Some(Control::Suspend) && intervention.is_none();
+        match control {
+            Control::Suspend if is_suspended && self.pending.is_none() => Ok(Requested::Redundant),
+            Control::Resume if !is_suspended && !withdraws => refused(NoEffectReason::NotSuspended),
+            _ => Ok(Requested::Accepted),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(status: WorkflowStatus, pending: Option<Control>) -> ControlState {
+        ControlState { status, ending: None, pending, intervention: None }
+    }
+
+    /// `Ok(true)` for an accepted request, and `Ok(false)` for a redundant one.
+    fn decided(state: &ControlState, control: Control) -> std::result::Result<bool, NoEffectReason> {
+        match state.decide("i", control, None) {
+            Ok(requested) => Ok(requested == Requested::Accepted),
+            Err(WfeError::NoEffect { id, request, reason }) => {
+                assert_eq!((&*id, request), ("i", control.verb(None)));
+                Err(reason)
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_request_is_decided_by_the_status_and_the_pending_request() {
+        use Control::{Cancel, Resume, Suspend, Terminate};
+        use NoEffectReason::{NotSuspended, Superseded};
+        use WorkflowStatus::{Runnable, Suspended};
+        let rows = [
+            // status, pending, and the results of suspend, resume, cancel and terminate
+            (Runnable, None, [Ok(true), Err(NotSuspended), Ok(true), Ok(true)]),
+            (Runnable, Some(Suspend), [Ok(false), Ok(true), Ok(true), Ok(true)]),
+            (Runnable, Some(Resume), [Ok(true), Ok(false), Ok(true), Ok(true)]),
+            (Suspended, None, [Ok(false), Ok(true), Ok(true), Ok(true)]),
+            (Suspended, Some(Suspend), [Ok(false), Ok(true), Ok(true), Ok(true)]),
+            (Suspended, Some(Resume), [Ok(true), Ok(false), Ok(true), Ok(true)]),
+        ];
+        let both = [Runnable, Suspended].map(|status| {
+            let weaker = Err(Superseded(Cancel));
+            let weakest = Err(Superseded(Terminate));
+            [
+                (status, Some(Cancel), [weaker, weaker, Ok(false), Ok(true)]),
+                (status, Some(Terminate), [weakest, weakest, weakest, Ok(false)]),
+            ]
+        });
+        for (status, pending, expected) in rows.into_iter().chain(both.into_iter().flatten()) {
+            let state = state(status, pending);
+            let found = [Suspend, Resume, Cancel, Terminate].map(|control| decided(&state, control));
+            assert_eq!(found, expected, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_can_be_requested_of_an_instance_that_has_ended() {
+        for (status, ending, told) in [
+            (WorkflowStatus::Complete, None, Ending::Completed),
+            (WorkflowStatus::Complete, Some(Ending::Completed), Ending::Completed),
+            (WorkflowStatus::Terminated, None, Ending::Terminated),
+            (WorkflowStatus::Terminated, Some(Ending::Failed), Ending::Failed),
+        ] {
+            let state = ControlState { ending, ..state(status, Some(Control::Terminate)) };
+            for control in [Control::Suspend, Control::Resume, Control::Cancel, Control::Terminate] {
+                assert_eq!(decided(&state, control), Err(NoEffectReason::Ended(told)));
+            }
+        }
+    }
+
+    #[test]
+    fn an_intervention_needs_a_suspended_instance_and_replaces_another_one() {
+        let of = |status, pending, intervention| ControlState { intervention, ..state(status, pending) };
+        let from = |step: &str| Intervention::ResumeFrom(step.to_owned());
+        let suspended = |pending, intervention| of(WorkflowStatus::Suspended, pending, intervention);
+        let decide = |state: &ControlState, by: &Intervention| state.decide("i", Control::Resume, Some(by));
+        let accepted =
+            |state: &ControlState, by: &Intervention| decide(state, by).unwrap() == Requested::Accepted;
+        assert!(accepted(&suspended(None, None), &Intervention::Skip));
+        assert!(accepted(&suspended(Some(Control::Suspend), None), &Intervention::Skip));
+        assert!(accepted(&suspended(Some(Control::Resume), None), &Intervention::Skip));
+        assert!(accepted(&suspended(Some(Control::Resume), Some(from("a"))), &from("b")));
+        assert!(!accepted(&suspended(Some(Control::Resume), Some(from("a"))), &from("a")));
+        for pending in [None, Some(Control::Suspend), Some(Control::Resume)] {
+            let told = decide(&of(WorkflowStatus::Runnable, pending, None), &Intervention::Skip);
+            let reason = NoEffectReason::NotSuspended;
+            assert!(
+                matches!(told, Err(WfeError::NoEffect { request: "skip", reason: r, .. }) if r == reason)
+            );
+        }
+        // A plain resume replaces a pending intervention.
+        let skips = suspended(Some(Control::Resume), Some(Intervention::Skip));
+        assert_eq!(decided(&skips, Control::Resume), Ok(true));
+    }
 }

@@ -40,7 +40,7 @@ mod step_store_methods;
 mod subscription_repository;
 mod workflow_repository;
 
-pub use control::{Control, ControlRequest, Intervention};
+pub use control::{Control, ControlRequest, ControlState, Intervention, Requested};
 pub use event_repository::EventRepository;
 pub use isolation::{Deaths, Isolation};
 pub use loaded::{Claimed, Delivery, Finished, Loaded, Pending, Started, Swept};

@@ -28,6 +28,19 @@ pub enum Ending {
     Terminated,
 }
 
+impl Ending {
+    /// How an instance with this status and this stored ending ended. `None` means that it has not ended. If
+    /// `persist_workflow` ended the instance, no ending is stored, and the status alone decides.
+    #[must_use]
+    pub fn of(status: WorkflowStatus, stored: Option<Self>) -> Option<Self> {
+        match status {
+            WorkflowStatus::Runnable | WorkflowStatus::Suspended => None,
+            WorkflowStatus::Complete => Some(stored.unwrap_or(Self::Completed)),
+            WorkflowStatus::Terminated => Some(stored.unwrap_or(Self::Terminated)),
+        }
+    }
+}
+
 /// One failure of one step, with the data for which [`ExecutionError`] has no field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepFailure {
@@ -131,9 +144,9 @@ pub struct StepCommit {
     /// Child instances to create. The id of a child is derived from its parent and the pointer. A child that
     /// exists already is ignored if it is a child of this instance and runs the same definition.
     pub created: Vec<WorkflowInstance>,
-    /// Requests to children of this instance. The commit stores the requests as [`request`](StepStore::request)
-    /// does, after the children in [`created`](Self::created). Requests to unknown and ended instances are
-    /// ignored.
+    /// Requests to children of this instance. The commit stores the requests after the children in
+    /// [`created`](Self::created). A request replaces a pending one, but nothing replaces `Terminate`, and only
+    /// `Terminate` replaces `Cancel`. Requests to unknown and ended instances are ignored.
     pub requested: Vec<(String, Control)>,
     /// Failures of steps.
     pub failures: Vec<StepFailure>,

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::{
     Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Isolation, Loaded,
-    Owner, Page, Pending, Started, StepCommit, StepFailure, Swept, defaults,
+    Owner, Page, Pending, Requested, Started, StepCommit, StepFailure, Swept, defaults,
 };
 #[cfg(doc)]
-use super::{Deaths, Delivery, EventRepository, SubscriptionRepository, WorkflowRepository};
+use super::{ControlState, Deaths, Delivery, EventRepository, SubscriptionRepository, WorkflowRepository};
 #[cfg(doc)]
 use crate::WfeError::{
-    AlreadyExists, Busy, CommitUnknown, Corrupt, DefinitionNotFound, EventNotFound, Invalid, OwnerLost,
-    SubscriptionNotFound, Unstorable, Unsupported, Unusable, WorkflowNotFound,
+    AlreadyExists, Busy, CommitUnknown, Corrupt, DefinitionNotFound, EventNotFound, Invalid, NoEffect,
+    OwnerLost, SubscriptionNotFound, Unstorable, Unsupported, Unusable, WorkflowNotFound,
 };
 use crate::{
     Result, WfeError,
@@ -215,21 +215,25 @@ pub trait StepStore: Send + Sync {
     /// Stores a control request alongside the instance, where no later write of the owner overwrites it.
     ///
     /// A newer request replaces an older one that is still pending, with two exceptions: nothing replaces
-    /// `Terminate`, and only `Terminate` replaces `Cancel`. After the end of the instance, a request changes
-    /// nothing.
-    ///
-    /// # Errors
-    /// [`WorkflowNotFound`]: no instance has this id.
-    async fn request(&self, id: &str, control: Control) -> Result<()>;
-
-    /// Stores a request to resume the instance in a particular way. This request replaces other requests, and
-    /// is replaced by other requests, by the same rules as a [`Control::Resume`].
+    /// `Terminate`, and only `Terminate` replaces `Cancel`. [`ControlState::decide`] has the whole rule. The
+    /// decision holds in the transaction that stores the request. If it is not
+    /// [`Accepted`](Requested::Accepted), nothing is written.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`]: no instance has this id.
+    /// * [`NoEffect`]: the request cannot have an effect.
+    async fn request(&self, id: &str, control: Control) -> Result<Requested>;
+
+    /// Stores a request to resume the instance in a particular way. This request replaces other requests, and
+    /// is replaced by other requests, by the same rules as a [`Control::Resume`]. Unlike a plain resume, it
+    /// does not withdraw a pending request to suspend an instance that is not suspended yet.
+    ///
+    /// # Errors
+    /// * [`WorkflowNotFound`]: no instance has this id.
+    /// * [`NoEffect`]: the request cannot have an effect.
     /// * [`Unsupported`]: the store does not support this call. The default implementation always returns this
     ///   error.
-    async fn intervene(&self, _id: &str, _intervention: &Intervention) -> Result<()> {
+    async fn intervene(&self, _id: &str, _intervention: &Intervention) -> Result<Requested> {
         Err(WfeError::Unsupported("interventions in suspended instances"))
     }
 

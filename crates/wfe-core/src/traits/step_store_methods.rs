@@ -42,11 +42,14 @@ macro_rules! step_store_methods {
                 ) -> $crate::Result<Option<$crate::traits::Claimed>>;
                 async fn load(id: &str) -> $crate::Result<$crate::traits::Loaded>;
                 async fn check_closed_waits(id: &str, waits: &[String]) -> $crate::Result<()>;
-                async fn request(id: &str, control: $crate::traits::Control) -> $crate::Result<()>;
+                async fn request(
+                    id: &str,
+                    control: $crate::traits::Control
+                ) -> $crate::Result<$crate::traits::Requested>;
                 async fn intervene(
                     id: &str,
                     intervention: &$crate::traits::Intervention
-                ) -> $crate::Result<()>;
+                ) -> $crate::Result<$crate::traits::Requested>;
                 async fn finish_event(event_id: &str) -> $crate::Result<bool>;
                 async fn finish_events(
                     after: Option<&str>,

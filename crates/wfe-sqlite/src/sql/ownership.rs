@@ -61,17 +61,29 @@ pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
     " FROM workflows WHERE id = ?"
 ));
 
-/// Guard: the instance exists.
-pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE id = ?)"));
+/// What decides about a control request for an instance.
+pub(crate) const CONTROL_STATE: Sql<1> = Sql::new(concat!(
+    "SELECT status, ending, control, control_number, ",
+    intervention!(),
+    " FROM workflows WHERE id = ?"
+));
 
-/// Stores a control request (first and last argument) and its detail (second). Stores nothing if the instance
-/// has ended or if a pending request takes precedence: `Terminate` over every request, and `Cancel` over
-/// every request except `Terminate`. A script about one instance may contain this statement for another
-/// instance.
-pub(crate) const REQUEST: Sql<4> = Sql::new(concat!(
+/// Stores a control request (first argument) and its detail (second), if the instance (third) is still in the
+/// state that was read by `CONTROL_STATE`: its status, its pending request and the number of its last request.
+pub(crate) const REQUEST: Sql<6> = Sql::new(concat!(
     "UPDATE workflows SET control = ?, control_detail = ",
     next_request!(),
     " || ' ' || ?, control_number = ",
+    next_request!(),
+    " WHERE id = ? AND status = ? AND control IS ? AND control_number = ?",
+))
+.own(Own::Instance);
+
+/// Stores a control request (first and last argument) of a commit for another instance. Stores nothing if that
+/// instance has ended or if a pending request takes precedence: `Terminate` over every request, and `Cancel`
+/// over every request except `Terminate`.
+pub(crate) const REQUEST_OF_COMMIT: Sql<3> = Sql::new(concat!(
+    "UPDATE workflows SET control = ?, control_detail = NULL, control_number = ",
     next_request!(),
     " WHERE id = ? AND status IN ('Runnable', 'Suspended') \
      AND control IS NOT 'Terminate' AND (control IS NOT 'Cancel' OR ? = 'Terminate')",
@@ -296,8 +308,9 @@ pub(crate) const UPCOMING: Sql<3> = Sql::new(concat!(
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("PENDING", PENDING.text()),
-    ("EXISTS", EXISTS.text()),
+    ("CONTROL_STATE", CONTROL_STATE.text()),
     ("REQUEST", REQUEST.text()),
+    ("REQUEST_OF_COMMIT", REQUEST_OF_COMMIT.text()),
     ("ENGINE_COLUMNS", ENGINE_COLUMNS.text()),
     ("ENGINE_COLUMNS_OF_MANY", ENGINE_COLUMNS_OF_MANY.text()),
     ("OWNERS", OWNERS.text()),

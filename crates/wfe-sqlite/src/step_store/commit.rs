@@ -10,7 +10,7 @@ use wfe_core::{
     traits::{Committed, Consumed, Fence, Items, StepCommit},
 };
 
-use super::control::{self, add_request};
+use super::control;
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, json, names, time, to_integer},
@@ -146,7 +146,8 @@ impl SqlitePersistenceProvider {
         }
         add_children(&mut script, &id, &step.created)?;
         for (other, control) in &step.requested {
-            add_request(&mut script, &sql::ownership::REQUEST, other, *control, Value::Null);
+            let control = Value::from(names::control(*control));
+            script.add(&sql::ownership::REQUEST_OF_COMMIT, [control.clone(), other.into(), control]);
         }
         for failure in &step.failures {
             script.add(&sql::errors::INSERT, codec::failure::encode(failure)?);

@@ -2,17 +2,21 @@
 
 use wfe_core::{
     Result, WfeError,
-    traits::{Control, ControlRequest, Intervention},
+    traits::{Control, ControlRequest, ControlState, Intervention, Requested},
 };
 
 use crate::{
     SqlitePersistenceProvider,
     codec::{Fields, names},
-    request::{Own, Script, Sql, Value},
+    request::{Script, Value},
     sql,
 };
 
-pub(super) async fn request(store: &SqlitePersistenceProvider, id: &str, control: Control) -> Result<()> {
+pub(super) async fn request(
+    store: &SqlitePersistenceProvider,
+    id: &str,
+    control: Control,
+) -> Result<Requested> {
     store.put_request(id, control, None).await
 }
 
@@ -20,7 +24,7 @@ pub(super) async fn intervene(
     store: &SqlitePersistenceProvider,
     id: &str,
     intervention: &Intervention,
-) -> Result<()> {
+) -> Result<Requested> {
     store.put_request(id, Control::Resume, Some(intervention)).await
 }
 
@@ -30,23 +34,49 @@ impl SqlitePersistenceProvider {
         id: &str,
         control: Control,
         intervention: Option<&Intervention>,
-    ) -> Result<()> {
+    ) -> Result<Requested> {
         // JSON contains no NUL. SQLite's own functions would end the text at a NUL.
-        let detail = intervention.map(serde_json::to_string).transpose()?;
-        let mut script = Script::about(id).notifying();
-        let missing = WfeError::WorkflowNotFound(id.to_owned());
-        script.guard_or(&sql::ownership::EXISTS, [id.into()], missing);
-        add_request(&mut script, &sql::ownership::REQUEST.own(Own::Instance), id, control, detail.into());
-        self.writer.run(script).await?;
-        Ok(())
+        let detail = Value::from(intervention.map(serde_json::to_string).transpose()?);
+        loop {
+            let mut script = Script::default();
+            script.add(&sql::ownership::CONTROL_STATE, [id.into()]);
+            let done = self.read(script).await?;
+            let row = done.first().and_then(|done| done.rows.first());
+            let row = row.ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?;
+            let mut fields = Fields::new(row, "workflows", id);
+            let (state, as_read) = control_state(&mut fields)?;
+            let requested = state.decide(id, control, intervention)?;
+            if requested == Requested::Redundant {
+                return Ok(requested);
+            }
+            let [status, pending, number] = as_read;
+            let mut script = Script::about(id).notifying();
+            let control = names::control(control).into();
+            script
+                .add(&sql::ownership::REQUEST, [control, detail.clone(), id.into(), status, pending, number]);
+            let done = self.writer.run(script).await?;
+            if done.first().is_some_and(|done| done.changes > 0) {
+                return Ok(requested);
+            }
+            // The state has changed since it was read, so the request is decided again.
+        }
     }
 }
 
-/// Adds a control request. It has no effect if the instance is unknown or has ended. `sql` is
-/// [`REQUEST`](sql::ownership::REQUEST), which may be marked as a write to the script's own instance.
-pub(super) fn add_request(script: &mut Script, sql: &Sql<4>, id: &str, control: Control, detail: Value) {
-    let control = names::control(control);
-    script.add(sql, [control.into(), detail, id.into(), control.into()]);
+/// Decodes the row of `CONTROL_STATE`. Also returns the columns by which the request is stored only if the
+/// state is still the same. A pending request that does not decode counts as none, so that an instance whose
+/// row is corrupt can be resumed and ended.
+fn control_state(fields: &mut Fields<'_>) -> Result<(ControlState, [Value; 3])> {
+    let status = fields.name("status", names::as_status)?;
+    let ending = fields.optional_name("ending", names::as_ending).unwrap_or_default();
+    let control = fields.optional_text("control")?;
+    let number = fields.int("control_number")?;
+    let (pending, intervention) = match fields.optional_json("control_detail") {
+        Ok(intervention) => (control.and_then(names::as_control), intervention),
+        Err(_) => (None, None),
+    };
+    let as_read = [names::status(status).into(), control.map(str::to_owned).into(), number.into()];
+    Ok((ControlState { status, ending, pending, intervention }, as_read))
 }
 
 /// Decodes the pending request from the next three columns: `control`, `control_number` and `control_detail`.

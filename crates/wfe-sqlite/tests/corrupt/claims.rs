@@ -125,6 +125,7 @@ async fn the_progress_of_owners_is_summed_up_whatever_one_row_contains() {
 async fn a_pending_resume_that_does_not_decode_suspends_its_instance_once() {
     let mut place = Place::new().await;
     place.store.create_new_workflow(&instance("a")).await.unwrap();
+    place.store.request("a", Control::Suspend).await.unwrap();
     place.store.request("a", Control::Resume).await.unwrap();
     place.spoil("UPDATE workflows SET control_detail = control_number || ' {'").await;
     let owner = place.store.register().await.unwrap();

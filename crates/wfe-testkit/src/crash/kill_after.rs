@@ -10,8 +10,8 @@ use wfe::{
     Result, WfeError,
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Fence, Intervention, Loaded, Owner, PersistenceProvider, Started,
-        StepCommit, StepStore, Swept,
+        Claimed, Committed, Control, Fence, Intervention, Loaded, Owner, PersistenceProvider, Requested,
+        Started, StepCommit, StepStore, Swept,
     },
 };
 
@@ -177,14 +177,14 @@ impl Layer for KillAfter {
         self.answer(answer, |_| false)
     }
 
-    async fn request(&self, id: &str, control: Control) -> Result<()> {
+    async fn request(&self, id: &str, control: Control) -> Result<Requested> {
         let answer = self.alive()?.request(id, control).await;
-        self.answer(answer, |()| true)
+        self.answer(answer, |requested| *requested == Requested::Accepted)
     }
 
-    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
+    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<Requested> {
         let answer = self.alive()?.intervene(id, intervention).await;
-        self.answer(answer, |()| true)
+        self.answer(answer, |requested| *requested == Requested::Accepted)
     }
 
     async fn set_subscription_token(

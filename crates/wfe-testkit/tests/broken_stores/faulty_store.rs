@@ -14,8 +14,8 @@ use wfe_core::{
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
         Claimed, CommandFuture, Committed, Control, Cursor, Deaths, Delivery, ErrorRecord, Fence,
-        Intervention, Isolation, Loaded, Owner, Page, Pending, PersistenceProvider, Started, StepCommit,
-        StepStore, Swept,
+        Intervention, Isolation, Loaded, Owner, Page, Pending, PersistenceProvider, Requested, Started,
+        StepCommit, StepStore, Swept,
     },
 };
 use wfe_testkit::Layer;
@@ -291,8 +291,11 @@ impl Layer for Broken {
         Ok(owner)
     }
 
-    async fn request(&self, id: &str, control: Control) -> Result<()> {
-        if self.is(Fault::DropsRequests) { Ok(()) } else { self.steps().request(id, control).await }
+    async fn request(&self, id: &str, control: Control) -> Result<Requested> {
+        if self.is(Fault::DropsRequests) {
+            return Ok(Requested::Accepted);
+        }
+        self.steps().request(id, control).await
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
@@ -372,7 +375,7 @@ impl Layer for Broken {
         if self.is(Fault::IgnoresHeartbeats) { Ok(()) } else { self.steps().heartbeat(owner).await }
     }
 
-    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
+    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<Requested> {
         if self.is(Fault::ResumesInstead) {
             return self.steps().request(id, Control::Resume).await;
         }

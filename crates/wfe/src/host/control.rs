@@ -1,6 +1,8 @@
 use wfe_core::{
-    Result,
-    traits::{Control, Intervention},
+    NoEffectReason, Result, WfeError,
+    executor::view,
+    models::{PointerStatus, WorkflowStatus},
+    traits::{Control, Intervention, Loaded, Requested},
 };
 
 use super::workflow_host::WorkflowHost;
@@ -10,11 +12,17 @@ impl WorkflowHost {
     /// [`status`](Self::status) already shows `Suspended`. The cancellation tokens of running steps are not cancelled.
     /// Children of the instance are not suspended.
     ///
-    /// Returns once the request is stored; from then on, the request takes effect no matter which host runs the
-    /// instance. A request for an instance that has ended changes nothing.
+    /// Returns [`Accepted`](Requested::Accepted) once the request is stored: it takes effect with the next commit of the
+    /// instance, no matter which host runs the instance, unless a later request replaces it before. Returns
+    /// [`Redundant`](Requested::Redundant), and writes nothing, if the instance is suspended already or if the same
+    /// request is already pending. A request to suspend replaces a pending request to resume.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`NoEffect`](WfeError::NoEffect): the instance has [ended](NoEffectReason::Ended), or a pending request to
+    ///   cancel or terminate it [takes precedence](NoEffectReason::Superseded). Nothing was written.
+    /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the request may or may not be
+    ///   stored; it is safe to repeat the call.
     ///
     /// # Examples
     /// ```
@@ -43,18 +51,21 @@ impl WorkflowHost {
     /// # host.stop().await
     /// # }
     /// ```
-    pub async fn suspend(&self, id: &str) -> Result<()> {
+    pub async fn suspend(&self, id: &str) -> Result<Requested> {
         self.request(id, Control::Suspend).await
     }
 
     /// Resumes a suspended instance. If the failure of a step suspended it, that step is tried again, with all its
     /// retries. To continue without the failed step, use [`skip`](Self::skip) or [`resume_from`](Self::resume_from).
     ///
-    /// The request is stored and takes effect as described for [`suspend`](Self::suspend).
+    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It is
+    /// [`Redundant`](Requested::Redundant) if the same request is already pending. A request to resume replaces a
+    /// pending request to suspend, even if the instance is not suspended yet.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
-    pub async fn resume(&self, id: &str) -> Result<()> {
+    /// * The errors of [`suspend`](Self::suspend).
+    /// * [`NoEffect`](WfeError::NoEffect) also if the instance is [not suspended](NoEffectReason::NotSuspended).
+    pub async fn resume(&self, id: &str) -> Result<Requested> {
         self.request(id, Control::Resume).await
     }
 
@@ -63,15 +74,20 @@ impl WorkflowHost {
     /// stored. If the enclosing saga is compensated later, the compensation of the skipped step does not run.
     /// [`Intervention::Skip`] has the details.
     ///
-    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It changes nothing if the
-    /// instance is not suspended when the request is applied. If no step of the suspended instance has failed, the
-    /// instance stays suspended, and the reason is stored among its [failures](Self::failures) with the code
-    /// [`INTERVENTION`](wfe_core::steps::StepError::INTERVENTION).
+    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It is
+    /// [`Redundant`](Requested::Redundant) if the same request is already pending. It replaces a pending request to
+    /// resume in another way.
+    ///
+    /// Whether a step has failed is checked before the request is stored. If another request resumes the failed step
+    /// in between, the instance stays as it is, and the reason is stored among its [failures](Self::failures) with the
+    /// code [`INTERVENTION`](wfe_core::steps::StepError::INTERVENTION).
     ///
     /// # Errors
-    /// * [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
-    /// * [`Unsupported`](wfe_core::WfeError::Unsupported): the store cannot store this request. Stores that implement
-    ///   only the base traits (those of `PersistenceProvider`) cannot.
+    /// * The errors of [`suspend`](Self::suspend).
+    /// * [`NoEffect`](WfeError::NoEffect) also if the instance is [not suspended](NoEffectReason::NotSuspended), or if
+    ///   [none of its steps has failed](NoEffectReason::NothingFailed).
+    /// * [`Unsupported`](WfeError::Unsupported): the store cannot store this request. Stores that implement only the
+    ///   base traits (those of `PersistenceProvider`) cannot.
     ///
     /// # Examples
     /// ```
@@ -98,7 +114,15 @@ impl WorkflowHost {
     /// # host.stop().await
     /// # }
     /// ```
-    pub async fn skip(&self, id: &str) -> Result<()> {
+    pub async fn skip(&self, id: &str) -> Result<Requested> {
+        if self.inspected(id).await?.is_some_and(|loaded| nothing_to_skip(&loaded)) {
+            let request = Control::Resume.verb(Some(&Intervention::Skip));
+            return Err(WfeError::NoEffect {
+                id: id.to_owned(),
+                request,
+                reason: NoEffectReason::NothingFailed,
+            });
+        }
         self.intervene(id, &Intervention::Skip).await
     }
 
@@ -110,13 +134,16 @@ impl WorkflowHost {
     /// No step needs to have failed: the call also resumes an instance that an operator suspended, or that the engine
     /// quarantined because it seemed to kill its process.
     ///
-    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It changes nothing if the
-    /// instance is not suspended when the request is applied. If the instance cannot continue from the step, it stays
-    /// suspended, and the reason is stored among its failures, as for [`skip`](Self::skip).
+    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It is
+    /// [`Redundant`](Requested::Redundant) if the same request is already pending. It replaces a pending request to
+    /// resume in another way. If the instance cannot continue from the step, it stays suspended, and the reason is
+    /// stored among its [failures](Self::failures) with the code
+    /// [`INTERVENTION`](wfe_core::steps::StepError::INTERVENTION): whether it can is known only when the request is
+    /// applied.
     ///
     /// # Errors
-    /// The errors of [`skip`](Self::skip).
-    pub async fn resume_from(&self, id: &str, step: &str) -> Result<()> {
+    /// The errors of [`skip`](Self::skip), except that a step need not have failed.
+    pub async fn resume_from(&self, id: &str, step: &str) -> Result<Requested> {
         self.intervene(id, &Intervention::ResumeFrom(step.to_owned())).await
     }
 
@@ -125,16 +152,21 @@ impl WorkflowHost {
     /// steps to return. A step that ignores its token may still cause side effects that are not compensated
     /// ([`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation)).
     ///
-    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It changes nothing if the
-    /// instance is already ending. If a compensating step with
+    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It is
+    /// [`Redundant`](Requested::Redundant) if the instance already compensates its sagas in order to end, or if the same
+    /// request is already pending. It replaces a pending request to suspend or to resume. If a compensating step with
     /// [`OnFailure::Suspend`](crate::definition::OnFailure::Suspend) fails, the instance is suspended with its
     /// compensation unfinished, and the cancellation stays in force: [`resume`](Self::resume) tries the compensating
     /// step again, [`skip`](Self::skip) continues after it, and [`terminate`](Self::terminate) ends the instance
     /// without the remaining compensations.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
-    pub async fn cancel(&self, id: &str) -> Result<()> {
+    /// The errors of [`suspend`](Self::suspend).
+    pub async fn cancel(&self, id: &str) -> Result<Requested> {
+        // An instance that is closing stays so until it ends.
+        if self.inspected(id).await?.is_some_and(|loaded| is_closing(&loaded)) {
+            return Ok(Requested::Redundant);
+        }
         self.request(id, Control::Cancel).await
     }
 
@@ -142,26 +174,56 @@ impl WorkflowHost {
     /// terminated too. A child that is already being cancelled is not terminated: it still finishes its compensations.
     /// The cancellation tokens of running steps are cancelled, as for [`cancel`](Self::cancel).
     ///
-    /// The request is stored and takes effect as described for [`suspend`](Self::suspend).
+    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It is
+    /// [`Redundant`](Requested::Redundant) if the same request is already pending. It replaces every other request.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
-    pub async fn terminate(&self, id: &str) -> Result<()> {
+    /// The errors of [`suspend`](Self::suspend), except that no other request takes precedence.
+    pub async fn terminate(&self, id: &str) -> Result<Requested> {
         self.request(id, Control::Terminate).await
     }
 
-    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
+    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<Requested> {
         // The permit comes before the request is stored: a call that is dropped while it waits has requested nothing.
         let permit = self.engine().permit().await;
-        self.store().intervene(id, intervention).await?;
-        self.engine().wake(id, permit);
-        Ok(())
+        let requested = self.store().intervene(id, intervention).await?;
+        if requested == Requested::Accepted {
+            self.engine().wake(id, permit);
+        }
+        Ok(requested)
     }
 
-    async fn request(&self, id: &str, control: Control) -> Result<()> {
+    async fn request(&self, id: &str, control: Control) -> Result<Requested> {
         let permit = self.engine().permit().await; // as above
-        self.store().request(id, control).await?;
-        self.engine().wake(id, permit);
-        Ok(())
+        let requested = self.store().request(id, control).await?;
+        if requested == Requested::Accepted {
+            self.engine().wake(id, permit);
+        }
+        Ok(requested)
     }
+
+    /// The instance as it is stored now, or `None` if its rows are corrupt. A corrupt instance can still be cancelled
+    /// and resumed.
+    async fn inspected(&self, id: &str) -> Result<Option<Loaded>> {
+        match self.store().inspect(id).await {
+            Ok(loaded) => Ok(Some(loaded)),
+            Err(WfeError::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether the instance compensates its sagas in order to end, and no request is pending. If a request is pending, the
+/// store decides.
+fn is_closing(loaded: &Loaded) -> bool {
+    loaded.control.is_none() && view::closing(&loaded.instance.execution_pointers).is_some()
+}
+
+/// Whether the instance is suspended without a failed step, and no request is pending. If a request is pending, the
+/// store decides.
+fn nothing_to_skip(loaded: &Loaded) -> bool {
+    let mut pointers = loaded.instance.execution_pointers.iter();
+    loaded.control.is_none()
+        && loaded.instance.status == WorkflowStatus::Suspended
+        && !pointers.any(|pointer| pointer.active && pointer.status == PointerStatus::Failed)
 }

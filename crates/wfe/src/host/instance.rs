@@ -1,7 +1,7 @@
 use std::{fmt, marker::PhantomData};
 
 use serde::{Serialize, de::DeserializeOwned};
-use wfe_core::{Result, definition::Event, steps::Results};
+use wfe_core::{Result, definition::Event, steps::Results, traits::Requested};
 
 use super::{failures::Failures, publish::Publish, status::InstanceStatus, workflow_host::WorkflowHost};
 use crate::engine::Outcome;
@@ -59,7 +59,7 @@ impl<D> Instance<D> {
     ///
     /// # Errors
     /// The errors of [`WorkflowHost::suspend`].
-    pub async fn suspend(&self) -> Result<()> {
+    pub async fn suspend(&self) -> Result<Requested> {
         self.host.suspend(&self.id).await
     }
 
@@ -67,7 +67,7 @@ impl<D> Instance<D> {
     ///
     /// # Errors
     /// The errors of [`WorkflowHost::resume`].
-    pub async fn resume(&self) -> Result<()> {
+    pub async fn resume(&self) -> Result<Requested> {
         self.host.resume(&self.id).await
     }
 
@@ -75,7 +75,7 @@ impl<D> Instance<D> {
     ///
     /// # Errors
     /// The errors of [`WorkflowHost::skip`].
-    pub async fn skip(&self) -> Result<()> {
+    pub async fn skip(&self) -> Result<Requested> {
         self.host.skip(&self.id).await
     }
 
@@ -83,7 +83,7 @@ impl<D> Instance<D> {
     ///
     /// # Errors
     /// The errors of [`WorkflowHost::resume_from`].
-    pub async fn resume_from(&self, step: &str) -> Result<()> {
+    pub async fn resume_from(&self, step: &str) -> Result<Requested> {
         self.host.resume_from(&self.id, step).await
     }
 
@@ -91,7 +91,7 @@ impl<D> Instance<D> {
     ///
     /// # Errors
     /// The errors of [`WorkflowHost::cancel`].
-    pub async fn cancel(&self) -> Result<()> {
+    pub async fn cancel(&self) -> Result<Requested> {
         self.host.cancel(&self.id).await
     }
 
@@ -99,7 +99,7 @@ impl<D> Instance<D> {
     ///
     /// # Errors
     /// The errors of [`WorkflowHost::terminate`].
-    pub async fn terminate(&self) -> Result<()> {
+    pub async fn terminate(&self) -> Result<Requested> {
         self.host.terminate(&self.id).await
     }
 }

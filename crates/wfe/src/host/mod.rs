@@ -18,7 +18,10 @@ pub use crate::{
     host::{builder::HostBuilder, failures::Failures},
     store::Guarantees,
 };
-pub use wfe_core::executor::{Lifecycle, LifecycleEvent};
+pub use wfe_core::{
+    executor::{Lifecycle, LifecycleEvent},
+    traits::Requested,
+};
 
 pub use crate::host::instance::Instance;
 pub use crate::host::publish::{Publish, Published};

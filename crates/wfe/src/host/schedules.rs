@@ -9,7 +9,7 @@ use wfe_core::{
     limits::nanos,
     models::{ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
     redact,
-    traits::{Cursor, Page, StepFailure},
+    traits::{Cursor, Page, Requested, StepFailure},
 };
 
 use super::workflow_host::{RESERVED, WorkflowHost};
@@ -255,7 +255,7 @@ impl Schedules {
     /// # Errors
     /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
     pub async fn pause(&self, id: &str) -> Result<()> {
-        self.0.suspend(&self.find(id).await?.id).await
+        unless_void(self.0.suspend(&self.find(id).await?.id).await)
     }
 
     /// Resumes a paused schedule.
@@ -263,7 +263,7 @@ impl Schedules {
     /// # Errors
     /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
     pub async fn resume(&self, id: &str) -> Result<()> {
-        self.0.resume(&self.find(id).await?.id).await
+        unless_void(self.0.resume(&self.find(id).await?.id).await)
     }
 
     /// Deletes a schedule. Instances that it has started continue.
@@ -271,7 +271,7 @@ impl Schedules {
     /// # Errors
     /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
     pub async fn delete(&self, id: &str) -> Result<()> {
-        self.0.terminate(&self.find(id).await?.id).await
+        unless_void(self.0.terminate(&self.find(id).await?.id).await)
     }
 
     async fn find(&self, id: &str) -> Result<WorkflowInstance> {
@@ -350,5 +350,13 @@ impl ScheduleStatus {
             last_failure: None,
             instance_id: instance.id,
         })
+    }
+}
+
+/// The answer to a request for the instance of a schedule. A request that can have no effect is no error here.
+fn unless_void(requested: Result<Requested>) -> Result<()> {
+    match requested {
+        Ok(_) | Err(WfeError::NoEffect { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }

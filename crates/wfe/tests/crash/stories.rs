@@ -8,7 +8,7 @@ use wfe::{
 };
 use wfe_testkit::{TestHost, crash::Effects, steps::fail};
 
-use crate::support::{Line, act, begin, dies_everywhere, flaky, runs_alike, undoable};
+use crate::support::{Line, act, begin, dies_everywhere, flaky, runs_alike, undoable, unless_ended};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -215,7 +215,7 @@ fn a_cancelled_saga() {
         });
         let (host, id) = begin(&life, [saga.build().unwrap()]).await?;
         host.idle().await?;
-        host.host().cancel(&id).await?;
+        unless_ended(host.host().cancel(&id).await)?;
         host.idle().await?;
         host.final_state(&id).await
     });
@@ -227,11 +227,11 @@ fn a_suspended_instance() {
         let two = builder("w").delay("day", |_| DAY).step("a", act(&life.effects, "a"));
         let (host, id) = begin(&life, [two.build().unwrap()]).await?;
         host.idle().await?;
-        host.host().suspend(&id).await?;
+        unless_ended(host.host().suspend(&id).await)?;
         host.advance(2 * DAY).await?;
         let status = host.status(&id).await?.status;
         assert!(status == WorkflowStatus::Suspended || status.is_final());
-        host.host().resume(&id).await?;
+        unless_ended(host.host().resume(&id).await)?;
         host.run_to_end::<Line>(&id).await?;
         host.final_state(&id).await
     });

@@ -1,7 +1,9 @@
 use serde::{Deserialize, Serialize};
 use wfe::{
-    Result,
+    Result, WfeError,
     definition::{Definition, IntoStep, Main, OutputSet, Returns, Sequence, WorkflowName, task},
+    error::NoEffectReason,
+    host::Requested,
     steps::StepError,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -83,4 +85,12 @@ pub fn dies_everywhere<F: Future<Output = Result<FinalState>>>(story: impl Fn(Li
     let commits = at_every_commit(&file(), &story).unwrap();
     assert!(commits > 2, "{commits}");
     println!("{commits} commits to die after");
+}
+
+/// The answer to a request that an earlier life may have made already: the instance may have ended by it.
+pub fn unless_ended(requested: Result<Requested>) -> Result<()> {
+    match requested {
+        Ok(_) | Err(WfeError::NoEffect { reason: NoEffectReason::Ended(_), .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }

@@ -4,13 +4,15 @@ use tokio::sync::Notify;
 use wfe::{
     Outcome, WorkflowHost,
     definition::{Definition, WorkflowBuilder},
+    error::NoEffectReason,
     host::Lifecycle,
     models::WorkflowStatus,
+    traits::Ending,
 };
 
 use crate::support::{
-    Count, Gate, Store, Tally, after_loads, completed, ended, nothing, on_every_native_store, on_every_store,
-    started, unreadable, until,
+    Count, Gate, Store, Tally, after_loads, completed, ended, no_effect, nothing, on_every_native_store,
+    on_every_store, started, unreadable, until,
 };
 
 /// A step that runs until it is let go or cancelled, and one after it.
@@ -78,8 +80,9 @@ on_every_store! {
         assert_eq!(ended(&host, &two).await, Outcome::Terminated);
         until(async || held.cancelled.get() == 2).await;
         assert_eq!(held.after.get(), 0);
-        host.resume(&one).await.unwrap();
-        host.suspend(&two).await.unwrap();
+        let (first, second) = (host.resume(&one).await, host.suspend(&two).await);
+        assert_eq!(no_effect(first), NoEffectReason::Ended(Ending::Cancelled));
+        assert_eq!(no_effect(second), NoEffectReason::Ended(Ending::Terminated));
         assert_eq!(ended(&host, &one).await, Outcome::Cancelled);
         assert_eq!(host.status(&two).await.unwrap().status, WorkflowStatus::Terminated);
     }
@@ -170,11 +173,13 @@ on_every_native_store! {
         let id = host.start_workflow("held", &Tally::default()).await.unwrap();
         until(async || held.begun.get() == 1).await;
         gate.shut();
-        host.resume(&id).await.unwrap();
+        host.suspend(&id).await.unwrap();
         until(async || gate.came.get() == 1).await;
-        for _ in 0..30 {
+        for _ in 0..15 {
             host.resume(&id).await.unwrap();
+            host.suspend(&id).await.unwrap();
         }
+        host.resume(&id).await.unwrap();
         // Whoever is told of this was told of those before.
         let last = host.start_workflow("other", &Tally::default()).await.unwrap();
         completed(&host, &last).await;

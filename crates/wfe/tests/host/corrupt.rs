@@ -170,7 +170,7 @@ async fn a_wait_whose_row_is_gone_or_changed_is_told_and_stops_its_instance() {
         assert_eq!(told(&asks, &id).await, ("event_subscriptions", column, wait));
         let host = host(&store, &[&definition]).await;
         // Whatever lets somebody take it up.
-        host.resume(&id).await.unwrap();
+        host.suspend(&id).await.unwrap();
         hand.is_suspended(&id, &format!("event_subscriptions.{column}")).await;
     }
 }
@@ -183,7 +183,8 @@ async fn a_wait_that_a_caller_closed_is_opened_again() {
     store.provider().await.terminate_subscription(&format!("{id}//wait//1")).await.unwrap();
     let host = host(&store, &[&definition]).await;
     host.status(&id).await.unwrap();
-    host.resume(&id).await.unwrap(); // somebody looks
+    host.suspend(&id).await.unwrap(); // somebody looks
+    host.resume(&id).await.unwrap();
     let again = format!("{id}//wait//2");
     let provider = store.provider().await;
     until(async || provider.get_subscription(&again).await.is_ok()).await;
@@ -442,7 +443,7 @@ async fn an_instance_that_was_set_going_by_hand_before_its_failed_step_is_suspen
     hand.does("UPDATE workflows SET status = 'Runnable', cause = NULL WHERE id = ?", &id).await;
     let host = host(&store, &[&fails]).await;
     assert_eq!(told(&host, &id).await, ("workflows", "status", id.clone()));
-    host.resume(&id).await.unwrap(); // somebody looks
+    host.suspend(&id).await.unwrap(); // somebody looks
     hand.is_suspended(&id, "workflows.status").await;
     // That was the mend.
     host.resume(&id).await.unwrap();
@@ -470,7 +471,7 @@ async fn a_child_that_is_gone_or_nobodys_is_told_of_its_parent() {
         hand.does(spoils, &id).await;
         let host = host(&store, &[&sleeps, &asks]).await;
         assert_eq!(told(&host, &id).await, ("workflows", column, format!("{id}//sub//1")));
-        host.resume(&id).await.unwrap(); // somebody looks
+        host.suspend(&id).await.unwrap(); // somebody looks
         hand.is_suspended(&id, &format!("workflows.{column}")).await;
     }
 }

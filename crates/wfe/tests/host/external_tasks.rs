@@ -274,7 +274,9 @@ in_time! {
             place.clock.advance(LEASE * 3 / 4);
             claimed.succeed(&8).await.unwrap();
             let host = if is_suspended { host } else { place.host(&[&definition]).await };
-            host.resume(&id).await.unwrap();
+            if is_suspended {
+                host.resume(&id).await.unwrap();
+            }
             assert_eq!(completed(&host, &id).await.sum, 8, "suspended: {is_suspended}");
             host.stop().await.unwrap();
         }

@@ -3,11 +3,13 @@
 use wfe::{
     WfeError, WorkflowHost,
     definition::{Definition, OnFailure, WorkflowBuilder},
+    error::NoEffectReason,
     models::WorkflowStatus,
     steps::StepError,
+    traits::Ending,
 };
 
-use crate::support::{Store, Tally, completed, until};
+use crate::support::{Store, Tally, completed, no_effect, until};
 
 /// Adds 1, then fails while the sum is below 3, then adds 10.
 fn definition() -> Definition<Tally> {
@@ -42,8 +44,9 @@ async fn failed_steps_are_skipped(store: Store) {
     assert_eq!(completed(&host, &id).await, Tally { numbers: vec![], sum: 11 });
     assert_eq!(codes(&host, &id).await, ["error"]);
     // It has ended: nothing changes any more.
-    host.skip(&id).await.unwrap();
-    host.resume_from(&id, "add").await.unwrap();
+    for told in [host.skip(&id).await, host.resume_from(&id, "add").await] {
+        assert_eq!(no_effect(told), NoEffectReason::Ended(Ending::Completed));
+    }
     assert_eq!(completed(&host, &id).await.sum, 11);
     for refused in [host.skip("nobody").await, host.resume_from("nobody", "add").await] {
         assert!(matches!(refused, Err(WfeError::WorkflowNotFound(_))), "{refused:?}");

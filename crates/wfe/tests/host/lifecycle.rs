@@ -141,7 +141,7 @@ on_every_native_store! {
                 Lifecycle::Suspended => host.suspend(&id).await.unwrap(),
                 Lifecycle::Resumed => host.resume(&id).await.unwrap(),
                 _ => host.terminate(&id).await.unwrap(),
-            }
+            };
             until(async || gate.came.get() == held).await;
             had_time(&host).await;
             while let Ok(event) = events.try_recv() {

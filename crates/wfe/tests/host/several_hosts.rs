@@ -243,13 +243,18 @@ async fn a_request_that_meets_a_giving_back_of_unknown_outcome_takes_effect() {
     let store = Store::file();
     let clock = Arc::new(VirtualClock::default());
     let (runs, go) = (Count::default(), Arc::new(Notify::new()));
+    let first = started(store.builder().await.clock(clock.clone()).build(), &[&pausing(&runs, &go)]).await;
+    let id = first.start_workflow("pause", &Tally::default()).await.unwrap();
+    until(async || first.status(&id).await.unwrap().next_execution > Some(0)).await;
+    first.stop().await.unwrap();
+    // The request withdraws another one before a host has seen it: its commit does nothing but to clear it, and to give
+    // the instance back.
+    let asks = store.builder().await.build();
+    asks.suspend(&id).await.unwrap();
+    asks.resume(&id).await.unwrap();
     let interrupted = Interrupted { inner: store.provider().await, is_over: false.into() };
     let builder = WorkflowHost::builder_shared(Arc::new(Layered(interrupted))).clock(clock);
     let host = started(builder.build(), &[&pausing(&runs, &go)]).await;
-    let id = host.start_workflow("pause", &Tally::default()).await.unwrap();
-    until(async || host.status(&id).await.unwrap().next_execution > Some(0)).await;
-    // It changes nothing of an instance that runs: its commit does nothing but to clear it, and to give back.
-    host.resume(&id).await.unwrap();
     assert_eq!(ended(&host, &id).await, wfe::Outcome::Terminated);
 }
 

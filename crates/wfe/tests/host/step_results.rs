@@ -322,7 +322,7 @@ on_every_native_store! {
         until(async || runs.get() == 1).await;
         // It looks at the store, before the event is there: the event and the body's end wait for it together.
         gate.shut();
-        host.resume(&id).await.unwrap();
+        host.suspend(&id).await.unwrap();
         until(async || gate.came.get() == 1).await;
         host.publish_event("e", "k", &10).await.unwrap();
         host.resume(&id).await.unwrap();

@@ -1,6 +1,9 @@
 //! Control requests: a caller can suspend, resume or end an instance, whether or not the instance is running.
 
-use wfe_core::traits::{Control, ControlRequest, Intervention};
+use wfe_core::{
+    NoEffectReason,
+    traits::{Control, ControlRequest, Ending, Intervention, Requested},
+};
 
 use super::{claiming::claim, prelude::*};
 
@@ -14,7 +17,10 @@ cases! { "control":
     a_newer_request_replaces_an_older_one,
     nothing_replaces_a_pending_terminate,
     only_terminate_replaces_a_pending_cancel,
-    a_request_after_the_end_changes_nothing,
+    a_request_after_the_end_is_refused_and_names_the_end,
+    a_request_for_what_holds_already_is_redundant,
+    a_request_that_is_pending_already_is_redundant,
+    only_a_suspended_instance_can_be_resumed,
     plain_writes_do_not_change_a_pending_request,
     numbers_of_requests_grow_after_one_was_applied,
     a_request_is_for_one_instance_only,
@@ -26,20 +32,32 @@ cases! { "control":
     an_intervention_is_a_pending_resume_with_details,
     an_intervention_is_reported_and_cleared_as_a_request_is,
     an_intervention_is_replaced_and_replaces_as_a_resume_does,
-    an_intervention_in_an_unknown_or_ended_instance_is_refused_or_changes_nothing,
+    an_intervention_needs_a_suspended_instance,
 }
 
 async fn waiting(store: &Store) -> Checked<Option<ControlRequest>> {
     Ok(steps(store)?.load("i").await?.control)
 }
 
-/// Makes a request, and returns the pending request. The case fails if no request is pending.
+/// Makes a request that is accepted, and returns the pending request. The case fails if no request is pending.
 async fn requested(store: &Store, control: Control) -> Checked<ControlRequest> {
-    steps(store)?.request("i", control).await?;
+    assert_eq!(steps(store)?.request("i", control).await?, Requested::Accepted, "{control}");
     match waiting(store).await? {
         Some(request) => Ok(request),
         None => unmet("no request waits"),
     }
+}
+
+/// Makes a request that is redundant: it changes nothing.
+async fn redundant(store: &Store, control: Control) -> Checked<()> {
+    let before = steps(store)?.load("i").await?;
+    assert_eq!(steps(store)?.request("i", control).await?, Requested::Redundant, "{control}");
+    assert_eq!(steps(store)?.load("i").await?, before);
+    Ok(())
+}
+
+fn suspended(id: &str) -> WorkflowInstance {
+    WorkflowInstance { status: WorkflowStatus::Suspended, ..parked(id) }
 }
 
 fn changed() -> StepCommit {
@@ -153,35 +171,53 @@ async fn a_newer_request_replaces_an_older_one(bench: Bench) -> Checked<()> {
 async fn nothing_replaces_a_pending_terminate(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, _fence) = owned(&store, &instance("i")).await?;
-    requested(&store, Control::Terminate).await?;
-    for control in [Control::Suspend, Control::Resume, Control::Cancel, Control::Terminate] {
-        assert_eq!(requested(&store, control).await?.control, Control::Terminate);
+    let pending = requested(&store, Control::Terminate).await?;
+    for control in [Control::Suspend, Control::Resume, Control::Cancel] {
+        assert_err!(
+            steps(&store)?.request("i", control).await,
+            WfeError::NoEffect { reason: NoEffectReason::Superseded(Control::Terminate), .. }
+        );
+        assert_eq!(waiting(&store).await?.as_ref(), Some(&pending));
     }
-    Ok(())
+    redundant(&store, Control::Terminate).await
 }
 
 async fn only_terminate_replaces_a_pending_cancel(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, _fence) = owned(&store, &instance("i")).await?;
-    requested(&store, Control::Cancel).await?;
-    for control in [Control::Suspend, Control::Resume, Control::Cancel] {
-        assert_eq!(requested(&store, control).await?.control, Control::Cancel);
+    let pending = requested(&store, Control::Cancel).await?;
+    for control in [Control::Suspend, Control::Resume] {
+        assert_err!(
+            steps(&store)?.request("i", control).await,
+            WfeError::NoEffect { reason: NoEffectReason::Superseded(Control::Cancel), .. }
+        );
+        assert_eq!(waiting(&store).await?.as_ref(), Some(&pending));
     }
+    redundant(&store, Control::Cancel).await?;
     assert_eq!(requested(&store, Control::Terminate).await?.control, Control::Terminate);
     Ok(())
 }
 
-async fn a_request_after_the_end_changes_nothing(bench: Bench) -> Checked<()> {
+async fn a_request_after_the_end_is_refused_and_names_the_end(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
-    for status in [WorkflowStatus::Complete, WorkflowStatus::Terminated] {
-        let id = status.to_string();
+    for (status, ending) in [
+        (WorkflowStatus::Complete, Ending::Completed),
+        (WorkflowStatus::Terminated, Ending::Failed),
+        (WorkflowStatus::Terminated, Ending::Cancelled),
+        (WorkflowStatus::Terminated, Ending::Terminated),
+    ] {
+        let id = format!("{ending:?}");
         let (_owner, fence) = owned(&store, &instance(&id)).await?;
-        let ended = StepCommit { status: Some(status), release: true, ..commit(&id) };
+        let ended = StepCommit { status: Some(status), ending: Some(ending), release: true, ..commit(&id) };
         done(&store, fence, ended).await?;
         let before = steps.load(&id).await?;
         for control in [Control::Resume, Control::Suspend, Control::Cancel, Control::Terminate] {
-            steps.request(&id, control).await?;
+            assert_err!(
+                steps.request(&id, control).await,
+                WfeError::NoEffect { id: told, request, reason: NoEffectReason::Ended(how) }
+                    if told == id && request == control.verb(None) && how == ending
+            );
             assert_eq!(steps.load(&id).await?, before);
         }
         let owner = steps.register().await?;
@@ -191,6 +227,45 @@ async fn a_request_after_the_end_changes_nothing(bench: Bench) -> Checked<()> {
         store.persist_workflow(&parked(&id)).await?;
         assert_eq!(steps.load(&id).await?.control, None);
     }
+    Ok(())
+}
+
+async fn a_request_for_what_holds_already_is_redundant(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    store.create_new_workflow(&suspended("i")).await?;
+    redundant(&store, Control::Suspend).await?;
+    // A pending resume would end the suspension, so a new request to suspend is not redundant.
+    requested(&store, Control::Resume).await?;
+    assert_eq!(requested(&store, Control::Suspend).await?.control, Control::Suspend);
+    Ok(())
+}
+
+async fn a_request_that_is_pending_already_is_redundant(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    store.create_new_workflow(&suspended("i")).await?;
+    let (_other, _fence) = owned(&store, &instance("j")).await?;
+    assert_eq!(steps(&store)?.request("j", Control::Suspend).await?, Requested::Accepted);
+    assert_eq!(steps(&store)?.request("j", Control::Suspend).await?, Requested::Redundant);
+    for control in [Control::Resume, Control::Cancel, Control::Terminate] {
+        requested(&store, control).await?;
+        redundant(&store, control).await?;
+    }
+    Ok(())
+}
+
+async fn only_a_suspended_instance_can_be_resumed(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    assert_err!(
+        steps(&store)?.request("i", Control::Resume).await,
+        WfeError::NoEffect { request: "resume", reason: NoEffectReason::NotSuspended, .. }
+    );
+    assert_eq!(waiting(&store).await?, None);
+    let suspend = requested(&store, Control::Suspend).await?;
+    let applied =
+        StepCommit { status: Some(WorkflowStatus::Suspended), applied: Some(suspend.number), ..commit("i") };
+    done(&store, fence, applied).await?;
+    assert_eq!(requested(&store, Control::Resume).await?.control, Control::Resume);
     Ok(())
 }
 
@@ -304,7 +379,7 @@ async fn a_request_outlives_its_provider(bench: Bench) -> Checked<()> {
 /// Requests the intervention, and returns the pending request. Skips the case if the store does not support
 /// interventions.
 async fn intervened(store: &Store, intervention: &Intervention) -> Checked<ControlRequest> {
-    offered(steps(store)?.intervene("i", intervention).await)?;
+    assert_eq!(offered(steps(store)?.intervene("i", intervention).await)?, Requested::Accepted);
     match waiting(store).await? {
         Some(request) => Ok(request),
         None => unmet("no request waits"),
@@ -313,7 +388,7 @@ async fn intervened(store: &Store, intervention: &Intervention) -> Checked<Contr
 
 async fn an_intervention_is_a_pending_resume_with_details(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
-    let suspended = WorkflowInstance { status: WorkflowStatus::Suspended, ..parked("i") };
+    let suspended = suspended("i");
     store.create_new_workflow(&suspended).await?;
     let mut last = 0;
     for step in ["pack", "", "with a blank", "9 {\"\0\"} ü"] {
@@ -335,6 +410,7 @@ async fn an_intervention_is_a_pending_resume_with_details(bench: Bench) -> Check
 async fn an_intervention_is_reported_and_cleared_as_a_request_is(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
+    done(&store, fence, StepCommit { status: Some(WorkflowStatus::Suspended), ..commit("i") }).await?;
     let request = intervened(&store, &Intervention::ResumeFrom("pack".to_owned())).await?;
     let reported = steps(&store)?.commit_step(fence, &changed()).await?;
     assert_eq!(reported, Committed::Control(request.clone()));
@@ -346,27 +422,48 @@ async fn an_intervention_is_reported_and_cleared_as_a_request_is(bench: Bench) -
 
 async fn an_intervention_is_replaced_and_replaces_as_a_resume_does(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
-    let (_owner, _fence) = owned(&store, &instance("i")).await?;
-    requested(&store, Control::Suspend).await?;
+    store.create_new_workflow(&suspended("i")).await?;
+    let from = |step: &str| Intervention::ResumeFrom(step.to_owned());
     assert_eq!(intervened(&store, &Intervention::Skip).await?.intervention, Some(Intervention::Skip));
     assert_eq!(requested(&store, Control::Resume).await?.intervention, None);
-    intervened(&store, &Intervention::Skip).await?;
+    intervened(&store, &from("a")).await?;
+    let pending = intervened(&store, &from("b")).await?;
+    assert_eq!(pending.intervention, Some(from("b")));
+    assert_eq!(steps(&store)?.intervene("i", &from("b")).await?, Requested::Redundant);
+    assert_eq!(waiting(&store).await?.as_ref(), Some(&pending));
     for control in [Control::Cancel, Control::Terminate] {
         let stronger = requested(&store, control).await?;
         assert_eq!((stronger.control, stronger.intervention.clone()), (control, None));
-        assert_eq!(intervened(&store, &Intervention::Skip).await?, stronger);
+        assert_err!(
+            steps(&store)?.intervene("i", &Intervention::Skip).await,
+            WfeError::NoEffect { request: "skip", reason: NoEffectReason::Superseded(by), .. } if by == control
+        );
+        assert_eq!(waiting(&store).await?.as_ref(), Some(&stronger));
     }
     Ok(())
 }
 
-async fn an_intervention_in_an_unknown_or_ended_instance_is_refused_or_changes_nothing(
-    bench: Bench,
-) -> Checked<()> {
+async fn an_intervention_needs_a_suspended_instance(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
-    store.create_new_workflow(&WorkflowInstance { status: WorkflowStatus::Complete, ..parked("i") }).await?;
-    offered(steps.intervene("i", &Intervention::Skip).await)?;
-    assert_eq!(waiting(&store).await?, None);
+    let (_owner, _fence) = owned(&store, &instance("i")).await?;
+    let suspend = requested(&store, Control::Suspend).await?;
+    let told = steps.intervene("i", &Intervention::ResumeFrom("pack".to_owned())).await;
+    if let Err(WfeError::Unsupported(_)) = told {
+        return offered(told).map(drop);
+    }
+    assert_err!(
+        told,
+        WfeError::NoEffect { request: "resume_from", reason: NoEffectReason::NotSuspended, .. }
+    );
+    assert_eq!(waiting(&store).await?, Some(suspend), "it is not withdrawn");
+    store
+        .create_new_workflow(&WorkflowInstance { status: WorkflowStatus::Complete, ..parked("ended") })
+        .await?;
+    assert_err!(
+        steps.intervene("ended", &Intervention::Skip).await,
+        WfeError::NoEffect { reason: NoEffectReason::Ended(Ending::Completed), .. }
+    );
     assert_err!(
         steps.intervene("unknown", &Intervention::Skip).await,
         WfeError::WorkflowNotFound(id) if id == "unknown"

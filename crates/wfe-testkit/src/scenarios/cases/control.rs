@@ -1,3 +1,5 @@
+use wfe::{WfeError, error::NoEffectReason, host::Requested};
+
 use super::prelude::*;
 
 scenarios!("control":
@@ -6,8 +8,10 @@ scenarios!("control":
     a_busy_instance_that_is_cancelled_fires_the_token_of_its_step,
     a_waiting_instance_can_be_terminated,
     an_event_for_a_suspended_instance_is_kept,
-    a_request_after_the_end_changes_nothing,
+    a_request_after_the_end_is_refused_and_names_the_end,
     an_instance_outlives_its_host,
+    a_request_says_whether_it_was_accepted_or_is_redundant,
+    a_cancel_of_an_instance_that_compensates_in_order_to_end_is_redundant,
     lifecycle_events_report_everything_in_order,
 );
 
@@ -78,16 +82,74 @@ async fn an_event_for_a_suspended_instance_is_kept(stage: Stage) -> Checked<()> 
     Ok(())
 }
 
-async fn a_request_after_the_end_changes_nothing(stage: Stage) -> Checked<()> {
+async fn a_request_after_the_end_is_refused_and_names_the_end(stage: Stage) -> Checked<()> {
     let host = stage.host([built(begin("w").step("a", mark("a")))?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     words(&host, &id).await?;
     let before = host.status(&id).await?;
-    host.suspend(&id).await?;
-    host.cancel(&id).await?;
-    host.terminate(&id).await?;
+    for told in [
+        host.suspend(&id).await,
+        host.resume(&id).await,
+        host.skip(&id).await,
+        host.resume_from(&id, "a").await,
+        host.cancel(&id).await,
+        host.terminate(&id).await,
+    ] {
+        match told {
+            // Interventions need a step store.
+            Err(WfeError::Unsupported(_)) => {}
+            told => assert!(
+                matches!(
+                    told,
+                    Err(WfeError::NoEffect { reason: NoEffectReason::Ended(Ending::Completed), .. })
+                ),
+                "{told:?}"
+            ),
+        }
+    }
     host.idle().await?;
     assert_eq!(host.status(&id).await?, before);
+    Ok(())
+}
+
+async fn a_request_says_whether_it_was_accepted_or_is_redundant(stage: Stage) -> Checked<()> {
+    let host = stage.host([built(begin("w").delay("day", |_| DAY).step("a", mark("a")))?]).await?;
+    let id = host.start_workflow("w", &Story::default()).await?;
+    host.idle().await?;
+    let told = host.resume(&id).await;
+    assert!(matches!(told, Err(WfeError::NoEffect { reason: NoEffectReason::NotSuspended, .. })), "{told:?}");
+    assert_eq!(host.suspend(&id).await?, Requested::Accepted);
+    assert_eq!(host.suspend(&id).await?, Requested::Redundant);
+    host.idle().await?;
+    assert_eq!(host.suspend(&id).await?, Requested::Redundant);
+    let told = host.skip(&id).await;
+    let nothing_to_skip =
+        matches!(told, Err(WfeError::NoEffect { reason: NoEffectReason::NothingFailed, .. }));
+    assert!(nothing_to_skip, "{told:?}");
+    assert_eq!(host.resume(&id).await?, Requested::Accepted);
+    host.idle().await?;
+    assert_eq!(host.terminate(&id).await?, Requested::Accepted);
+    host.idle().await?;
+    assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Terminated));
+    Ok(())
+}
+
+async fn a_cancel_of_an_instance_that_compensates_in_order_to_end_is_redundant(stage: Stage) -> Checked<()> {
+    let gate = Gate::default();
+    let saga = begin("w").saga("saga", |saga| {
+        saga.step("a", mark("a")).compensate_with(|undo| undo.step("slow", gate.step())).delay("day", |_| DAY)
+    });
+    let host = stage.host([built(saga)?]).await?;
+    let id = host.start_workflow("w", &Story::default()).await?;
+    host.idle().await?;
+    assert_eq!(host.cancel(&id).await?, Requested::Accepted);
+    gate.reached(1).await;
+    assert_eq!(host.cancel(&id).await?, Requested::Redundant);
+    assert_eq!(host.suspend(&id).await?, Requested::Accepted, "its compensation can be suspended");
+    assert_eq!(host.cancel(&id).await?, Requested::Accepted, "it replaces that");
+    gate.open();
+    host.idle().await?;
+    assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
     Ok(())
 }
 

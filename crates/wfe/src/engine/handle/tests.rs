@@ -35,12 +35,15 @@ impl Starts {
         Ok(engine.start(definition.instance(&generations, engine.now())?).await?.id)
     }
 
-    /// Stores a request for an instance in the same way as the host does.
+    /// Stores a request for an instance in the same way as the host does, unless the instance has ended.
     async fn request(&self, id: &str, control: Control) -> Result<()> {
         let engine = self.engine.get().unwrap();
         let permit = engine.permit().await;
-        engine.store().request(id, control).await?;
-        engine.wake(id, permit);
+        match engine.store().request(id, control).await {
+            Ok(_) => engine.wake(id, permit),
+            Err(WfeError::NoEffect { .. }) => {} // it has ended meanwhile
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 }
@@ -123,6 +126,7 @@ async fn while_the_engine_is_full_whatever_starts_instances_and_makes_requests_c
             let starts = starts.clone();
             tokio::spawn(async move {
                 let id = starts.start(2).await.unwrap();
+                starts.request(&id, Control::Suspend).await.unwrap();
                 starts.request(&id, Control::Resume).await.unwrap();
                 starts.engine.get().unwrap().wait_end(&id).await.unwrap();
                 starts.engine.get().unwrap().wait_idle().await.unwrap();

@@ -5,7 +5,6 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    models::WorkflowStatus,
     traits::{Ending, Loaded, StepFailure},
 };
 
@@ -68,14 +67,7 @@ pub(crate) struct End {
 impl End {
     /// Returns the end of a loaded instance, or `None` if the instance has not ended.
     pub fn of(loaded: Loaded) -> Option<Self> {
-        let ending = match (loaded.ending, loaded.instance.status) {
-            (_, WorkflowStatus::Runnable | WorkflowStatus::Suspended) => return None,
-            (Some(ending), _) => ending,
-            // The instance was ended by a direct write of the instance (`persist_workflow`), which stores only its
-            // status.
-            (None, WorkflowStatus::Complete) => Ending::Completed,
-            (None, WorkflowStatus::Terminated) => Ending::Terminated,
-        };
+        let ending = Ending::of(loaded.instance.status, loaded.ending)?;
         Some(Self { ending, data: loaded.instance.data, cause: loaded.cause })
     }
 

@@ -31,8 +31,8 @@ use wfe_core::{
     CorruptValues, Kind, Result, WfeError, logging,
     models::WorkflowInstance,
     traits::{
-        Claimed, Committed, Control, Fence, Finished, Loaded, Owner, PersistenceProvider, Started,
-        StepCommit, StepStore,
+        Claimed, Committed, Control, ControlState, Fence, Finished, Loaded, Owner, PersistenceProvider,
+        Requested, Started, StepCommit, StepStore,
     },
 };
 
@@ -223,13 +223,18 @@ impl StepStore for PlainStore {
         })
     }
 
-    async fn request(&self, id: &str, control: Control) -> Result<()> {
+    async fn request(&self, id: &str, control: Control) -> Result<Requested> {
         let mut ownership = self.lock().await;
-        let instance = self.provider.get_workflow_instance(id).await?;
-        if !instance.status.is_final() {
+        let mut instance = self.provider.get_workflow_instance(id).await?;
+        // An ending that does not decode does not keep the caller from the answer: the status says enough.
+        let ending = attributes::take_end(&mut instance).ok().and_then(|(ending, _)| ending);
+        let pending = ownership.control(id).map(|request| request.control);
+        let state = ControlState { status: instance.status, ending, pending, intervention: None };
+        let requested = state.decide(id, control, None)?;
+        if requested == Requested::Accepted {
             ownership.request(id, control);
         }
-        Ok(())
+        Ok(requested)
     }
 
     async fn finish_event(&self, event_id: &str) -> Result<bool> {

@@ -68,16 +68,10 @@ impl Ownership {
         self.requests.keys().cloned().collect()
     }
 
+    /// Stores a request in place of the pending one.
     pub fn request(&mut self, id: &str, control: Control) {
-        let yields = match self.control(id).map(|waiting| waiting.control) {
-            Some(Control::Terminate) => false,
-            Some(Control::Cancel) => control == Control::Terminate,
-            _ => true,
-        };
-        if yields {
-            let number = self.number();
-            self.requests.insert(id.to_owned(), ControlRequest { number, control, intervention: None });
-        }
+        let number = self.number();
+        self.requests.insert(id.to_owned(), ControlRequest { number, control, intervention: None });
     }
 
     pub fn committed(&mut self, id: &str, applied: Option<u64>, release: bool) {

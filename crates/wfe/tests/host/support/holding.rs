@@ -11,8 +11,8 @@ use wfe::{
     Result,
     models::{Event, PointerStatus, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Fence, Loaded, Owner, PersistenceProvider, Started, StepCommit,
-        StepStore,
+        Claimed, Committed, Control, Fence, Loaded, Owner, PersistenceProvider, Requested, Started,
+        StepCommit, StepStore,
     },
 };
 use wfe_testkit::{Layer, Layered};
@@ -234,7 +234,7 @@ impl Layer for Holding {
         self.inner.create_event_now(event).await
     }
 
-    async fn request(&self, id: &str, control: Control) -> Result<()> {
+    async fn request(&self, id: &str, control: Control) -> Result<Requested> {
         if self.at == At::Request {
             self.gate.pass().await;
         }

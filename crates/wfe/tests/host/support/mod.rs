@@ -24,9 +24,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use wfe::{
-    Outcome, WorkflowHost,
+    Outcome, Result, WfeError, WorkflowHost,
     definition::{AnyDefinition, IntoStep},
-    host::HostBuilder,
+    error::NoEffectReason,
+    host::{HostBuilder, Requested},
     traits::PersistenceProvider,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -185,6 +186,14 @@ pub fn keep_thread(condition: impl Fn() -> bool) {
     while !condition() {
         assert!(began.elapsed() < Duration::from_secs(30), "the condition came about");
         std::thread::yield_now();
+    }
+}
+
+/// Why a request cannot have an effect, as the host says.
+pub fn no_effect(told: Result<Requested>) -> NoEffectReason {
+    match told {
+        Err(WfeError::NoEffect { reason, .. }) => reason,
+        other => panic!("{other:?}"),
     }
 }
 

@@ -1,0 +1,45 @@
+use std::fmt;
+
+#[cfg(doc)]
+use super::WfeError;
+use crate::traits::{Control, Ending};
+
+/// Why a request cannot have an effect ([`WfeError::NoEffect`]). The text names what the caller can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NoEffectReason {
+    /// The instance has ended, in this way.
+    Ended(Ending),
+    /// The instance is not suspended, so there is nothing to resume.
+    NotSuspended,
+    /// The instance is suspended, but none of its steps has failed, so there is nothing to skip.
+    NothingFailed,
+    /// This request is already pending, and takes precedence.
+    Superseded(Control),
+}
+
+impl fmt::Display for NoEffectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ended(Ending::Completed) => "it has completed; `restart` begins it anew",
+            Self::Ended(Ending::Failed) => {
+                "it has failed; `retry` takes it up at the failed step, `restart` begins it anew"
+            }
+            Self::Ended(Ending::Cancelled) => {
+                "it was cancelled; `retry` takes it up if nothing was compensated, `restart` begins it anew"
+            }
+            Self::Ended(Ending::Terminated) => "it was terminated; `restart` begins it anew",
+            Self::NotSuspended => "it is not suspended; `suspend` it, and wait until its status says so",
+            Self::NothingFailed => "none of its steps has failed; `resume` it, or `resume_from` a step",
+            Self::Superseded(Control::Terminate) => {
+                "a request to terminate it is pending and takes precedence; it ends soon"
+            }
+            Self::Superseded(Control::Cancel) => {
+                "a request to cancel it is pending and takes precedence; only `terminate` replaces it"
+            }
+            Self::Superseded(Control::Suspend | Control::Resume) => {
+                "another request is pending and takes precedence; try again"
+            }
+        })
+    }
+}
