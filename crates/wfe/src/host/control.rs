@@ -108,7 +108,7 @@ impl WorkflowHost {
     ///     while instance.status().await?.status != WorkflowStatus::Suspended {
     ///         tokio::task::yield_now().await;
     ///     }
-    ///     if from_a_step { instance.resume_from("good").await? } else { instance.skip().await? }
+    ///     if from_a_step { instance.resume_from("good").await? } else { instance.skip().await? };
     ///     assert_eq!(instance.outcome().await?.completed()?, 1);
     /// }
     /// # host.stop().await
