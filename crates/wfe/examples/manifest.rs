@@ -32,7 +32,11 @@ use std::{
     time::Duration,
 };
 
-use wfe::{error::BoxError, models::WorkflowStatus, prelude::*, status::InstanceStatus};
+use wfe::{
+    error::BoxError,
+    prelude::*,
+    status::{InstanceStatus, State},
+};
 
 use crate::{
     args::Args,
@@ -124,7 +128,7 @@ async fn work(host: &WorkflowHost, runs: &Workflow<Summary>, out: &Path) -> Resu
     let run = runs.start(&Summary::default()).reference(runs.id()).await?;
     let before = run.status().await?;
     host.start().await?;
-    if before.status == WorkflowStatus::Suspended {
+    if before.state == State::Suspended {
         // An earlier start could not list the directory or could not write OUT. The resume tries again.
         run.resume().await?;
     }
@@ -137,7 +141,7 @@ async fn work(host: &WorkflowHost, runs: &Workflow<Summary>, out: &Path) -> Resu
     let Outcome::Completed(summary) = outcome? else {
         return Err("the run was cancelled or terminated; start again with another database".into());
     };
-    if before.status == WorkflowStatus::Complete {
+    if before.state == State::Completed {
         writeln!(io::stdout(), "this run is complete already").ok(); // ignores a closed standard output
     }
     // Either OUT was removed after it was written, or an earlier start of this run had another OUT.
@@ -159,13 +163,13 @@ async fn watch(
     progress: &mut Progress,
 ) -> Result<Outcome<Summary>> {
     // The reason why the run was suspended before this start is reported only if the run is suspended again.
-    let mut known = (before.status == WorkflowStatus::Suspended).then(|| before.cause.clone());
+    let mut known = (before.state == State::Suspended).then(|| before.cause.clone());
     loop {
         let now = run.status().await?;
         if let Some(hashing) = now.for_each.iter().find(|one| one.step == HASH) {
             progress.show(hashing.done, hashing.total);
         }
-        if now.status != WorkflowStatus::Suspended {
+        if now.state != State::Suspended {
             known = None;
         } else if known.as_ref() != Some(&now.cause) {
             let causes = now.cause.map(|failure| failure.causes.join(": "));

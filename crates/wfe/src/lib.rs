@@ -63,7 +63,7 @@ pub use wfe_core::{Result, WfeError, clock, definition, models, redact, steps, t
 
 /// What an instance is doing, and why it waits.
 pub mod status {
-    pub use crate::host::status::{Blocked, Held, InstanceStatus, Position, Waits};
+    pub use crate::host::status::{Blocked, Held, InstanceStatus, Position, State, Waits};
     pub use wfe_core::executor::{ACTIVITY, CHILD_ENDED, ChildEnd, ForEachProgress, USER_TASK};
 }
 

@@ -33,7 +33,7 @@ use wfe::{
     Outcome, WorkflowHost,
     definition::{Activity, Definition, Event, OnFailure, Retry, WorkflowBuilder, WorkflowName},
     middleware::{WorkflowEnd, WorkflowMiddleware},
-    models::WorkflowStatus,
+    status::State,
     steps::StepError,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -253,7 +253,7 @@ async fn story(path: &Path) {
     assert_eq!(ended(&one, &plain).await, Outcome::Completed(28));
     assert_eq!(ended(&other, &retried).await, Outcome::Completed(1));
     assert_eq!(ended(&one, &saga).await, Outcome::Completed(1), "the saga is compensated");
-    until(async || one.status(&suspended).await.unwrap().status == WorkflowStatus::Suspended).await;
+    until(async || one.status(&suspended).await.unwrap().state == State::Suspended).await;
     other.skip(&suspended).await.unwrap();
     assert_eq!(ended(&one, &suspended).await, Outcome::Completed(1));
     other.cancel(&cancelled).await.unwrap();

@@ -92,7 +92,7 @@ impl WfeError {
             Self::OwnerLost { .. } => (Host, "owner-lost", Reload),
             Self::Cancelled => (Host, "cancelled", GiveUp),
             Self::Closed(_) => (Host, "closed", GiveUp),
-            Self::NotCompleted(_) => (Host, "not-completed", GiveUp),
+            Self::NotCompleted { .. } => (Host, "not-completed", GiveUp),
             Self::NoEffect { .. } => (Host, "no-effect", Reload),
             Self::Other(_) => (Host, "other", GiveUp),
 
@@ -108,7 +108,7 @@ mod tests {
     use std::{collections::HashSet, path::PathBuf};
 
     use super::*;
-    use crate::{Kind, NoEffectReason};
+    use crate::{Kind, NoEffectReason, error::Ending};
 
     /// One error of each variant, all with the same text.
     fn all() -> Vec<WfeError> {
@@ -118,7 +118,7 @@ mod tests {
             WfeError::DefinitionNotFound { id: text(), version: 1 },
             WfeError::InvalidDefinition { definition: text(), problem: text() },
             WfeError::StepNotFound(1),
-            WfeError::NotCompleted(text()),
+            WfeError::NotCompleted { ending: Ending::Failed, failure: None },
             WfeError::NoEffect { id: text(), request: "x", reason: NoEffectReason::NotSuspended },
             WfeError::StepExecution(text()),
             WfeError::Serialization(json),

@@ -1,4 +1,6 @@
 mod classification;
+mod execution_error;
+mod failure;
 mod no_effect;
 mod step;
 
@@ -7,6 +9,8 @@ use std::{error::Error, fmt, path::PathBuf};
 use crate::redact::{Redacted, redact, redact_boxed};
 
 pub use classification::{Advice, Family};
+pub use execution_error::ExecutionError;
+pub use failure::{Ending, StepFailure, StoredFailure};
 pub use no_effect::NoEffectReason;
 pub use step::{StepError, StepResultExt};
 pub(crate) use step::{drop_contained, drop_payload};
@@ -89,9 +93,15 @@ pub enum WfeError {
     /// have claimed it meanwhile.
     #[error("the lease of task {0:?} has expired; claim it again")]
     LeaseExpired(String),
-    /// The instance has ended, but it did not complete. Holds how it ended.
-    #[error("the instance has not completed: {0}")]
-    NotCompleted(String),
+    /// The instance has ended, but it did not complete.
+    #[error("the instance has not completed: {}", ending.because(failure.as_deref()))]
+    NotCompleted {
+        /// How the instance ended.
+        ending: Ending,
+        /// The failure that ended the instance. `None` means that no failure ended it: it was cancelled or
+        /// terminated.
+        failure: Option<Box<StepFailure>>,
+    },
     /// The request cannot have an effect. Nothing was written.
     #[error("cannot {request} workflow {id:?}: {reason}")]
     NoEffect {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     limits::Inside,
     models::Event,
-    traits::{Ending, StepFailure},
+    traits::{Ending, StepFailure, StoredFailure},
 };
 
 /// Name of the event that reports the end of a child workflow. The key of the event is the child's id.
@@ -39,6 +39,11 @@ pub struct ChildEnd {
     #[serde(with = "crate::limits::inside")]
     pub data: Value,
     /// The failure that ended the child, if the child failed.
+    #[serde(
+        default,
+        serialize_with = "StoredFailure::write_optional",
+        deserialize_with = "StoredFailure::read_optional"
+    )]
     pub cause: Option<StepFailure>,
     /// Whether that failure is retryable. Events that earlier versions stored lack this field. A failure in such an
     /// event counts as retryable, as it did in those versions.
@@ -67,7 +72,7 @@ impl ChildEnd {
             event_data: serde_json::json!({
                 "ending": self.ending,
                 "data": Inside(&self.data),
-                "cause": self.cause,
+                "cause": self.cause.clone().map(StoredFailure),
                 "retryable": self.retryable,
             }),
             event_time: DateTime::UNIX_EPOCH,

@@ -1,6 +1,6 @@
 //! Typed views of stored rows, for hosts that show them.
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use super::events::{activity_event, activity_name};
@@ -13,7 +13,7 @@ use crate::{
     models::{EventSubscription, ExecutionPointer, PointerStatus, attributes, pointer_id},
     program::kind,
     steps::UserTaskView,
-    traits::{Ending, StepFailure},
+    traits::{Ending, StepFailure, StoredFailure},
 };
 
 /// The id of a pointer's step.
@@ -22,8 +22,8 @@ pub fn step_of(pointer: &str) -> &str {
     pointer_id::step(pointer)
 }
 
-/// The progress of a running for-each.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The progress of a running for-each. Its JSON: `{"step": "lines", "done": 3, "total": 10}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ForEachProgress {
     /// The stable id of the for-each.
@@ -53,6 +53,16 @@ impl ForEachProgress {
 #[must_use]
 pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> Option<Ending> {
     state::closing(pointers)
+}
+
+/// The stable id of the `end` step that completed an instance with these pointers. Returns `None` if the instance completed
+/// after its last step, or was completed by an earlier version of the engine.
+#[must_use]
+pub fn end_step(pointers: &[ExecutionPointer]) -> Option<&str> {
+    let is_end = |p: &&ExecutionPointer| {
+        p.status == PointerStatus::Complete && p.text(attributes::KIND) == Some(kind::END)
+    };
+    pointers.iter().rfind(is_end)?.step_name.as_deref()
 }
 
 /// Whether the last attempt of a pointer's step has failed.
@@ -102,7 +112,7 @@ impl Sleep {
         let cause = pointer.attribute(attributes::RETRIED_FOR);
         Some(Self::Retry {
             attempt: pointer.retry_count.saturating_add(1),
-            cause: cause.and_then(|cause| StepFailure::deserialize(cause).ok()),
+            cause: cause.and_then(|cause| StoredFailure::deserialize(cause).ok()).map(|cause| cause.0),
         })
     }
 }

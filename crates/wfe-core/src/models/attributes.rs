@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ExecutionPointer;
 
-/// On a pointer that runs or waits: the kind of its step.
+/// On a pointer that runs or waits, and on one that ended the workflow: the kind of its step.
 pub(crate) const KIND: &str = "kind";
 /// On a pointer with a side branch: the instance has already continued after the step.
 pub(crate) const FORKED: &str = "forked";

@@ -7,7 +7,6 @@
 pub(crate) mod attributes;
 mod event;
 mod event_subscription;
-mod execution_error;
 mod execution_pointer;
 mod optional_value;
 pub(crate) mod pointer_id;
@@ -21,9 +20,9 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::clock::system_time;
 
+pub use crate::error::ExecutionError;
 pub use event::Event;
 pub use event_subscription::EventSubscription;
-pub use execution_error::ExecutionError;
 pub use execution_pointer::ExecutionPointer;
 pub use pointer_status::{PointerChange, PointerStatus};
 pub use scheduled_command::{CommandName, ScheduledCommand};

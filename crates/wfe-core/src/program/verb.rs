@@ -172,6 +172,7 @@ pub(crate) mod kind {
     pub(crate) const SAGA: &str = "saga";
     pub(crate) const DELAY: &str = "delay";
     pub(crate) const AFTER: &str = "schedule";
+    pub(crate) const END: &str = "end";
 }
 
 impl Verb {
@@ -195,7 +196,7 @@ impl Verb {
             Self::UserTask(_) => "user-task",
             Self::SubWorkflow(_) => "sub-workflow",
             Self::GoTo(_) => "go-to",
-            Self::End(_) => "end",
+            Self::End(_) => kind::END,
         }
     }
 

@@ -88,6 +88,7 @@ pub struct UserTaskView {
     /// The text of the question.
     pub prompt: String,
     /// The person who should answer, or `None` if anyone may answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignee: Option<String>,
     /// The possible answers, in the order of the definition.
     pub options: Vec<String>,

@@ -40,6 +40,7 @@ mod step_store_methods;
 mod subscription_repository;
 mod workflow_repository;
 
+pub use crate::error::{Ending, StepFailure, StoredFailure};
 pub use control::{Control, ControlRequest, ControlState, Intervention, Requested};
 pub use event_repository::EventRepository;
 pub use isolation::{Deaths, Isolation};
@@ -51,7 +52,7 @@ pub use management::{
 pub use owner::{Fence, Owner};
 pub use persistence_provider::PersistenceProvider;
 pub use scheduled_command_repository::{CommandFuture, CommandHandler, ScheduledCommandRepository};
-pub use step_commit::{Committed, Consumed, Ending, Items, StepCommit, StepFailure};
+pub use step_commit::{Committed, Consumed, Items, StepCommit};
 pub use step_store::{OWN_NAMES, StepStore};
 pub use subscription_repository::SubscriptionRepository;
 pub use workflow_repository::WorkflowRepository;

@@ -1,5 +1,4 @@
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 #[cfg(doc)]
@@ -7,26 +6,13 @@ use super::StepStore;
 use super::{Control, ControlRequest};
 use crate::{
     WfeError,
-    error::StepError,
+    error::{Ending, StepError, StepFailure},
     limits::nearest_time,
     models::{
         Event, EventSubscription, ExecutionError, ExecutionPointer, ScheduledCommand, WorkflowInstance,
         WorkflowStatus,
     },
 };
-
-/// How an instance came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Ending {
-    /// The workflow completed.
-    Completed,
-    /// A step failed for the last time, and its error behaviour is to fail the instance.
-    Failed,
-    /// The instance was cancelled by [`Control::Cancel`].
-    Cancelled,
-    /// The instance was terminated by [`Control::Terminate`].
-    Terminated,
-}
 
 impl Ending {
     /// How an instance with this status and this stored ending ended. `None` means that it has not ended. If
@@ -39,22 +25,6 @@ impl Ending {
             WorkflowStatus::Terminated => Some(stored.unwrap_or(Self::Terminated)),
         }
     }
-}
-
-/// One failure of one step, with the data for which [`ExecutionError`] has no field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepFailure {
-    /// The time, the instance, the execution pointer, and the message of the outermost error.
-    pub error: ExecutionError,
-    /// The stable id of the step; empty if no step was running.
-    pub step: String,
-    /// The number of the failed attempt, from 1.
-    pub attempt: u32,
-    /// The error code, by which programs distinguish failures: the step's own code, or a code of the engine
-    /// (`panic`, `timeout`, …).
-    pub code: String,
-    /// The messages of the error and its sources, outermost first.
-    pub causes: Vec<String>,
 }
 
 impl StepFailure {

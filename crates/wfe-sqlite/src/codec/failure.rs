@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result,
     models::ExecutionError,
-    traits::{Cursor, ErrorRecord, StepFailure},
+    traits::{Cursor, ErrorRecord, StepFailure, StoredFailure},
 };
 
 use super::{Fields, time};
@@ -60,5 +60,5 @@ pub(crate) fn decode(row: &SqliteRow) -> Result<ErrorRecord> {
 pub(crate) fn cause(failure: &StepFailure) -> Result<String> {
     // The failure must be read back unchanged, so a time that a column would refuse is refused here too.
     time::nanos("an error's time", failure.error.error_time)?;
-    Ok(serde_json::to_string(failure)?)
+    Ok(serde_json::to_string(&StoredFailure(failure.clone()))?)
 }

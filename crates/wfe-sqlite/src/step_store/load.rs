@@ -10,7 +10,7 @@ use wfe_core::{
     Result, WfeError,
     models::{EventSubscription, ExecutionPointer, WorkflowInstance},
     sync::lock,
-    traits::{Delivery, Fence, Loaded, Pending},
+    traits::{Delivery, Fence, Loaded, Pending, StoredFailure},
 };
 
 use super::control;
@@ -292,6 +292,7 @@ fn with_engine_columns(
     let owner = fields.optional_number("owner")?;
     let control = control::decode(&mut fields)?;
     let (ending, cause) = (fields.optional_name("ending", names::as_ending)?, fields.optional_json("cause")?);
+    let cause = cause.map(|StoredFailure(cause)| cause);
     let parent = fields.optional_string("parent")?;
     let revision = u64::try_from(revision)
         .map_err(|source| fields.corrupt("revision", "it is negative", Some(Box::new(source))))?;

@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wfe::{
     Outcome, Result, WfeError,
-    models::{ExecutionPointer, PointerStatus, WorkflowStatus},
-    status::InstanceStatus,
-    traits::{Ending, Finished, StepFailure, StepStore},
+    models::{ExecutionPointer, PointerStatus},
+    status::{InstanceStatus, State},
+    traits::{Finished, StepFailure, StepStore},
 };
 
 use super::TestHost;
@@ -26,7 +26,7 @@ impl TestHost {
     /// The errors of [`WorkflowHost::outcome`](wfe::WorkflowHost::outcome).
     pub async fn outcome<D: DeserializeOwned>(&self, id: &str) -> Result<Option<Outcome<D>>> {
         let host = self.host();
-        if host.status(id).await?.status.is_final() { host.outcome(id).await.map(Some) } else { Ok(None) }
+        if host.status(id).await?.state.is_final() { host.outcome(id).await.map(Some) } else { Ok(None) }
     }
 
     /// Returns the current state of an instance, and what the instance waits for.
@@ -101,10 +101,10 @@ impl TestHost {
 /// of the same story.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FinalState {
-    /// The status of the instance.
-    pub status: WorkflowStatus,
-    /// How the instance ended. `None` means that it has not ended.
-    pub ending: Option<Ending>,
+    /// Whether the instance has ended, and how.
+    pub state: State,
+    /// The `end` step that completed the instance. `None` means that no such step did.
+    pub end_step: Option<String>,
     /// The data of the instance.
     pub data: Value,
     /// The live execution pointers by their ids, each with its status.
@@ -123,8 +123,8 @@ impl TestHost {
         let status = self.status(id).await?;
         let failures = self.failures(id).await?.into_iter();
         Ok(FinalState {
-            status: status.status,
-            ending: status.ending,
+            state: status.state,
+            end_step: status.end_step,
             data: self.data(id).await?,
             pointers: self.pointers(id).await?.into_iter().map(|p| (p.id, p.status)).collect(),
             failures: failures.map(|f| (f.step, f.attempt, f.code)).collect(),

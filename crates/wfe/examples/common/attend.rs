@@ -23,13 +23,12 @@ pub async fn attend<D>(
     let mut known = HashSet::new();
     loop {
         let status = instance.status().await?;
-        if status.status.is_final() {
+        if status.state.is_final() {
             return Ok(());
         }
-        for position in &status.positions {
-            let Some(why) = why(&position.waits) else { continue };
-            if known.insert((position.pointer.clone(), why.clone())) {
-                println!("{name} waits at {}: {why}", position.step);
+        for position in status.positions.iter().filter(|position| waits_outside(&position.waits)) {
+            if known.insert((position.pointer.clone(), position.to_string())) {
+                println!("{name}: {position}");
                 act(position).await?;
             }
         }
@@ -37,24 +36,8 @@ pub async fn attend<D>(
     }
 }
 
-/// Describes what the instance waits for. Returns `None` if the instance does not wait, or waits only for the engine or
-/// for a child workflow.
-fn why(waits: &Waits) -> Option<String> {
-    let or_until = |until: &Option<_>| until.map_or_else(String::new, |until| format!(", or until {until}"));
-    Some(match waits {
-        Waits::Timer { until } => format!("until {until}"),
-        Waits::Tick { next } => format!("for the next tick at {next}"),
-        Waits::Retry { at, attempt, last } => {
-            let last = last.as_ref().map_or_else(String::new, |last| format!(", {}", last.causes.join(": ")));
-            format!("for attempt {attempt} at {at}{last}")
-        }
-        Waits::Event { name, key, until } => format!("for the event {name:?} of {key:?}{}", or_until(until)),
-        Waits::Activity { name, until, .. } => format!("for a worker that does {name:?}{}", or_until(until)),
-        Waits::UserTask { task, until, .. } => {
-            let whom = task.as_ref().and_then(|task| task.assignee.as_deref()).unwrap_or("anyone");
-            format!("for {whom}{}", or_until(until))
-        }
-        Waits::Resume => "for an operator who resumes it".to_owned(),
-        _ => return None,
-    })
+/// Whether the instance waits for something other than the engine or a child workflow.
+fn waits_outside(waits: &Waits) -> bool {
+    use Waits::{AttemptBefore, Child, Due, Running, Slot};
+    !matches!(waits, Running { .. } | Slot | AttemptBefore | Due | Child { .. })
 }

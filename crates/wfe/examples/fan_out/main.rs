@@ -89,7 +89,7 @@ async fn cancel(host: &WorkflowHost, censuses: &Workflow<Census>) -> Result {
     let census = start(censuses, "census-2", &["west", "islands"]).await?;
     // The registry does not know the children's regions, so each child waits for an event.
     let mut children = Vec::new();
-    while !census.status().await?.status.is_final() {
+    while !census.status().await?.state.is_final() {
         children = waiting_children(host, &census).await?;
         if children.len() == 2 {
             println!("census-2 waits for 2 children, and each of them for an event; it is cancelled");

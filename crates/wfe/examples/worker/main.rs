@@ -60,7 +60,7 @@ async fn run(options: Options) -> Result {
     for (file, first) in [("elm.jpg", None), ("oak.jpg", Some("hasty")), ("ash.jpg", Some("slow"))] {
         let picture = Picture { file: file.into(), thumbnail: None };
         let instance = pictures.start(&picture).reference(file).name(file).await?;
-        if !instance.status().await?.status.is_final() {
+        if !instance.status().await?.state.is_final() {
             make(&instance, &db, file, first).await?;
         }
         let picture = instance.outcome().await?.completed()?;
@@ -92,7 +92,7 @@ async fn make(instance: &Instance<Picture>, db: &Path, file: &str, first: Option
 async fn claimant(instance: &Instance<Picture>) -> Result<Option<String>> {
     loop {
         let status = instance.status().await?;
-        if status.status.is_final() {
+        if status.state.is_final() {
             return Ok(None);
         }
         for position in status.positions {

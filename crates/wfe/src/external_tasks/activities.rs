@@ -1,4 +1,4 @@
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -51,7 +51,18 @@ use crate::{
 pub struct Activities(WorkflowHost);
 
 /// An activity that has not been answered yet.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Its text is one line: `activity "pack" ("0193…") of step pack in instance "0192…", not claimed`. Its JSON, in which
+/// `held` is left out if no worker has claimed the activity, and `until` is in RFC 3339:
+///
+/// ```json
+/// {
+///   "id": "0193…", "name": "pack", "instance_id": "0192…", "step": "pack", "pointer": "pack",
+///   "input": { "sku": 17 }, "idempotency_key": "0192…/pack",
+///   "held": { "worker": "worker 1", "until": "2026-01-05T08:00:00Z" }
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct OpenActivity {
     /// The id of the activity. A retry of the step creates a new activity with another id.
@@ -73,7 +84,23 @@ pub struct OpenActivity {
     /// [`Ctx::idempotency_key`](wfe_core::steps::Ctx::idempotency_key).
     pub idempotency_key: String,
     /// The current claim. `None` means that no worker has claimed the activity.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
+}
+
+impl fmt::Display for OpenActivity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, name, instance_id, step, held, .. } = self;
+        write!(
+            f,
+            "activity {name:?} ({id:?}) of step {} in instance {instance_id:?}, ",
+            step.escape_debug()
+        )?;
+        match held {
+            Some(held) => write!(f, "claimed by {}", held.by("worker")),
+            None => f.write_str("not claimed"),
+        }
+    }
 }
 
 impl OpenActivity {
@@ -216,4 +243,39 @@ impl Activities {
 pub(in crate::external_tasks) fn event_name(name: &str) -> Result<String> {
     refuse_reserved("activity", "name", name)?;
     Ok(view::activity_event(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_open_activity_has_a_text_and_a_json() {
+        let open = OpenActivity {
+            id: "a".to_owned(),
+            name: "pack".to_owned(),
+            instance_id: "i".to_owned(),
+            step: "ask".to_owned(),
+            pointer: "each/1/ask".to_owned(),
+            input: json!({ "sku": 17 }),
+            idempotency_key: "i/each/1/ask".to_owned(),
+            held: None,
+        };
+        let text = "activity \"pack\" (\"a\") of step ask in instance \"i\"";
+        assert_eq!(open.to_string(), format!("{text}, not claimed"));
+        let mut json = json!({
+            "id": "a", "name": "pack", "instance_id": "i", "step": "ask", "pointer": "each/1/ask",
+            "input": { "sku": 17 }, "idempotency_key": "i/each/1/ask",
+        });
+        assert_eq!(serde_json::to_value(&open).unwrap(), json);
+        let held = Held { worker: Some("worker 1".to_owned()), until: Some(DateTime::UNIX_EPOCH) };
+        let open = OpenActivity { held: Some(held), ..open };
+        let lease = "lease until 1970-01-01 00:00:00 UTC";
+        assert_eq!(open.to_string(), format!("{text}, claimed by worker \"worker 1\" ({lease})"));
+        json["held"] = json!({ "worker": "worker 1", "until": "1970-01-01T00:00:00Z" });
+        assert_eq!(serde_json::to_value(&open).unwrap(), json);
+    }
 }

@@ -1,3 +1,6 @@
+use std::fmt;
+
+use serde::Serialize;
 use wfe_core::{
     Result, WfeError,
     definition::to_value,
@@ -54,7 +57,17 @@ const SCANNED_TASKS: usize = 256;
 pub struct UserTasks(WorkflowHost);
 
 /// A user task that has not been answered yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Its text is one line: `task "0193…" of step decide in instance "0192…", for "Mr Bell": "May Ann travel?" ("approve",
+/// "reject")`. Its JSON, in which `assignee` is left out if anyone may answer:
+///
+/// ```json
+/// {
+///   "id": "0193…", "instance_id": "0192…", "pointer": "decide", "step": "decide",
+///   "prompt": "May Ann travel?", "assignee": "Mr Bell", "options": ["approve", "reject"]
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OpenTask {
     /// The id of the task. If the task is reassigned, it gets a new id.
@@ -64,7 +77,24 @@ pub struct OpenTask {
     /// The id of the step's execution pointer.
     pub pointer: String,
     /// The question, its options and its assignee.
+    #[serde(flatten)]
     pub task: UserTaskView,
+}
+
+impl fmt::Display for OpenTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, instance_id, task, .. } = self;
+        write!(f, "task {id:?} of step {} in instance {instance_id:?}, for ", task.step.escape_debug())?;
+        match &task.assignee {
+            Some(assignee) => write!(f, "{assignee:?}")?,
+            None => f.write_str("anyone")?,
+        }
+        write!(f, ": {:?} (", task.prompt)?;
+        for (at, option) in task.options.iter().enumerate() {
+            write!(f, "{}{option:?}", if at == 0 { "" } else { ", " })?;
+        }
+        f.write_str(")")
+    }
 }
 
 impl OpenTask {
@@ -194,5 +224,31 @@ impl UserTasks {
             Err(WfeError::SubscriptionNotFound(_)) => refused(&self.0, &wait, None).await,
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_open_task_has_a_text_and_a_json() {
+        let mut json = json!({
+            "id": "t", "instance_id": "i", "pointer": "decide", "step": "decide", "prompt": "Go?",
+            "options": ["yes", "no"],
+        });
+        let task = UserTaskView::deserialize(&json).unwrap();
+        let pointer = "decide".to_owned();
+        let open = OpenTask { id: "t".to_owned(), instance_id: "i".to_owned(), pointer, task };
+        let text = "task \"t\" of step decide in instance \"i\", for";
+        assert_eq!(open.to_string(), format!("{text} anyone: \"Go?\" (\"yes\", \"no\")"));
+        assert_eq!(serde_json::to_value(&open).unwrap(), json);
+        json["assignee"] = "Mr Bell".into();
+        let open = OpenTask { task: UserTaskView::deserialize(&json).unwrap(), ..open };
+        assert_eq!(open.to_string(), format!("{text} \"Mr Bell\": \"Go?\" (\"yes\", \"no\")"));
+        assert_eq!(serde_json::to_value(&open).unwrap(), json);
     }
 }

@@ -91,7 +91,7 @@ impl WorkflowHost {
     ///
     /// # Examples
     /// ```
-    /// use wfe::{models::WorkflowStatus, prelude::*};
+    /// use wfe::{status::State, prelude::*};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> wfe::Result<()> {
@@ -105,7 +105,7 @@ impl WorkflowHost {
     /// host.start().await?;
     /// for from_a_step in [false, true] {
     ///     let instance = fails.start(&0).await?;
-    ///     while instance.status().await?.status != WorkflowStatus::Suspended {
+    ///     while instance.status().await?.state != State::Suspended {
     ///         tokio::task::yield_now().await;
     ///     }
     ///     if from_a_step { instance.resume_from("good").await? } else { instance.skip().await? };

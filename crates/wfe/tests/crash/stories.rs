@@ -4,7 +4,7 @@ use wfe::{
     Result,
     definition::{Activity, Definition, Event, Every, OnFailure, Retry, WorkflowBuilder, WorkflowName},
     error::Family,
-    models::WorkflowStatus,
+    status::State,
 };
 use wfe_testkit::{TestHost, crash::Effects, steps::fail};
 
@@ -187,7 +187,7 @@ fn work_outside() {
             .escalate(|_| DAY, |late| late.step("remind", act(effects, "remind")))
             .step("after", act(effects, "after"));
         let (host, id) = begin(&life, [definition.build().unwrap()]).await?;
-        while !host.status(&id).await?.status.is_final() {
+        while !host.status(&id).await?.state.is_final() {
             // What a worker that died has claimed is free after its lease.
             host.advance(Duration::from_mins(1)).await?;
             host.work("price", |_| Ok(7)).await?;
@@ -229,8 +229,8 @@ fn a_suspended_instance() {
         host.idle().await?;
         unless_ended(host.host().suspend(&id).await)?;
         host.advance(2 * DAY).await?;
-        let status = host.status(&id).await?.status;
-        assert!(status == WorkflowStatus::Suspended || status.is_final());
+        let status = host.status(&id).await?.state;
+        assert!(status == State::Suspended || status.is_final());
         unless_ended(host.host().resume(&id).await)?;
         host.run_to_end::<Line>(&id).await?;
         host.final_state(&id).await

@@ -16,8 +16,7 @@ use wfe::{
     Outcome, WorkflowHost,
     definition::{Definition, OnFailure, Retry, WorkflowBuilder},
     middleware::{Rest, StepDone, StepMiddleware},
-    models::WorkflowStatus,
-    status::Waits,
+    status::{State, Waits},
     steps::{Ctx, StepError},
 };
 
@@ -198,7 +197,7 @@ on_every_store! {
         until(async || bodies.begun.get() == 1).await;
         until(async || {
             clock.advance(SHORT);
-            host.status(&id).await.unwrap().status == WorkflowStatus::Suspended
+            host.status(&id).await.unwrap().state == State::Suspended
         })
         .await;
         host.resume(&id).await.unwrap();

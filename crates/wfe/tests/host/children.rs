@@ -14,8 +14,9 @@ use tokio::sync::{Barrier, Notify};
 use wfe::{
     Outcome, Result, WorkflowHost,
     definition::{Definition, Event, WorkflowBuilder, WorkflowName},
+    status::State,
     steps::StepError,
-    traits::{Claimed, Committed, Ending, Fence, Owner, PersistenceProvider, StepCommit},
+    traits::{Claimed, Committed, Fence, Owner, PersistenceProvider, StepCommit},
 };
 use wfe_testkit::{Layer, Layered};
 
@@ -325,15 +326,15 @@ async fn the_end_of_a_parent_before_its_time_ends_its_child_in_another_host_on_t
             let children = store.host(&[&part]).await;
             let id = parents.start_workflow("parent", &Tally::of([1])).await.unwrap();
             stands(&parents, &child_of(&id)).await;
-            let (ending, outcome) = if terminate {
+            let (state, outcome) = if terminate {
                 parents.terminate(&id).await.unwrap();
-                (Ending::Terminated, Outcome::Terminated)
+                (State::Terminated, Outcome::Terminated)
             } else {
                 parents.cancel(&id).await.unwrap();
-                (Ending::Cancelled, Outcome::Cancelled)
+                (State::Cancelled, Outcome::Cancelled)
             };
             assert_eq!(ended(&children, &child_of(&id)).await, outcome);
-            assert_eq!(parents.status(&id).await.unwrap().ending, Some(ending));
+            assert_eq!(parents.status(&id).await.unwrap().state, state);
         }
     }
     assert_eq!(cancelled.get(), 2);

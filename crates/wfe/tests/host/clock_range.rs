@@ -16,8 +16,8 @@ use wfe::{
     clock::Clock,
     definition::{Definition, WorkflowBuilder},
     host::HostBuilder,
-    models::WorkflowStatus,
     schedules::{NewSchedule, Timetable},
+    status::State,
     traits::{Claimed, Committed, Fence, Owner, PersistenceProvider, StepCommit, StepStore},
 };
 use wfe_testkit::{Layer, Layered, VirtualClock};
@@ -144,7 +144,7 @@ in_time! {
             host.idle().await.unwrap();
         }
         assert_eq!(calls.load(Ordering::SeqCst), 0);
-        assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Runnable);
+        assert_eq!(host.status(&id).await.unwrap().state, State::Running);
         place.clock.set(real + Duration::from_hours(1));
         place.clock.advance(Duration::from_secs(1));
         completed(&host, &id).await;
@@ -159,7 +159,7 @@ in_time! {
         let id = host.start_workflow("set", &Tally::default()).await.unwrap();
         // By then it has looked at the clock several times in vain.
         until(async || read_beyond.load(Ordering::SeqCst) >= 8).await;
-        assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Runnable);
+        assert_eq!(host.status(&id).await.unwrap().state, State::Running);
         place.clock.set(real);
         completed(&host, &id).await;
         assert_eq!(runs.get(), 1, "the step that had finished is not run again");
@@ -187,7 +187,7 @@ in_time! {
         assert!(matches!(refused, Err(WfeError::Unstorable { .. })), "{refused:?}");
         place.clock.advance(Duration::from_mins(1));
         host.idle().await.unwrap();
-        assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Runnable);
+        assert_eq!(host.status(&id).await.unwrap().state, State::Running);
         place.clock.set(real + Duration::from_hours(1));
         place.clock.advance(Duration::from_mins(1));
         completed(&host, &id).await;

@@ -6,7 +6,7 @@ use wfe::{
     definition::{Definition, WorkflowBuilder},
     error::NoEffectReason,
     host::Lifecycle,
-    models::WorkflowStatus,
+    status::State,
     traits::Ending,
 };
 
@@ -84,7 +84,7 @@ on_every_store! {
         assert_eq!(no_effect(first), NoEffectReason::Ended(Ending::Cancelled));
         assert_eq!(no_effect(second), NoEffectReason::Ended(Ending::Terminated));
         assert_eq!(ended(&host, &one).await, Outcome::Cancelled);
-        assert_eq!(host.status(&two).await.unwrap().status, WorkflowStatus::Terminated);
+        assert_eq!(host.status(&two).await.unwrap().state, State::Terminated);
     }
 
     async fn a_request_waits_for_a_host_that_runs(store: Store) {
@@ -157,11 +157,11 @@ on_every_native_store! {
             .build();
         let host = started(host, &[&definition]).await;
         let status = async |id: &str| first.status(id).await.unwrap();
-        until(async || status(&waits).await.status == WorkflowStatus::Suspended).await;
+        until(async || status(&waits).await.state == State::Suspended).await;
         assert_eq!(status(&waits).await.cause.unwrap().code, "corrupt");
-        until(async || status(&ends).await.status == WorkflowStatus::Terminated).await;
+        until(async || status(&ends).await.state == State::Terminated).await;
         host.terminate(&waits).await.unwrap();
-        until(async || status(&waits).await.status == WorkflowStatus::Terminated).await;
+        until(async || status(&waits).await.state == State::Terminated).await;
     }
 
     async fn however_often_a_busy_instance_was_asked_meanwhile_one_look_answers(store: Store) {

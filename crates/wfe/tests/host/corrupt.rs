@@ -2,12 +2,14 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use chrono::DateTime;
 use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe::{
     Outcome, WfeError, WorkflowHost,
     definition::{AnyDefinition, Definition, Event, OnFailure, WorkflowBuilder, WorkflowName},
-    models::{ExecutionError, WorkflowStatus},
+    models::ExecutionError,
     schedules::{NewSchedule, Timetable},
+    status::State,
     steps::{StepError, UserAnswer},
     traits::PersistenceProvider,
 };
@@ -198,7 +200,7 @@ async fn an_instance_at_which_nobody_would_look_again_says_so() {
     let store = Store::file();
     let first = host(&store, &[&sleeps]).await;
     let id = first.start_workflow("sleeps", &Tally::default()).await.unwrap();
-    until(async || first.status(&id).await.unwrap().next_execution.is_some_and(|at| at > 0)).await;
+    until(async || first.status(&id).await.unwrap().due > Some(DateTime::UNIX_EPOCH)).await;
     first.stop().await.unwrap();
     let mut hand = Hand::at(&store.path().unwrap()).await;
     for lost in ["NULL", "9223372036854775807"] {
@@ -209,7 +211,7 @@ async fn an_instance_at_which_nobody_would_look_again_says_so() {
     // As the error says.
     hand.does("UPDATE workflows SET next_execution = 0 WHERE id = ?", &id).await;
     let host = host(&store, &[&sleeps]).await;
-    until(async || host.status(&id).await.unwrap().next_execution.is_some_and(|at| at > 0)).await;
+    until(async || host.status(&id).await.unwrap().due > Some(DateTime::UNIX_EPOCH)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -437,7 +439,7 @@ async fn an_instance_that_was_set_going_by_hand_before_its_failed_step_is_suspen
         .unwrap();
     let first = host(&store, &[&fails]).await;
     let id = first.start_workflow("fails", &Tally::default()).await.unwrap();
-    until(async || first.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+    until(async || first.status(&id).await.unwrap().state == State::Suspended).await;
     first.stop().await.unwrap();
     let mut hand = Hand::at(&store.path().unwrap()).await;
     hand.does("UPDATE workflows SET status = 'Runnable', cause = NULL WHERE id = ?", &id).await;

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::Notify;
 use wfe::{
@@ -189,7 +189,7 @@ async fn while_another_program_stands_in_a_commit_reads_are_answered_and_what_be
         ids.push(id);
     }
     let limit = (place.clock.now() + TimeDelta::hours(2)).timestamp_millis();
-    until(async || host.status(&ids[1]).await.unwrap().next_execution == Some(limit)).await;
+    until(async || host.status(&ids[1]).await.unwrap().due == DateTime::from_timestamp_millis(limit)).await;
     let date = place.clock.now() + TimeDelta::hours(1);
     host.publish(NUMBER, "k", 5_u32).effective(date).await.unwrap();
     place.clock.wait_for(|deadlines| deadlines.contains(&date)).await;

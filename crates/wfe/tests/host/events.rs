@@ -14,7 +14,8 @@ use wfe::{
     clock::Clock,
     definition::{Definition, Event, WorkflowBuilder},
     error::Kind,
-    models::{self, WorkflowStatus},
+    models::{self},
+    status::State,
     traits::PersistenceProvider,
 };
 use wfe_testkit::{Layer, Layered, VirtualClock};
@@ -43,7 +44,7 @@ async fn number(host: &WorkflowHost, n: u32) -> String {
 async fn waits(host: &WorkflowHost, id: &str) {
     until(async || {
         let status = host.status(id).await.unwrap();
-        status.current_steps == ["wait"] && status.next_execution.is_none()
+        status.current_steps == ["wait"] && status.due.is_none()
     })
     .await;
 }
@@ -88,7 +89,7 @@ in_time! {
             let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
             until(async || host.status(&id).await.unwrap().current_steps == ["wait"]).await;
             host.suspend(&id).await.unwrap();
-            until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+            until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
             // The first one's event comes in time, the second one's does not.
             place.clock.advance(Duration::from_hours(if ids.is_empty() { 1 } else { 3 }));
             number(&host, 7).await;
@@ -320,7 +321,7 @@ in_time! {
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         waits_until(&place, &host, &id).await;
         host.suspend(&id).await.unwrap();
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
         let event = number(&host, 1).await;
         // Once a later one has been looked at, so has this one, which the wait still needed.
         let later = host.publish_event("nobody", "k", &()).await.unwrap();
@@ -335,7 +336,7 @@ in_time! {
         let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
         waits(&host, &id).await;
         host.suspend(&id).await.unwrap();
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
         let event = number(&host, 1).await;
         number(&host, 2).await;
         assert!(!is_processed(&place, &event).await);
@@ -443,7 +444,7 @@ impl Layer for Slow {
 /// The timer of the wait is set.
 async fn waits_until(place: &Timed, host: &WorkflowHost, id: &str) {
     let until_then = (place.clock.now() + TimeDelta::hours(1)).timestamp_millis();
-    until(async || host.status(id).await.unwrap().next_execution == Some(until_then)).await;
+    until(async || host.status(id).await.unwrap().due == DateTime::from_timestamp_millis(until_then)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

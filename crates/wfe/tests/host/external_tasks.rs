@@ -14,7 +14,7 @@ use wfe::{
     definition::{Activity, Definition, Retry, WorkflowBuilder, task},
     external_tasks::{ActivityClaim, OpenTask},
     host::Lifecycle,
-    models::WorkflowStatus,
+    status::State,
     steps::{Next, StepError, UserAnswer},
 };
 
@@ -266,7 +266,7 @@ in_time! {
             let claimed = claim(&host, "w").await;
             if is_suspended {
                 host.suspend(&id).await.unwrap();
-                until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+                until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
             } else {
                 // Nobody is there when the limit passes.
                 host.stop().await.unwrap();

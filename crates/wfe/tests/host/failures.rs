@@ -4,7 +4,7 @@ use wfe::{
     Outcome, WfeError,
     clock::Clock,
     definition::{Definition, OnFailure, Retry, WorkflowBuilder},
-    models::WorkflowStatus,
+    status::State,
     steps::{Ctx, Next, Step, StepError, StepResult},
 };
 use wfe_testkit::VirtualClock;
@@ -43,7 +43,7 @@ on_every_store! {
         let start = clock.now();
         let id = host.start_workflow("flaky", &Tally::default()).await.unwrap();
         clock.wait_for(|deadlines| deadlines.contains(&(start + MONTH))).await;
-        assert_eq!((runs.get(), host.status(&id).await.unwrap().status), (1, WorkflowStatus::Runnable));
+        assert_eq!((runs.get(), host.status(&id).await.unwrap().state), (1, State::Running));
         clock.advance(MONTH.checked_sub(Duration::from_millis(1)).unwrap());
         tokio::task::yield_now().await;
         assert_eq!(runs.get(), 1);
@@ -79,7 +79,7 @@ on_every_store! {
         let runs = Count::default();
         let host = store.host(&[&flaky(1, Retry::never(), OnFailure::Suspend, &runs)]).await;
         let id = host.start_workflow("flaky", &Tally::default()).await.unwrap();
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
         assert_eq!(host.status(&id).await.unwrap().cause.unwrap().code, "network");
         host.resume(&id).await.unwrap();
         completed(&host, &id).await;

@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
+use chrono::DateTime;
 use wfe::{
     WorkflowHost,
     clock::Clock,
     definition::{Retry, WorkflowBuilder},
-    models::{WorkflowInstance, WorkflowStatus},
+    models::WorkflowInstance,
+    status::State,
     steps::StepError,
 };
 use wfe_testkit::VirtualClock;
@@ -42,7 +44,7 @@ async fn an_idle_host_wakes_for_its_poll_alone_and_writes_nothing() {
     for id in &ids {
         until(async || {
             let status = host.status(id).await.unwrap();
-            status.status == WorkflowStatus::Runnable && status.next_execution > Some(0)
+            status.state == State::Running && status.due > Some(DateTime::UNIX_EPOCH)
         })
         .await;
     }
@@ -73,7 +75,7 @@ async fn what_becomes_due_while_a_host_starts_is_not_left_to_the_poll() {
     let builder = store.builder().await.clock(clock.clone()).poll_interval(1000 * HOUR);
     let host = started(builder.build(), &[&definition]).await;
     let id = host.start_workflow("w", &Tally::default()).await.unwrap();
-    until(async || host.status(&id).await.unwrap().next_execution > Some(0)).await;
+    until(async || host.status(&id).await.unwrap().due > Some(DateTime::UNIX_EPOCH)).await;
     host.stop().await.unwrap();
     let (time, advanced) = (clock.clone(), Count::default());
     let provider = after_claims(store.provider().await, move || {

@@ -4,7 +4,7 @@ use wfe::{
     WfeError, WorkflowHost,
     definition::{Definition, OnFailure, WorkflowBuilder},
     error::NoEffectReason,
-    models::WorkflowStatus,
+    status::State,
     steps::StepError,
     traits::Ending,
 };
@@ -26,7 +26,7 @@ fn definition() -> Definition<Tally> {
 /// Suspended by as many failures.
 async fn has_failed(host: &WorkflowHost, id: &str, failures: usize) {
     until(async || {
-        let is_suspended = host.status(id).await.unwrap().status == WorkflowStatus::Suspended;
+        let is_suspended = host.status(id).await.unwrap().state == State::Suspended;
         is_suspended && codes(host, id).await.len() == failures
     })
     .await;
@@ -129,11 +129,11 @@ async fn the_plain_traits_alone_say_that_they_cannot_keep_such_a_request_and_a_r
     let id = host.start_workflow("w", &Tally { numbers: vec![], sum: 2 }).await.unwrap();
     assert_eq!(completed(&host, &id).await.sum, 13);
     let id = host.start_workflow("w", &Tally::default()).await.unwrap();
-    until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+    until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
     for refused in [host.skip(&id).await, host.resume_from(&id, "add").await] {
         assert!(matches!(refused, Err(WfeError::Unsupported(_))), "{refused:?}");
     }
-    assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Suspended);
+    assert_eq!(host.status(&id).await.unwrap().state, State::Suspended);
     host.terminate(&id).await.unwrap();
-    until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Terminated).await;
+    until(async || host.status(&id).await.unwrap().state == State::Terminated).await;
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use wfe::{
     Outcome, WorkflowHost,
     definition::{Definition, Event, Retry, WorkflowBuilder, task},
-    models::WorkflowStatus,
+    status::State,
     steps::StepError,
 };
 
@@ -47,7 +47,7 @@ in_time! {
                 tokio::task::yield_now().await;
             }
             host.suspend(&id).await.unwrap();
-            until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+            until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
             host.resume(&id).await.unwrap();
         }
         host.publish_event("number", "k", &0).await.unwrap();
@@ -76,7 +76,7 @@ in_time! {
         let other = host.start_workflow("short", &Tally::default()).await.unwrap();
         completed(&host, &other).await;
         gate.open();
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
     }
 
     async fn an_event_that_waited_for_results_to_be_stored_comes_before_results_that_came_meanwhile(place: Timed) {

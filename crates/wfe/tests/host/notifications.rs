@@ -8,7 +8,7 @@ use wfe::{
     WorkflowHost,
     clock::Clock,
     definition::{AnyDefinition, Definition, Event, WorkflowBuilder, WorkflowName},
-    models::WorkflowStatus,
+    status::State,
     traits::PersistenceProvider,
 };
 
@@ -78,7 +78,7 @@ in_time! {
         host.idle().await.unwrap();
         gate.open();
         asked.await.unwrap();
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
     }
 
     async fn the_end_of_a_child_is_notified_after_it_is_stored(place: Timed) {

@@ -9,6 +9,7 @@ use wfe::{
     clock::Clock,
     definition::{AnyDefinition, Definition, Event, WorkflowBuilder},
     models::WorkflowStatus,
+    status::State,
     traits::{Loaded, PersistenceProvider},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -72,7 +73,7 @@ in_time! {
         let host = host(&place, &[&sleepy("w"), &wait]).await;
         let (id, due) = claimed_ahead(&place, &host, "w").await;
         host.suspend(&id).await.unwrap();
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
         place.clock.set(due + TimeDelta::minutes(1));
         host.resume(&id).await.unwrap();
         assert_eq!(completed(&host, &id).await.sum, 1);

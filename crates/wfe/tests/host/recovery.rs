@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use wfe::{
     definition::{Definition, WorkflowBuilder},
-    models::WorkflowStatus,
+    status::State,
 };
 
 use crate::support::{Count, Store, Tally, completed, nothing, on_every_store, until};
@@ -104,7 +104,7 @@ on_every_store! {
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         drop(host);
         let host = store.host(&[&build("new")]).await;
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
         let cause = host.status(&id).await.unwrap().cause.unwrap();
         assert_eq!(cause.code, "definition");
         assert!(cause.error.message.contains("step \"old\" is gone"));
@@ -137,6 +137,6 @@ on_every_store! {
         }
         let host = store.host(&[&definition]).await;
         until(async || begun.get() == 14).await;
-        assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Runnable);
+        assert_eq!(host.status(&id).await.unwrap().state, State::Running);
     }
 }

@@ -13,7 +13,8 @@ use wfe::{
     Result, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Definition, Retry, WorkflowBuilder, WorkflowName},
-    models::{WorkflowInstance, WorkflowStatus},
+    models::WorkflowInstance,
+    status::State,
     steps::StepError,
     traits::{
         Claimed, Committed, Control, Fence, Owner, PersistenceProvider, Started, StepCommit, StepStore,
@@ -94,8 +95,9 @@ async fn a_jump_neither_loses_nor_doubles(store: Store) {
         let (now, second) = (clock.now(), TimeDelta::from_std(POLL).unwrap());
         clock.wait_for(|deadlines| deadlines.first().is_some_and(|first| *first <= now + second)).await;
     };
-    let asleep =
-        async |id: &str| until(async || host.status(id).await.unwrap().next_execution > Some(0)).await;
+    let asleep = async |id: &str| {
+        until(async || host.status(id).await.unwrap().due > Some(DateTime::UNIX_EPOCH)).await;
+    };
     let noon = clock.now();
 
     // Back: what sleeps until a time sleeps until that time, and what is new begins at once.
@@ -121,7 +123,7 @@ async fn a_jump_neither_loses_nor_doubles(store: Store) {
     for id in [&one, &other] {
         until(async || {
             go.notify_waiters();
-            host.status(id).await.unwrap().status == WorkflowStatus::Complete
+            host.status(id).await.unwrap().state == State::Completed
         })
         .await;
         assert_eq!(completed(&host, id).await.sum, 1);
@@ -245,7 +247,7 @@ async fn a_request_that_meets_a_giving_back_of_unknown_outcome_takes_effect() {
     let (runs, go) = (Count::default(), Arc::new(Notify::new()));
     let first = started(store.builder().await.clock(clock.clone()).build(), &[&pausing(&runs, &go)]).await;
     let id = first.start_workflow("pause", &Tally::default()).await.unwrap();
-    until(async || first.status(&id).await.unwrap().next_execution > Some(0)).await;
+    until(async || first.status(&id).await.unwrap().due > Some(DateTime::UNIX_EPOCH)).await;
     first.stop().await.unwrap();
     // The request withdraws another one before a host has seen it: its commit does nothing but to clear it, and to give
     // the instance back.
@@ -282,5 +284,5 @@ async fn a_host_that_stops_hears_what_others_ask_of_its_running_steps() {
     let other = store.builder().await.build();
     other.terminate(&id).await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), stopped).await.expect("it heard").unwrap().unwrap();
-    assert_eq!(other.status(&id).await.unwrap().status, WorkflowStatus::Terminated);
+    assert_eq!(other.status(&id).await.unwrap().state, State::Terminated);
 }

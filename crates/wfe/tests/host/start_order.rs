@@ -6,7 +6,7 @@ use std::time::Duration;
 use wfe::{
     Outcome, WfeError, WorkflowHost,
     definition::{Definition, WorkflowBuilder},
-    models::WorkflowStatus,
+    status::State,
 };
 
 use crate::support::{
@@ -47,7 +47,7 @@ in_time! {
         for _ in 0..30 {
             let id = host.start_workflow("short", &Tally::default()).await.unwrap();
             host.idle().await.unwrap();
-            assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Complete);
+            assert_eq!(host.status(&id).await.unwrap().state, State::Completed);
         }
     }
 

@@ -3,9 +3,8 @@ use wfe::{
     definition::{Definition, WorkflowBuilder, WorkflowName},
     error::Kind,
     host::Guarantees,
-    models::WorkflowStatus,
+    status::State,
     steps::{Ctx, Next, Step, StepResult},
-    traits::Ending,
 };
 
 use crate::support::{Count, Store, Tally, completed, ended, nothing, on_every_store};
@@ -53,7 +52,7 @@ on_every_store! {
         let id = host.start_workflow("add", &Tally::of([1, 2, 3])).await.unwrap();
         assert_eq!(completed(&host, &id).await.sum, 12);
         let status = host.status(&id).await.unwrap();
-        assert_eq!((status.status, status.ending), (WorkflowStatus::Complete, Some(Ending::Completed)));
+        assert_eq!(status.state, State::Completed);
         assert_eq!(completed(&host, &id).await.sum, 12);
         host.stop().await.unwrap();
     }

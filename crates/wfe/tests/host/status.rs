@@ -15,8 +15,7 @@ use wfe::{
     Result, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Activity, Definition, Event, Every, OnFailure, Retry, WorkflowBuilder, WorkflowName, task},
-    models::WorkflowStatus,
-    status::{Blocked, InstanceStatus, Waits},
+    status::{Blocked, InstanceStatus, State, Waits},
     steps::{Next, StepError},
     traits::{Control, Cursor, Ending, ErrorRecord, Page, PersistenceProvider},
 };
@@ -183,13 +182,13 @@ in_time! {
         let (host, id, waits) = at_rest(&place, &fails).await;
         // The longest pause of five minutes is shorter.
         let at = place.clock.now() + TimeDelta::minutes(5);
-        let Waits::Retry { at: when, attempt: 2, last: Some(last) } = waits else { panic!("{waits:?}") };
+        let Waits::Retry { at: when, attempt: 2, last_failure: Some(last) } = waits else { panic!("{waits:?}") };
         assert_eq!((when, &*last.error.message, last.attempt), (at, "no", 1));
         place.clock.set(at);
         until(async || matches!(only(&host.status(&id).await.unwrap()), Waits::Retry { attempt: 3, .. })).await;
         let failures = host.failures(&id).all().await.unwrap();
         assert_eq!(failures.iter().map(|failure| failure.attempt).collect::<Vec<_>>(), [1, 2]);
-        let Waits::Retry { last: Some(last), .. } = only(&host.status(&id).await.unwrap()).clone() else { panic!() };
+        let Waits::Retry { last_failure: Some(last), .. } = only(&host.status(&id).await.unwrap()).clone() else { panic!() };
         assert_eq!(*last, failures[1]);
         assert!(host.failures("it's \0 none").all().await.unwrap().is_empty());
     }
@@ -207,7 +206,7 @@ in_time! {
             .build()
             .unwrap();
         let (host, id, waits) = at_rest(&place, &saga).await;
-        let Waits::Retry { attempt: 2, last: Some(last), .. } = waits else { panic!("{waits:?}") };
+        let Waits::Retry { attempt: 2, last_failure: Some(last), .. } = waits else { panic!("{waits:?}") };
         assert_eq!((&*last.step, &*last.error.message), ("f", "no"), "not that of a compensation");
         assert_eq!(host.failures(&id).all().await.unwrap()[0], *last);
     }
@@ -227,7 +226,7 @@ in_time! {
         host.cancel(&id).await.unwrap();
         until(async || host.status(&id).await.unwrap().closing == Some(Ending::Cancelled)).await;
         let status = host.status(&id).await.unwrap();
-        assert_eq!((status.status, status.request, status.ending), (WorkflowStatus::Runnable, None, None));
+        assert_eq!((status.state, status.request), (State::Running, None));
         host.stop().await.unwrap();
         // Nobody is there who could take it up.
         let client = place.builder().await.build();
@@ -235,7 +234,7 @@ in_time! {
         let request = client.status(&id).await.unwrap().request;
         assert_eq!(request.map(|request| request.control), Some(Control::Terminate));
         let host = place.host(&[&saga]).await;
-        until(async || host.status(&id).await.unwrap().ending == Some(Ending::Terminated)).await;
+        until(async || host.status(&id).await.unwrap().state == State::Terminated).await;
         let ended = host.status(&id).await.unwrap();
         assert_eq!((ended.request, ended.closing), (None, None));
     }
@@ -263,7 +262,7 @@ in_time! {
         host.idle().await.unwrap();
         let status = host.status(&id).await.unwrap();
         let last: Vec<_> = status.positions.iter().map(|position| match &position.waits {
-            Waits::Retry { last: Some(last), .. } => &*last.error.message,
+            Waits::Retry { last_failure: Some(last), .. } => &*last.error.message,
             other => panic!("{other:?}"),
         }).collect();
         assert_eq!(last, ["quick 2", "slow 1"]);
@@ -305,6 +304,19 @@ in_time! {
             matches!(only(&status), Waits::UserTask { task: Some(task), held: None, .. }
                 if task.prompt == "May he?" && task.assignee.as_deref() == Some("boss") && task.options == ["yes"])
         }).await;
+    }
+
+    /// A worker's token stays with its wait until a host has taken the answer.
+    async fn of_an_activity_that_was_answered_it_tells_that_it_is_due_and_not_who_has_it(place: Timed) {
+        let resize = builder().activity("thumb", Activity::<_, ()>::new("resize"), |_| 7).build().unwrap();
+        let (host, id, _) = at_rest(&place, &resize).await;
+        host.stop().await.unwrap();
+        let client = place.builder().await.build();
+        let claim = client.activities().claim("resize", "anna", HOUR).await.unwrap().unwrap();
+        assert!(matches!(only(&client.status(&id).await.unwrap()), Waits::Activity { held: Some(_), .. }));
+        claim.succeed(&()).await.unwrap();
+        assert_eq!(*only(&client.status(&id).await.unwrap()), Waits::Due);
+        assert!(client.activities().open("resize", None, 1).await.unwrap().rows.is_empty());
     }
 
     async fn of_a_parent_it_tells_the_child_and_of_the_child_the_parent(place: Timed) {
@@ -392,13 +404,13 @@ on_every_store! {
         let missing = Blocked::DefinitionMissing { id: "w".to_owned(), version: 3 };
         assert_eq!(host.status(&id).await.unwrap().blocked, Some(missing));
         host.register(definition).unwrap();
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
         let status = host.status(&id).await.unwrap();
         let Some(Blocked::Suspended(Some(cause))) = &status.blocked else { panic!("{status:?}") };
         assert_eq!((&*cause.code, &*cause.step, cause.attempt), ("disk", "f", 1));
         assert_eq!(*only(&status), Waits::Resume);
         host.terminate(&id).await.unwrap();
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Terminated).await;
+        until(async || host.status(&id).await.unwrap().state == State::Terminated).await;
         let status = host.status(&id).await.unwrap();
         assert_eq!((status.blocked, status.positions.len()), (None, 0));
     }

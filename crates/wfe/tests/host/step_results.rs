@@ -11,8 +11,7 @@ use wfe::{
     WorkflowHost,
     definition::{Definition, Event, OnFailure, Retry, WorkflowBuilder},
     host::HostBuilder,
-    models::WorkflowStatus,
-    status::Waits,
+    status::{State, Waits},
     steps::StepError,
     traits::StepCommit,
 };
@@ -84,7 +83,7 @@ on_every_native_store! {
         let provider = faulty(store.provider().await, vec![Fault::None, Fault::Invalid]);
         let host = started(WorkflowHost::builder_shared(provider).build(), &[&adding(&runs)]).await;
         let id = host.start_workflow("add", &Tally::of(0..3)).await.unwrap();
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
         assert_eq!(host.status(&id).await.unwrap().cause.unwrap().code, StepError::UNSTORABLE);
     }
 }
@@ -109,7 +108,7 @@ async fn an_instance_whose_commits_fail_now_and_then_for_its_waits_goes_on_and_o
     faults.insert(0, Fault::None); // the first one comes last
     let always = host(faults).await;
     let id = always.start_workflow("w", &Tally::default()).await.unwrap();
-    until(async || always.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+    until(async || always.status(&id).await.unwrap().state == State::Suspended).await;
 }
 
 /// A slow step beside one whose outcome this store refuses.
@@ -147,16 +146,16 @@ on_every_native_store! {
         });
         let host = started(WorkflowHost::builder_shared(provider).build(), &[&beside(&go, &slow, &bad)]).await;
         let id = host.start_workflow("beside", &Tally::default()).await.unwrap();
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
         let cause = host.status(&id).await.unwrap().cause.unwrap();
         assert_eq!((cause.step.as_str(), cause.code.as_str()), ("", StepError::UNSTORABLE));
         go.add_permits(1);
         until(async || host.data::<Tally>(&id).await.unwrap().sum == 1).await;
-        assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Suspended);
+        assert_eq!(host.status(&id).await.unwrap().state, State::Suspended);
         // Still refused: it stands still again, and what is stored stays so.
         host.resume(&id).await.unwrap();
         until(async || bad.get() == 2).await;
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || host.status(&id).await.unwrap().state == State::Suspended).await;
         narrow.store(false, Ordering::SeqCst);
         host.resume(&id).await.unwrap();
         assert_eq!(completed(&host, &id).await.sum, 1);

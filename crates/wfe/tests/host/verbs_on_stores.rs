@@ -8,8 +8,8 @@ use wfe::{
     clock::Clock,
     definition::{Definition, Event, Retry, WorkflowBuilder, WorkflowName, task},
     models,
+    status::State,
     steps::{Next, StepError},
-    traits::Ending,
 };
 use wfe_testkit::VirtualClock;
 
@@ -91,7 +91,7 @@ on_every_store! {
         until(async || host.status(&id).await.unwrap().current_steps == ["waits"]).await;
         host.cancel(&id).await.unwrap();
         assert_eq!(ended(&host, &id).await, Outcome::Cancelled);
-        assert_eq!(host.status(&id).await.unwrap().ending, Some(Ending::Cancelled));
+        assert_eq!(host.status(&id).await.unwrap().state, State::Cancelled);
         let stored = store.provider().await.get_workflow_instance(&id).await.unwrap();
         assert_eq!(stored.data, json!({"numbers": [], "sum": 13}));
         host.stop().await.unwrap();

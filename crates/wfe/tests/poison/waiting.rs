@@ -12,7 +12,7 @@ use wfe::{
     Outcome, WorkflowHost,
     definition::{Definition, Event, WorkflowBuilder, WorkflowName},
     models::WorkflowStatus,
-    status::Waits,
+    status::{State, Waits},
     steps::StepError,
     traits::Isolation,
 };
@@ -210,7 +210,7 @@ async fn a_child_that_is_poison_is_suspended_while_its_parent_waits_and_ends_it_
     until(async || place.stored(&of).await.status == WorkflowStatus::Suspended).await;
     assert_eq!(host.status(&of).await.unwrap().cause.unwrap().code, StepError::POISON);
     let parent = host.status(&id).await.unwrap();
-    assert_eq!(parent.status, WorkflowStatus::Runnable);
+    assert_eq!(parent.state, State::Running);
     assert!(matches!(&parent.positions[0].waits, Waits::Child { id, .. } if *id == of));
     assert_eq!(bodies.begun(), 1);
     bodies.let_go(1);

@@ -9,7 +9,7 @@ use crate::{
     models::{ExecutionError, PointerChange, PointerStatus, StatusChange, attributes},
     program::OnFailure,
     steps::{ItemFailure, StepError},
-    traits::StepFailure,
+    traits::{StepFailure, StoredFailure},
 };
 
 impl Run {
@@ -82,7 +82,7 @@ impl Run {
     /// Stores a failure in the saga's pointer. The failure is the cause of the saga's next round. The pointer of the
     /// failed step has the failure too, but is no longer live.
     pub(super) fn note_retried_for(&mut self, saga: &str, failure: &StepFailure) -> Result<()> {
-        let failure = serde_json::to_value(failure)?;
+        let failure = serde_json::to_value(StoredFailure(failure.clone()))?;
         self.pointers.edit(saga)?.set(attributes::RETRIED_FOR, failure);
         Ok(())
     }

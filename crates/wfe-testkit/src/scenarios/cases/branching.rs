@@ -139,7 +139,8 @@ async fn an_end_in_a_branch_ends_the_whole_instance(stage: Stage) -> Checked<()>
     let id = host.start_workflow("end", &Story::default()).await?;
     host.idle().await?;
     assert_eq!(words(&host, &id).await?, "enough");
-    assert_eq!(host.status(&id).await?.ending, Some(Ending::Completed));
+    let status = host.status(&id).await?;
+    assert_eq!((status.state, status.end_step.as_deref()), (State::Completed, Some("stop")));
     host.advance(2 * DAY).await?;
     assert_eq!(host.data::<Story>(&id).await?.words, ["enough"]);
     Ok(())

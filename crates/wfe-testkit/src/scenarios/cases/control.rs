@@ -21,7 +21,7 @@ async fn a_suspended_instance_starts_no_step_until_it_is_resumed(stage: Stage) -
     host.idle().await?;
     host.suspend(&id).await?;
     host.advance(3 * DAY).await?;
-    assert_eq!(host.status(&id).await?.status, WorkflowStatus::Suspended);
+    assert_eq!(host.status(&id).await?.state, State::Suspended);
     assert_eq!(host.data::<Story>(&id).await?.words.len(), 0);
     host.resume(&id).await?;
     assert_eq!(words(&host, &id).await?, "a");
@@ -36,7 +36,7 @@ async fn a_busy_instance_that_is_suspended_lets_its_step_finish(stage: Stage) ->
     host.suspend(&id).await?;
     gate.open();
     host.idle().await?;
-    assert_eq!(host.status(&id).await?.status, WorkflowStatus::Suspended);
+    assert_eq!(host.status(&id).await?.state, State::Suspended);
     host.resume(&id).await?;
     assert_eq!(words(&host, &id).await?, "a");
     assert_eq!(gate.entered(), 1, "a finished step is not run again");

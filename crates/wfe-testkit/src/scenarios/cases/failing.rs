@@ -61,10 +61,7 @@ async fn a_step_that_suspends_its_instance_is_retried_when_it_is_resumed(stage: 
     let id = host.start_workflow("stands", &Story::default()).await?;
     host.advance(DAY).await?;
     let status = host.status(&id).await?;
-    assert_eq!(
-        (status.status, status.cause.map(|c| c.step)),
-        (WorkflowStatus::Suspended, Some("a".to_owned()))
-    );
+    assert_eq!((status.state, status.cause.map(|c| c.step)), (State::Suspended, Some("a".to_owned())));
     host.resume(&id).await?;
     assert_eq!(words(&host, &id).await?, "a");
     Ok(())

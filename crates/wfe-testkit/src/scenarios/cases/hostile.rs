@@ -253,7 +253,7 @@ async fn a_step_that_finished_before_one_whose_value_cannot_be_stored_never_runs
         let status = host.status(&id).await?;
         let cause = status.cause.as_ref().map(|cause| (&*cause.step, &*cause.code));
         assert_eq!(cause, Some(("ship", StepError::UNSTORABLE)));
-        assert_eq!(status.status, WorkflowStatus::Suspended);
+        assert_eq!(status.state, State::Suspended);
         host.resume(&id).await?;
     }
     host.idle().await?;
@@ -311,10 +311,7 @@ async fn an_effective_date_beyond_the_calendar_is_as_early_or_as_late_as_can_be(
     assert_eq!(completed(&host, &early).await?.n, 7);
     host.advance(DAY).await?;
     let status = host.status(&late).await?;
-    assert_eq!(
-        (status.status, host.current_steps(&late).await?),
-        (WorkflowStatus::Runnable, vec!["wait".to_owned()])
-    );
+    assert_eq!((status.state, host.current_steps(&late).await?), (State::Running, vec!["wait".to_owned()]));
     Ok(())
 }
 

@@ -136,7 +136,7 @@ async fn hundreds_of_instances_sleep_and_wake(stage: Stage) -> Checked<()> {
     }
     host.advance(Duration::from_secs(7)).await?;
     for id in &ids {
-        assert!(host.status(id).await?.status.is_final());
+        assert!(host.status(id).await?.state.is_final());
     }
     Ok(())
 }

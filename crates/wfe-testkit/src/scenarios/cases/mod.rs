@@ -59,7 +59,7 @@ mod prelude {
         Outcome,
         clock::Clock,
         definition::{Activity, Event, OnFailure, Retry, WorkflowBuilder, WorkflowName},
-        models::WorkflowStatus,
+        status::State,
         steps::{Next, StepError},
         traits::Ending,
     };

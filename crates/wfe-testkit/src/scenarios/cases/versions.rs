@@ -76,7 +76,7 @@ async fn an_instance_that_no_longer_fits_its_definition_is_quarantined_and_says_
     let host = stage.host([built(begin("w").step("tell", mark("other")))?]).await?;
     host.advance(2 * DAY).await?;
     let status = host.status(&id).await?;
-    assert_eq!(status.status, WorkflowStatus::Suspended);
+    assert_eq!(status.state, State::Suspended);
     let cause = status.cause.unwrap_or_else(|| unmet("it does not say why"));
     assert!(cause.error.message.contains("day"), "{cause:?}");
     host.stop().await?;

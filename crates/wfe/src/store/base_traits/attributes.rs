@@ -8,7 +8,7 @@ use wfe_core::{
     Result, WfeError,
     models::{ExecutionPointer, WorkflowInstance},
     redact,
-    traits::{Ending, Finished, StepCommit, StepFailure},
+    traits::{Ending, Finished, StepCommit, StepFailure, StoredFailure},
 };
 
 /// The attribute that stores the items of a container.
@@ -31,7 +31,7 @@ fn is_private(key: &str) -> bool {
 #[derive(Serialize, Deserialize)]
 struct End {
     ending: Option<Ending>,
-    cause: Option<StepFailure>,
+    cause: Option<StoredFailure>,
 }
 
 /// Applies a commit to the instance.
@@ -76,7 +76,8 @@ pub(in crate::store::base_traits) fn apply(instance: &mut WorkflowInstance, step
     }
     if let Some(status) = step.status {
         instance.status = status;
-        let end = serde_json::to_value(End { ending: step.ending, cause: step.cause.clone() })?;
+        let end =
+            serde_json::to_value(End { ending: step.ending, cause: step.cause.clone().map(StoredFailure) })?;
         let first = pointers.first_mut().ok_or_else(|| missing("the first pointer"))?;
         first.extension_attributes.insert(END.to_owned(), end);
     }
@@ -96,7 +97,7 @@ pub(in crate::store::base_traits) fn take_end(
     for pointer in &mut instance.execution_pointers {
         pointer.extension_attributes.retain(|key, _| !is_private(key));
     }
-    Ok((end.ending, end.cause))
+    Ok((end.ending, end.cause.map(|cause| cause.0)))
 }
 
 pub(in crate::store::base_traits) fn history(

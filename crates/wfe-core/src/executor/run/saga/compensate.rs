@@ -24,7 +24,7 @@ use crate::{
     program::Branch,
     redact,
     steps::StepError,
-    traits::{Ending, StepFailure},
+    traits::{Ending, StepFailure, StoredFailure},
 };
 
 impl Run {
@@ -39,7 +39,7 @@ impl Run {
         let policy = self.node_of(saga)?.policy.clone();
         let in_a_row = self.count_failure(saga)?;
         let backoff = policy.retry.backoff(in_a_row, error, (env.random)());
-        let why = Why { failure, retryable: error.is_retryable(), backoff };
+        let why = Why { failure: StoredFailure(failure), retryable: error.is_retryable(), backoff };
         self.begin_compensating(saga, Some(why), None, env)?;
         self.compensate_next(saga, env)
     }
@@ -59,7 +59,7 @@ impl Run {
         env: &mut Env<'_>,
     ) -> Result<()> {
         let mut state = self.saga_state(saga)?;
-        let end = Some((ending, cause));
+        let end = Some((ending, cause.map(StoredFailure)));
         match &mut state.compensating {
             // The compensation has already begun. Only the action that follows the compensation changes.
             Some(compensating) => compensating.end = end,
@@ -77,7 +77,7 @@ impl Run {
         &mut self,
         saga: &str,
         why: Option<Why>,
-        end: Option<(Ending, Option<StepFailure>)>,
+        end: Option<(Ending, Option<StoredFailure>)>,
         env: &mut Env<'_>,
     ) -> Result<()> {
         self.cancel_children_below(saga)?;
@@ -218,9 +218,9 @@ impl Run {
             let failed = pointer.status.after(PointerChange::Fail)?;
             pointer.status = failed.after(PointerChange::Compensate)?;
             self.deactivate(saga, env)?;
-            return self.end_after_compensation(ending, cause, env);
+            return self.end_after_compensation(ending, cause.map(|cause| cause.0), env);
         }
-        let Some(Why { failure, retryable, backoff }) = why else {
+        let Some(Why { failure: StoredFailure(failure), retryable, backoff }) = why else {
             self.cancel(saga, env)?;
             return self.proceed(saga, env);
         };

@@ -10,7 +10,7 @@ use crate::{
     executor::{Kept, Spoilt, run::Run},
     models::{ExecutionPointer, PointerStatus, attributes, pointer_id},
     program::kind,
-    traits::{Ending, StepFailure},
+    traits::{Ending, StoredFailure},
 };
 
 /// The state of a saga, as its execution pointer stores it.
@@ -58,13 +58,13 @@ pub(in crate::executor) struct Compensating {
     /// cancel condition, or together with the instance.
     pub why: Option<Why>,
     /// How the instance ends after the compensation, or `None` if the instance continues.
-    pub end: Option<(Ending, Option<StepFailure>)>,
+    pub end: Option<(Ending, Option<StoredFailure>)>,
 }
 
 /// The failure that causes the compensation of a saga.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::executor) struct Why {
-    pub failure: StepFailure,
+    pub failure: StoredFailure,
     pub retryable: bool,
     /// The backoff before the next round, or `None` if the saga has no further round.
     #[serde(rename = "pause")]
