@@ -2,13 +2,14 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
-use wfe_core::clock::Clock;
+use wfe_core::{clock::Clock, steps::current_step};
 
 /// A clock that moves only when the test moves it, so that a test of a thirty-day delay takes milliseconds.
 ///
@@ -30,10 +31,18 @@ struct State {
     passed: Duration,
     /// The sleepers on the wall clock, in the order of their deadlines. Sleepers with the same deadline are in the
     /// order in which they began to sleep.
-    sleepers: BTreeMap<(DateTime<Utc>, u64), Waker>,
+    sleepers: BTreeMap<(DateTime<Utc>, u64), Sleeper>,
     /// The sleepers on the monotonic clock, ordered in the same way.
-    pauses: BTreeMap<(Duration, u64), Waker>,
+    pauses: BTreeMap<(Duration, u64), Sleeper>,
     tickets: u64,
+}
+
+/// A future that sleeps.
+#[derive(Debug)]
+struct Sleeper {
+    waker: Waker,
+    /// The step in whose body the future sleeps, or `None` if it sleeps outside of bodies, as the engine does.
+    step: Option<Arc<str>>,
 }
 
 impl Default for VirtualClock {
@@ -108,6 +117,25 @@ impl VirtualClock {
         debug_assert!(met, "the clock outlives the borrow of it");
     }
 
+    /// Returns the deadlines of the bodies of this step that sleep on the clock, earliest first. The sleepers of the
+    /// engine, of the test, and of tasks that a body has started are left out.
+    #[must_use]
+    pub fn asleep(&self, step: &str) -> Vec<DateTime<Utc>> {
+        self.state.borrow().deadlines_of(|sleeper| sleeper.step.as_deref() == Some(step))
+    }
+
+    /// Waits until at least `count` bodies of this step sleep on the clock. Returns their deadlines, earliest first.
+    ///
+    /// Use it where a body sleeps in an `await`, and the test then [advances](Self::advance) the clock: a body that has
+    /// not begun to sleep when the clock moves would sleep until a later time.
+    pub async fn wait_for_asleep(&self, step: &str, count: usize) -> Vec<DateTime<Utc>> {
+        let is_step = |sleeper: &Sleeper| sleeper.step.as_deref() == Some(step);
+        let mut changes = self.state.subscribe();
+        // Fails only if the sender is dropped, and `self` holds the sender.
+        let met = changes.wait_for(|state| state.deadlines_of(is_step).len() >= count).await;
+        met.map(|state| state.deadlines_of(is_step)).unwrap_or_default()
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut due = Vec::new();
         self.state.send_modify(|state| {
@@ -120,7 +148,9 @@ impl VirtualClock {
             }
         });
         // Outside the lock: a woken task may read the clock at once.
-        due.into_iter().for_each(Waker::wake);
+        for sleeper in due {
+            sleeper.waker.wake();
+        }
     }
 }
 
@@ -139,8 +169,14 @@ impl State {
     }
 
     fn deadlines(&self) -> Vec<DateTime<Utc>> {
-        let ends = self.pauses.keys().map(|(end, _)| later(self.now, end.saturating_sub(self.passed)));
-        let mut deadlines: Vec<_> = self.sleepers.keys().map(|(deadline, _)| *deadline).chain(ends).collect();
+        self.deadlines_of(|_| true)
+    }
+
+    fn deadlines_of(&self, counts: impl Fn(&Sleeper) -> bool) -> Vec<DateTime<Utc>> {
+        let pauses = self.pauses.iter().filter(|(_, sleeper)| counts(sleeper));
+        let ends = pauses.map(|((end, _), _)| later(self.now, end.saturating_sub(self.passed)));
+        let sleepers = self.sleepers.iter().filter(|(_, sleeper)| counts(sleeper));
+        let mut deadlines: Vec<_> = sleepers.map(|((deadline, _), _)| *deadline).chain(ends).collect();
         deadlines.sort_unstable();
         deadlines
     }
@@ -168,7 +204,7 @@ impl Clock for VirtualClock {
 /// One of the two clocks (wall clock or monotonic clock): the functions that return what it shows and its sleepers.
 struct Hand<T> {
     shows: fn(&State) -> T,
-    sleepers: fn(&mut State) -> &mut BTreeMap<(T, u64), Waker>,
+    sleepers: fn(&mut State) -> &mut BTreeMap<(T, u64), Sleeper>,
 }
 
 const WALL: &Hand<DateTime<Utc>> = &Hand { shows: |state| state.now, sleepers: |state| &mut state.sleepers };
@@ -196,7 +232,8 @@ impl<T: Ord + Copy + Unpin> Future for Sleep<'_, T> {
                 state.tickets += 1;
                 state.tickets
             });
-            (hand.sleepers)(state).insert((*deadline, ticket), context.waker().clone()).is_none()
+            let sleeper = Sleeper { waker: context.waker().clone(), step: current_step() };
+            (hand.sleepers)(state).insert((*deadline, ticket), sleeper).is_none()
         });
         if due { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -213,7 +250,7 @@ impl<T: Ord + Copy> Drop for Sleep<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use futures_util::FutureExt;
 

@@ -143,6 +143,11 @@ impl Assembly {
         if from == to {
             return Err(format!("step {id:?} goes to itself, which would never end"));
         }
+        if self.nodes[to].verb.decides_by_given() {
+            return Err(format!(
+                "step {id:?} goes to {target:?}, which decides by the value that the step before it gave; go to that step"
+            ));
+        }
         let sequence = self.nodes[to].sequence;
         let mut at = from;
         while self.nodes[at].sequence != sequence {

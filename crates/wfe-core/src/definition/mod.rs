@@ -11,8 +11,8 @@ mod registry;
 
 pub use builder::{
     After, App, AsyncBody, AsyncItemBody, Awaits, Block, BodyFuture, Branch, Branches, Choice, Decision,
-    Each, FitsIn, HasBody, IntoStep, Items, Loop, Main, OfActivity, OfChild, OfEvent, OfTask, OutputSet,
-    Returns, Sequence, Start, StructStep, Task, WorkflowBuilder, Yields, item_task, task,
+    Each, FitsIn, Gives, HasBody, IntoStep, Items, Loop, Main, OfActivity, OfChild, OfEvent, OfTask,
+    OutputSet, Returns, Sequence, Start, StructStep, Task, WorkflowBuilder, Yields, item_task, task,
 };
 pub use graph::{AnyDefinition, Definition};
 pub use outline::{Outline, OutlineBranch, OutlineData, OutlineOnFailure, OutlineRetry, OutlineStep};

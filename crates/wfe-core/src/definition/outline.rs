@@ -1,6 +1,6 @@
 //! A definition as data: its steps and their settings, without its closures.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +89,7 @@ pub struct OutlineStep {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<String>,
     /// The name of the event or the activity that the step waits for, or the id of the child's definition.
-    /// `None` means that the step waits for no event, activity or child.
+    /// `None` means that the step waits for no event, activity or child, or that it computes the name of its activity.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub awaits: Option<String>,
     /// The version of the child's definition. `None` means that the child runs the newest version that is
@@ -99,6 +99,9 @@ pub struct OutlineStep {
     /// The options of a user task, including those without a branch.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub options: Vec<String>,
+    /// The labels of the options of a user task that have one, by the options.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub labels: BTreeMap<String, String>,
     /// When a recurring branch runs: the interval, or the cron expression and its time zone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub every: Option<String>,
@@ -227,6 +230,10 @@ impl AnyDefinition {
             options: match &*node.verb {
                 Verb::UserTask(it) => it.options.iter().map(|(option, _)| option.clone()).collect(),
                 _ => Vec::new(),
+            },
+            labels: match &*node.verb {
+                Verb::UserTask(it) => it.labels.clone(),
+                _ => BTreeMap::new(),
             },
             every: match &*node.verb {
                 Verb::Recur(it) => Some(it.every.to_string()),

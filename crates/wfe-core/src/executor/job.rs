@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::StepExecution;
 use crate::{
     program::{AnyData, Body, BodyEnd, Work},
-    steps::{Ctx, Execution, StepError},
+    steps::{Ctx, Execution, StepError, within, within_blocking},
     traits::StepStore,
 };
 
@@ -83,13 +83,13 @@ impl Job {
 
     /// Runs the body and catches a panic. All of the user's code runs inside the returned future.
     pub async fn run(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
-        let job = self.number;
-        let ended = AssertUnwindSafe(async move {
+        let (job, execution) = (self.number, self.execution.clone());
+        let ended = AssertUnwindSafe(within(execution, async move {
             match self.start(store)? {
                 Work::Async(work) => work.await,
                 Work::Blocking(work) => work(),
             }
-        });
+        }));
         let answer = ended.catch_unwind().await.unwrap_or_else(|payload| Err(panicked(payload)));
         BodyEnd { job, answer }
     }
@@ -97,11 +97,12 @@ impl Job {
     /// Runs a blocking body on this thread and catches a panic.
     #[must_use]
     pub fn run_blocking(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
-        let job = self.number;
-        let ended = std::panic::catch_unwind(AssertUnwindSafe(move || match self.start(store)? {
+        let (job, execution) = (self.number, self.execution.clone());
+        let work = move || match self.start(store)? {
             Work::Blocking(work) => work(),
             Work::Async(_) => Err(StepError::fatal("an asynchronous body was run as a blocking one")),
-        }));
+        };
+        let ended = std::panic::catch_unwind(AssertUnwindSafe(|| within_blocking(execution, work)));
         BodyEnd { job, answer: ended.unwrap_or_else(|payload| Err(panicked(payload))) }
     }
 

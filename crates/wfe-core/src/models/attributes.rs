@@ -17,6 +17,10 @@ pub(crate) const INDEX: &str = "index";
 /// On the last pointer of a branch: the outcome of this pointer is the outcome of the branch.
 pub(crate) const LAST: &str = "last";
 
+/// On a pointer that decides by what the step before it gave: this value. The attribute is missing if that step gave no
+/// value: it was skipped or cancelled, it failed, or it is not the step from which the instance came.
+pub(crate) const GIVEN: &str = "given";
+
 /// On a pointer: the number of subscriptions that it has opened.
 pub(crate) const SUBSCRIPTIONS: &str = "waits";
 /// On a pointer that waits for a child workflow: the id of the child.

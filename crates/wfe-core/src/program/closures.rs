@@ -10,10 +10,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{AnyData, Apply, Data, Input, Left, Output};
-use crate::steps::{StepError, storable};
+use crate::steps::{StepError, StepInfo, storable};
 
 /// A closure that computes a value from the data and the item of the enclosing for-each.
 pub(crate) type Ask<T> = Arc<dyn Fn(&AnyData, Option<&Value>) -> Result<T, StepError> + Send + Sync>;
+
+/// Like [`Ask`], for a closure that also takes the step.
+pub(crate) type AskAt<T> =
+    Arc<dyn Fn(&StepInfo, &AnyData, Option<&Value>) -> Result<T, StepError> + Send + Sync>;
 
 /// An output closure for external data (an event's data, a worker's answer) and the item of the enclosing for-each. It
 /// returns the change to make to the data.
@@ -42,6 +46,22 @@ fn ask_boxed<D: Data, I: DeserializeOwned + 'static, T: 'static>(
         // Deserializing the item runs the program's code too, so it may panic.
         contained(what, || Ok(f(data, &read_item(item)?)))
     })
+}
+
+/// Like [`ask`], for a closure that also takes the step.
+pub(crate) fn ask_at<D: Data, I: DeserializeOwned + 'static, T: 'static>(
+    what: &'static str,
+    f: impl Fn(&StepInfo, &D, &I) -> T + Send + Sync + 'static,
+) -> AskAt<T> {
+    Arc::new(move |at, data, item| {
+        let data = data.downcast_ref::<D>().ok_or_else(another_type)?;
+        contained(what, || Ok(f(at, data, &read_item(item)?)))
+    })
+}
+
+/// A closure that does not take the step, where one that takes it may stand.
+pub(crate) fn anywhere<T: 'static>(ask: Ask<T>) -> AskAt<T> {
+    Arc::new(move |_, data, item| ask(data, item))
 }
 
 /// Like [`ask`], for a closure whose result is converted to JSON.

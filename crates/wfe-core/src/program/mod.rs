@@ -14,13 +14,15 @@ pub use recurrence::Every;
 pub use retry::{OnFailure, Retry};
 
 pub(crate) use body::{Answer, AnyData, Apply, Body, Input, Left, Output, Returns, Work};
-pub(crate) use closures::{Ask, Receive, another_type, ask, ask_value, input, output, read_item, receive};
+pub(crate) use closures::{
+    Ask, AskAt, Receive, another_type, anywhere, ask, ask_at, ask_value, input, output, read_item, receive,
+};
 pub(crate) use node::{Branch, Node};
 pub(crate) use retry::Policy;
 pub(crate) use verb::{
-    ActivityStep, Block, Decide, Delay, End, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga, Schedule,
-    SubWorkflow, TimeLimit, Unanswered, Until, UserTaskStep, Verb, WaitFor, While, kind, name_problem,
-    with_article,
+    ActivityName, ActivityStep, Block, Decide, Delay, End, ForEach, GoTo, IfElse, Matches, NAMELESS,
+    Parallel, Recur, RunBody, Saga, Schedule, SubWorkflow, TimeLimit, Unanswered, Until, UserTaskStep, Verb,
+    WaitFor, While, kind, name_problem, with_article,
 };
 
 use serde::{Serialize, de::DeserializeOwned};

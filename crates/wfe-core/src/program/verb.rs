@@ -1,12 +1,15 @@
 //! The verbs: the kinds of steps, with their settings. The code that runs the steps is in the executor.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Ask, Body, Every, Receive};
-use crate::traits::OWN_NAMES;
+use super::{Ask, AskAt, Body, Every, Receive};
+use crate::{steps::StepError, traits::OWN_NAMES};
 
 /// The kind of a step, with its settings from the definition.
 pub(crate) enum Verb {
@@ -59,12 +62,21 @@ pub(crate) struct While {
 /// Decide, or branch. The step evaluates once which branches match, and runs the matching branches
 /// concurrently. If no branch matches, the step runs the `otherwise` branch.
 pub(crate) struct Decide {
-    /// The closure that tells which branches match. The `otherwise` branch is not included.
-    pub matches: Ask<Vec<bool>>,
+    /// Which branches match. The `otherwise` branch is not included.
+    pub matches: Matches,
     /// The labels of the branches, except that of the `otherwise` branch.
     pub labels: Vec<String>,
     /// Whether the last branch is the `otherwise` branch.
     pub has_otherwise: bool,
+}
+
+/// How a decide step finds the branches that match.
+pub(crate) enum Matches {
+    /// A closure over the data tells it for each branch.
+    Asked(Ask<Vec<bool>>),
+    /// The branches whose values equal the value that the step before gave. `read` brings the given value into the form
+    /// of these values.
+    Given { values: Vec<Value>, read: fn(&Value) -> Result<Value, StepError> },
 }
 
 /// Parallel. The step runs all its branches concurrently, and ends when all branches have ended.
@@ -107,7 +119,7 @@ pub(crate) enum Until {
 /// Wait-for. The step waits for an event. If the step has a time limit, it waits no longer than this limit.
 pub(crate) struct WaitFor {
     pub name: String,
-    pub key: Ask<String>,
+    pub key: AskAt<String>,
     pub effective: Option<Ask<DateTime<Utc>>>,
     pub limit: Option<TimeLimit>,
     pub outputs: Vec<Receive>,
@@ -123,10 +135,17 @@ pub(crate) struct TimeLimit {
 
 /// Activity. The step waits until an external worker answers.
 pub(crate) struct ActivityStep {
-    pub name: String,
+    pub name: ActivityName,
     pub input: Ask<Value>,
     pub limit: Option<TimeLimit>,
     pub outputs: Vec<Receive>,
+}
+
+/// The name by which workers find an activity.
+pub(crate) enum ActivityName {
+    Fixed(String),
+    /// Each execution of the step computes the name.
+    Computed(AskAt<String>),
 }
 
 /// User task. The step waits until a person chooses one of its options. Then the branch of that option runs.
@@ -135,6 +154,8 @@ pub(crate) struct UserTaskStep {
     pub assignee: Option<Ask<String>>,
     /// The options. If an option has a branch, the index of the branch is given too.
     pub options: Vec<(String, Option<usize>)>,
+    /// The labels of the options that have one.
+    pub labels: BTreeMap<String, String>,
     pub unanswered: Unanswered,
     pub limit: Option<TimeLimit>,
     pub outputs: Vec<Receive>,
@@ -222,8 +243,8 @@ impl Verb {
             Self::Decide(it) => unless(!it.labels.is_empty(), "it has no `when` branch; add at least one"),
             Self::Parallel(it) => unless(it.branches > 0, "it has no branches; add at least one"),
             Self::Recur(it) => it.every.problem(),
-            Self::Activity(it) => {
-                unless(!it.name.is_empty(), "its activity has no name, so no worker could find it")
+            Self::Activity(ActivityStep { name: ActivityName::Fixed(name), .. }) => {
+                unless(!name.is_empty(), NAMELESS)
             }
             Self::UserTask(it) => it.problem(),
             Self::SubWorkflow(it) => {
@@ -233,12 +254,19 @@ impl Verb {
         }
     }
 
-    /// The name of the event or the activity that the step waits for.
+    /// The name of the event or the activity that the step waits for. `None` if the step waits for neither, or computes
+    /// the name.
     pub fn awaited_name(&self) -> Option<&str> {
         match self {
-            Self::WaitFor(WaitFor { name, .. }) | Self::Activity(ActivityStep { name, .. }) => Some(name),
+            Self::WaitFor(WaitFor { name, .. })
+            | Self::Activity(ActivityStep { name: ActivityName::Fixed(name), .. }) => Some(name),
             _ => None,
         }
+    }
+
+    /// Whether the step decides by the value that the step before it gave.
+    pub fn decides_by_given(&self) -> bool {
+        matches!(self, Self::Decide(Decide { matches: Matches::Given { .. }, .. }))
     }
 
     /// Whether the step is a saga.
@@ -333,6 +361,9 @@ pub(crate) fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
     format!("{article} {kind}")
 }
+
+/// The problem of an activity without a name.
+pub(crate) const NAMELESS: &str = "its activity has no name, so no worker could find it";
 
 /// The reason why a program may not use this name for an event or an activity, or `None` if the program may
 /// use it.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -92,6 +94,25 @@ pub struct UserTaskView {
     pub assignee: Option<String>,
     /// The possible answers, in the order of the definition.
     pub options: Vec<String>,
+    /// The labels of the options, for user interfaces. An option without a label is not in the map:
+    /// [`label`](Self::label) returns its value then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl UserTaskView {
+    /// The text with which a user interface shows this option: its label, or else its value.
+    #[must_use]
+    pub fn label<'a>(&'a self, option: &'a str) -> &'a str {
+        self.labels.get(option).map_or(option, String::as_str)
+    }
+}
+
+/// The answer that chooses this option.
+impl From<&str> for UserAnswer {
+    fn from(option: &str) -> Self {
+        Self::new(option)
+    }
 }
 
 /// A completed step, as it is shown to the step that compensates it.

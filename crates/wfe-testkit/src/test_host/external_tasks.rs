@@ -60,8 +60,21 @@ impl TestHost {
         name: &str,
         work: impl FnOnce(&Value) -> std::result::Result<T, StepError>,
     ) -> Result<Option<String>> {
+        self.work_as("test", name, work).await
+    }
+
+    /// Does the same as [`work`](Self::work), as the worker of this name, which the claim shows.
+    ///
+    /// # Errors
+    /// The same errors as [`work`](Self::work).
+    pub async fn work_as<T: Serialize + Sync>(
+        &self,
+        worker: &str,
+        name: &str,
+        work: impl FnOnce(&Value) -> std::result::Result<T, StepError>,
+    ) -> Result<Option<String>> {
         const LEASE: Duration = Duration::from_mins(1);
-        let Some(claim) = self.host().activities().claim(name, "test", LEASE).await? else { return Ok(None) };
+        let Some(claim) = self.host().activities().claim(name, worker, LEASE).await? else { return Ok(None) };
         match work(&claim.activity().input) {
             Ok(result) => claim.succeed(&result).await?,
             Err(error) => claim.fail(&error).await?,
@@ -69,12 +82,12 @@ impl TestHost {
         Ok(Some(claim.activity().instance_id.clone()))
     }
 
-    /// Answers a user task with this option.
+    /// Answers a user task with this option, or with a [`UserAnswer`], which says who answers and has further data:
+    /// `host.choose(&task.id, "yes")`, `host.choose(&task.id, UserAnswer::new("yes").by("ada"))`.
     ///
     /// # Errors
     /// The errors of [`UserTasks::answer`](wfe::external_tasks::UserTasks::answer).
-    pub async fn choose(&self, task: &str, option: &str) -> Result<()> {
-        let answer = UserAnswer::new(option);
-        self.host().user_tasks().answer(task, &answer).await
+    pub async fn choose(&self, task: &str, answer: impl Into<UserAnswer>) -> Result<()> {
+        self.host().user_tasks().answer(task, &answer.into()).await
     }
 }

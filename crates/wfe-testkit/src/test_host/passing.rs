@@ -30,7 +30,8 @@ impl TestHost {
         idle.unwrap_or_else(|_| {
             let secs = PATIENCE.as_secs();
             Err(WfeError::Invalid(format!(
-                "the host is not idle after {secs} s: a step's body does not end, or the store hangs or fails"
+                "the host is not idle after {secs} s: a step's body does not end or sleeps on the clock, \
+                 or the store hangs or fails"
             )))
         })
     }
@@ -51,6 +52,24 @@ impl TestHost {
             }
             before = works;
         }
+    }
+
+    /// Waits until a body of this step sleeps on the [clock](super::TestHost::clock). Returns the time until which it
+    /// sleeps, or the earliest of these times if several bodies of the step sleep. Then [`VirtualClock::advance`] wakes
+    /// it.
+    ///
+    /// A body that sleeps in an `await` still runs, so the host is not [idle](Self::idle) meanwhile, and
+    /// [`advance`](Self::advance), which waits until the host is idle, cannot be used to wake it. Sleepers of the engine
+    /// and of the test are left out. [`VirtualClock::wait_for_asleep`] waits for several bodies.
+    ///
+    /// # Errors
+    /// [`Invalid`](WfeError::Invalid): no body of the step slept within 50 s of real time.
+    pub async fn asleep(&self, step: &str) -> Result<DateTime<Utc>> {
+        let asleep = tokio::time::timeout(PATIENCE, self.clock.wait_for_asleep(step, 1)).await;
+        asleep.ok().and_then(|until| until.first().copied()).ok_or_else(|| {
+            let secs = PATIENCE.as_secs();
+            WfeError::Invalid(format!("no body of step {step:?} slept on the virtual clock within {secs} s"))
+        })
     }
 
     /// Lets this much time pass. Everything that becomes due in this time happens at its own due time, and so does

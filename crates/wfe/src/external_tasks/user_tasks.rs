@@ -59,12 +59,13 @@ pub struct UserTasks(WorkflowHost);
 /// A user task that has not been answered yet.
 ///
 /// Its text is one line: `task "0193…" of step decide in instance "0192…", for "Mr Bell": "May Ann travel?" ("approve",
-/// "reject")`. Its JSON, in which `assignee` is left out if anyone may answer:
+/// "reject")`. Its JSON, in which `assignee` is left out if anyone may answer, and `labels` if no option has a label:
 ///
 /// ```json
 /// {
 ///   "id": "0193…", "instance_id": "0192…", "pointer": "decide", "step": "decide",
-///   "prompt": "May Ann travel?", "assignee": "Mr Bell", "options": ["approve", "reject"]
+///   "prompt": "May Ann travel?", "assignee": "Mr Bell", "options": ["approve", "reject"],
+///   "labels": { "approve": "Yes, have a good time" }
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -247,6 +248,7 @@ mod tests {
         assert_eq!(open.to_string(), format!("{text} anyone: \"Go?\" (\"yes\", \"no\")"));
         assert_eq!(serde_json::to_value(&open).unwrap(), json);
         json["assignee"] = "Mr Bell".into();
+        json["labels"] = json!({ "yes": "Go ahead" });
         let open = OpenTask { task: UserTaskView::deserialize(&json).unwrap(), ..open };
         assert_eq!(open.to_string(), format!("{text} \"Mr Bell\": \"Go?\" (\"yes\", \"no\")"));
         assert_eq!(serde_json::to_value(&open).unwrap(), json);

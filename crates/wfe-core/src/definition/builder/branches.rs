@@ -2,10 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{App, Block, Branch, Each, Main, Sequence, containers::CONDITION};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    App, Awaits, Block, Branch, Each, Main, OfActivity, OfEvent, OutputSet, Returns, Sequence,
+    containers::CONDITION, place::Sealed,
+};
 use crate::{
     definition::{Data, Item, draft::Draft},
-    program::{Ask, Decide, Parallel, Verb, ask},
+    program::{Ask, Decide, Matches, Parallel, Verb, ask},
+    steps::{StepError, to_value},
 };
 
 /// The branches of a container, and what was found wrong with them. `X` is what each branch has besides its steps.
@@ -50,7 +57,7 @@ impl<X> BranchParts<X> {
     }
 
     /// The step that runs the branches that `matches` picks.
-    fn decide(self, id: String, matches: Ask<Vec<bool>>) -> (Draft, Vec<String>) {
+    fn decide(self, id: String, matches: Matches) -> (Draft, Vec<String>) {
         let Self { labels, mut drafts, otherwise, mut problems, .. } = self;
         if otherwise.len() > 1 {
             problems.push(format!("step {id:?} has more than one `otherwise` branch"));
@@ -172,11 +179,118 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
         mut self,
         id: impl Into<String>,
         parts: BranchParts<X>,
-        matches: Ask<Vec<bool>>,
+        matches: Matches,
     ) -> Sequence<D, P, A, Block> {
         let (draft, problems) = parts.decide(id.into(), matches);
         self.parts.problems.extend(problems);
         self.push(draft)
+    }
+}
+
+const DECISION: &str = "the step's decision";
+
+/// What a step leaves that [`then_decide`](Sequence::then_decide) can follow: it gives a value.
+#[diagnostic::on_unimplemented(
+    message = "this step gives no value that `then_decide` could decide by",
+    label = "comes after a body that returns a value, after `wait_for` or after `activity`",
+    note = "a container, a `Next`, and a struct that is a step give none: write into the data, and use `decide`"
+)]
+#[expect(private_bounds, reason = "programs cannot add kinds of steps")]
+pub trait Gives: Sealed {
+    /// The value.
+    type Value: Serialize + fmt::Debug;
+
+    /// Brings the stored value into the form in which the values of the branches are compared.
+    #[doc(hidden)]
+    fn read(value: &Value) -> Result<Value, StepError>;
+}
+
+/// The value that others have stored, perhaps with fields that a `V` does not have.
+fn received<V: Serialize + DeserializeOwned>(value: &Value) -> Result<Value, StepError> {
+    let unreadable = |error| StepError::fatal(error).with_code(StepError::UNREADABLE);
+    to_value(&V::deserialize(value).map_err(unreadable)?).map_err(unreadable)
+}
+
+// Written out, because the compiler shows these lines in its messages.
+impl<R: Serialize + fmt::Debug> Gives for Returns<R> {
+    type Value = R;
+
+    fn read(value: &Value) -> Result<Value, StepError> {
+        Ok(value.clone()) // stored by this definition
+    }
+}
+
+impl<R: Serialize + fmt::Debug> Gives for OutputSet<R> {
+    type Value = R;
+
+    fn read(value: &Value) -> Result<Value, StepError> {
+        Ok(value.clone()) // stored by this definition
+    }
+}
+
+impl<V: Serialize + DeserializeOwned + fmt::Debug> Gives for Awaits<V, OfEvent> {
+    type Value = V;
+
+    fn read(value: &Value) -> Result<Value, StepError> {
+        received::<V>(value)
+    }
+}
+
+impl<V: Serialize + DeserializeOwned + fmt::Debug> Gives for Awaits<V, OfActivity> {
+    type Value = V;
+
+    fn read(value: &Value) -> Result<Value, StepError> {
+        received::<V>(value)
+    }
+}
+
+/// Branches that run by what the step before them gave.
+impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
+    /// Runs the branches whose value equals the one that the step before gave: the value that its body returned, the data
+    /// of the event that it waited for, or the result of its activity. Several such branches run at once. If there is
+    /// none, the [`otherwise`](Decision::otherwise) branch runs; without that branch, the instance continues.
+    ///
+    /// Values are equal if their JSON is. The `otherwise` branch also runs if the step before gave no value: it was
+    /// skipped or cancelled, it failed and the instance continued, or its wait reached its time limit. A
+    /// [`go_to`](Self::go_to) cannot lead to this step.
+    ///
+    /// ```
+    /// use serde::Serialize;
+    /// use wfe_core::definition::WorkflowBuilder;
+    ///
+    /// #[derive(Debug, Serialize)]
+    /// enum Risk { Low, High }
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("order", 1)
+    ///     .then("check", async |_, cents| Ok(if *cents < 10_000 { Risk::Low } else { Risk::High }))
+    ///     .then_decide("by-risk", |by| {
+    ///         by.when(Risk::Low, |low| low.then("ship", async |_, _| Ok(())))
+    ///             .when(Risk::High, |high| high.end("refused"))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    pub fn then_decide(
+        mut self,
+        id: impl Into<String>,
+        branches: impl FnOnce(Decision<D, P, A, L::Value>) -> Decision<D, P, A, L::Value>,
+    ) -> Sequence<D, P, A, Block>
+    where
+        L: Gives,
+    {
+        let id = id.into();
+        let mut parts = branches(Decision::new(self.inner())).parts;
+        let (mut values, read) = (Vec::new(), L::read);
+        for value in std::mem::take(&mut parts.extras) {
+            match to_value(&value) {
+                Ok(value) => values.push(value),
+                Err(error) => self
+                    .parts
+                    .problems
+                    .push(format!("step {id:?}: {value:?} is not a value of JSON: {error}")),
+            }
+        }
+        self.decision(id, parts, Matches::Given { values, read })
     }
 }
 
@@ -195,11 +309,46 @@ macro_rules! decisions {
             ) -> Sequence<D, $place, A, Block> {
                 let mut parts = branches(Decision::new(self.inner())).parts;
                 let (value, values) = ($on_data(value), std::mem::take(&mut parts.extras));
-                let matches = ask("the step's decision", move |data: &D, item: &$item| {
+                let matches = ask(DECISION, move |data: &D, item: &$item| {
                     let value = value(data, item);
                     values.iter().map(|when| *when == value).collect()
                 });
-                self.decision(id, parts, matches)
+                self.decision(id, parts, Matches::Asked(matches))
+            }
+
+            /// Runs the branches whose text equals the one that the closure borrows from the data. Otherwise like
+            /// [`decide`](Self::decide), whose closure has to return a value of its own.
+            ///
+            /// ```
+            /// use serde::{Deserialize, Serialize};
+            /// use wfe_core::definition::WorkflowBuilder;
+            ///
+            /// #[derive(Clone, Serialize, Deserialize)]
+            /// struct Order { kind: String, is_express: bool }
+            ///
+            /// let definition = WorkflowBuilder::<Order>::new("order", 1)
+            ///     .decide_text("kind", |order| &order.kind, |by| {
+            ///         by.when("express", |express| express.change("hurry", |order| order.is_express = true))
+            ///             .otherwise(|other| other.end("later"))
+            ///     })
+            ///     .build()?;
+            /// # Ok::<(), wfe_core::WfeError>(())
+            /// ```
+            pub fn decide_text(
+                self,
+                id: impl Into<String>,
+                text: impl for<'a> Fn(&'a D $(, &'a $t)?) -> &'a str + Send + Sync + 'static,
+                branches: impl FnOnce(
+                    Decision<D, $place, A, &'static str>,
+                ) -> Decision<D, $place, A, &'static str>,
+            ) -> Sequence<D, $place, A, Block> {
+                let mut parts = branches(Decision::new(self.inner())).parts;
+                let texts = std::mem::take(&mut parts.extras);
+                let matches = ask(DECISION, move |data: &D, _item: &$item| {
+                    let text = text(data $(, _item as $by)?);
+                    texts.iter().map(|when| *when == text).collect()
+                });
+                self.decision(id, parts, Matches::Asked(matches))
             }
 
             /// Runs the branches whose condition holds. Several such branches run at once. If there is none, the
@@ -213,7 +362,7 @@ macro_rules! decisions {
                 let conditions = std::mem::take(&mut parts.extras);
                 let matches: Ask<Vec<bool>> =
                     Arc::new(move |data, item| conditions.iter().map(|holds| holds(data, item)).collect());
-                self.decision(id, parts, matches)
+                self.decision(id, parts, Matches::Asked(matches))
             }
         }
 

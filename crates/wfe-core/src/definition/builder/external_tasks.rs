@@ -1,15 +1,20 @@
 //! Steps whose work an external worker, a person or a child workflow does.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{App, Awaits, Branch, Each, Main, OfActivity, OfChild, OfTask, Sequence, waits::TIME};
 use crate::{
     definition::{Activity, Data, Item, WorkflowName, draft::Draft},
-    program::{ActivityStep, Ask, SubWorkflow, Unanswered, UserTaskStep, Verb, ask, ask_value},
-    steps::UserAnswer,
+    program::{
+        ActivityName, ActivityStep, Ask, SubWorkflow, Unanswered, UserTaskStep, Verb, ask, ask_at, ask_value,
+    },
+    steps::{StepInfo, UserAnswer},
 };
+
+const INPUT: &str = "the activity's input";
 
 macro_rules! external_tasks {
     ([$($t:ident)?] $place:ty, $item:ty, ($($by:ty)?), $on_data:path, $on_left:path) => {
@@ -24,9 +29,41 @@ macro_rules! external_tasks {
                 activity: Activity<I, O>,
                 input: impl Fn(&D $(, $by)?) -> I + Send + Sync + 'static,
             ) -> Sequence<D, $place, A, Awaits<O, OfActivity>> {
-                let input = ask_value("the activity's input", $on_data(input));
-                let (name, limit, outputs) = (activity.into_name(), None, Vec::new());
-                self.leaf(id, Verb::Activity(ActivityStep { name, input, limit, outputs }))
+                let input = ask_value(INPUT, $on_data(input));
+                self.work(id.into(), ActivityName::Fixed(activity.into_name()), input)
+            }
+
+            /// Waits until an external worker has done an activity whose name is computed, such as one for each tenant or
+            /// each machine. Otherwise like [`activity`](Self::activity).
+            ///
+            /// The closure for the name also takes the [step](StepInfo). Each execution of the step, and each retry,
+            /// computes the name. An empty name, or one that is reserved for the engine, fails the step with the fatal
+            /// code [`DEFINITION`](crate::steps::StepError::DEFINITION).
+            ///
+            /// ```
+            /// use wfe_core::definition::{Activity, WorkflowBuilder};
+            ///
+            /// let definition = WorkflowBuilder::<String>::new("print", 1)
+            ///     .activity_named(
+            ///         "print",
+            ///         |_, room| Activity::<String, u32>::named(format!("print-in-{room}")),
+            ///         |room| format!("a page for {room}"),
+            ///     )
+            ///     .output(|pages, room| *room = format!("{pages} pages"))
+            ///     .build()?;
+            /// # Ok::<(), wfe_core::WfeError>(())
+            /// ```
+            pub fn activity_named<I: Serialize + 'static, O: 'static>(
+                self,
+                id: impl Into<String>,
+                activity: impl Fn(&StepInfo, &D $(, $by)?) -> Activity<I, O> + Send + Sync + 'static,
+                input: impl Fn(&D $(, $by)?) -> I + Send + Sync + 'static,
+            ) -> Sequence<D, $place, A, Awaits<O, OfActivity>> {
+                let name = ask_at("the name of the activity", move |step: &StepInfo, data: &D, _item: &$item| {
+                    activity(step, data $(, _item as $by)?).into_name()
+                });
+                let input = ask_value(INPUT, $on_data(input));
+                self.work(id.into(), ActivityName::Computed(name), input)
             }
 
             /// Waits until a person has answered this question, then runs the steps of the chosen
@@ -38,9 +75,10 @@ macro_rules! external_tasks {
             ) -> Sequence<D, $place, A, Awaits<UserAnswer, OfTask>> {
                 let prompt = $on_data(prompt);
                 let prompt = ask("the prompt of the task", move |data: &D, item: &$item| prompt(data, item).into());
-                let (assignee, options, limit, outputs) = (None, Vec::new(), None, Vec::new());
+                let (assignee, options, labels, limit, outputs) =
+                    (None, Vec::new(), BTreeMap::new(), None, Vec::new());
                 let unanswered = Unanswered { escalate: None, reassign: None };
-                self.leaf(id, Verb::UserTask(UserTaskStep { prompt, assignee, options, unanswered, limit, outputs }))
+                self.leaf(id, Verb::UserTask(UserTaskStep { prompt, assignee, options, labels, unanswered, limit, outputs }))
             }
 
             /// Runs a child workflow: an instance of this definition, with the data that the closure computes. Waits
@@ -121,6 +159,17 @@ macro_rules! external_tasks {
 
 at_both_places!(external_tasks);
 
+impl<D, P, A, L> Sequence<D, P, A, L> {
+    fn work<O>(
+        self,
+        id: String,
+        name: ActivityName,
+        input: Ask<Value>,
+    ) -> Sequence<D, P, A, Awaits<O, OfActivity>> {
+        self.leaf(id, Verb::Activity(ActivityStep { name, input, limit: None, outputs: Vec::new() }))
+    }
+}
+
 /// Options of a user task.
 impl<D: Data, P, A: App> Sequence<D, P, A, Awaits<UserAnswer, OfTask>> {
     /// Adds an option: a possible answer, with the steps that run if the option is chosen.
@@ -142,6 +191,41 @@ impl<D: Data, P, A: App> Sequence<D, P, A, Awaits<UserAnswer, OfTask>> {
     /// Adds an option without steps. If this option is chosen, the instance continues after the step.
     pub fn plain_option(self, value: impl Into<String>) -> Self {
         self.task("`plain_option`", |task, _| task.options.push((value.into(), None)))
+    }
+
+    /// Sets the label of the last added option, for user interfaces. By default, it is the option's value.
+    ///
+    /// The value is what an answer names and what instances store, so it stays the same when the label changes. The open
+    /// task has the label that the definition had when the task was opened.
+    ///
+    /// ```
+    /// use wfe_core::definition::WorkflowBuilder;
+    ///
+    /// let definition = WorkflowBuilder::<String>::new("leave", 1)
+    ///     .user_task("decide", |who| format!("May {who} go on leave?"))
+    ///     .option("yes", |yes| yes.change("grant", |who| who.push_str(" is off")))
+    ///     .label("Yes, have a good time")
+    ///     .plain_option("no")
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    pub fn label(self, label: impl Into<String>) -> Self {
+        let label = label.into();
+        self.own("`label`", |draft| {
+            let Verb::UserTask(task) = &mut draft.verb else { return };
+            match task.options.last() {
+                Some((option, _)) if !task.labels.contains_key(option) => {
+                    task.labels.insert(option.clone(), label);
+                }
+                Some((option, _)) => {
+                    let problem = format!("its option {option:?} has `label` twice; keep one of them");
+                    draft.problem(|| problem);
+                }
+                None => draft.problem(|| {
+                    format!("the label {label:?} comes before the first option; put it after the option that it belongs to")
+                }),
+            }
+        })
     }
 
     fn escalation(self, after: Ask<Duration>, branch: Vec<Draft>) -> Self {

@@ -35,7 +35,7 @@ use crate::{
 use bodies::body_of;
 
 pub use bodies::{AsyncBody, AsyncItemBody, BodyFuture, Items, Yields};
-pub use branches::{Branches, Choice, Decision};
+pub use branches::{Branches, Choice, Decision, Gives};
 pub use into_step::{IntoStep, Task, item_task, task};
 pub use place::{
     After, Awaits, Block, Branch, Each, FitsIn, HasBody, Loop, Main, OfActivity, OfChild, OfEvent, OfTask,

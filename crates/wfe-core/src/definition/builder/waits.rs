@@ -8,10 +8,12 @@ use serde::de::DeserializeOwned;
 use super::{App, Awaits, Branch, Each, Main, OfEvent, Sequence};
 use crate::{
     definition::{Data, Event, Item, draft::Draft},
-    program::{self, Ask, TimeLimit, Verb, WaitFor, ask},
+    program::{self, Ask, AskAt, TimeLimit, Verb, WaitFor, anywhere, ask, ask_at},
+    steps::StepInfo,
 };
 
 pub(super) const TIME: &str = "the step's time limit";
+const KEY: &str = "the key of the event";
 
 macro_rules! waits {
     ([$($t:ident)?] $place:ty, $item:ty, ($($by:ty)?), $on_data:path, $on_left:path) => {
@@ -33,9 +35,35 @@ macro_rules! waits {
                 key: impl Fn(&D $(, $by)?) -> K + Send + Sync + 'static,
             ) -> Sequence<D, $place, A, Awaits<V, OfEvent>> {
                 let key = $on_data(key);
-                let key = ask("the key of the event", move |data: &D, item: &$item| key(data, item).into());
-                let (name, effective, limit, outputs) = (event.into_name(), None, None, Vec::new());
-                self.leaf(id, Verb::WaitFor(WaitFor { name, key, effective, limit, outputs }))
+                let key = ask(KEY, move |data: &D, item: &$item| key(data, item).into());
+                self.wait(id.into(), event.into_name(), anywhere(key))
+            }
+
+            /// Waits for an event whose key depends on the instance. Otherwise like [`wait_for`](Self::wait_for).
+            ///
+            /// The closure also takes the [step](StepInfo), which knows the id and the reference of its instance. Programs
+            /// that publish through the handle of an instance use the id of the instance as the key.
+            ///
+            /// ```
+            /// use wfe_core::definition::{Event, WorkflowBuilder};
+            ///
+            /// const APPROVED: Event<bool> = Event::new("approved");
+            ///
+            /// let definition = WorkflowBuilder::<u32>::new("order", 1)
+            ///     .wait_for_keyed("approval", APPROVED, |step, _| step.instance_id())
+            ///     .build()?;
+            /// # Ok::<(), wfe_core::WfeError>(())
+            /// ```
+            pub fn wait_for_keyed<V, K: Into<String>>(
+                self,
+                id: impl Into<String>,
+                event: Event<V>,
+                key: impl Fn(&StepInfo, &D $(, $by)?) -> K + Send + Sync + 'static,
+            ) -> Sequence<D, $place, A, Awaits<V, OfEvent>> {
+                let key = ask_at(KEY, move |step: &StepInfo, data: &D, _item: &$item| {
+                    key(step, data $(, _item as $by)?).into()
+                });
+                self.wait(id.into(), event.into_name(), key)
             }
         }
 
@@ -135,6 +163,11 @@ macro_rules! waits {
 at_both_places!(waits);
 
 impl<D, P, A, L> Sequence<D, P, A, L> {
+    fn wait<V>(self, id: String, name: String, key: AskAt<String>) -> Sequence<D, P, A, Awaits<V, OfEvent>> {
+        let (effective, limit, outputs) = (None, None, Vec::new());
+        self.leaf(id, Verb::WaitFor(WaitFor { name, key, effective, limit, outputs }))
+    }
+
     /// Gives the last step, which is a wait, a time limit. The branch of a limit is the first one of its step.
     fn time_limit(self, after: Ask<Duration>, late: Option<Vec<Draft>>) -> Self {
         self.own_once("a time limit (`on_timeout` or `fail_after`)", |draft| {

@@ -13,14 +13,26 @@ use crate::{
         run::{Env, Run, subscriptions::Expected},
     },
     models::ExecutionPointer,
-    program::ActivityStep,
-    steps::WorkerAnswer,
+    program::{ActivityName, ActivityStep, NAMELESS, name_problem},
+    steps::{StepError, WorkerAnswer},
 };
+
+/// Refuses a computed name that `build` would refuse.
+fn checked(name: String) -> Result<String, StepError> {
+    match name_problem(&name).or_else(|| name.is_empty().then(|| NAMELESS.to_owned())) {
+        None => Ok(name),
+        Some(problem) => Err(StepError::fatal(problem).with_code(StepError::DEFINITION)),
+    }
+}
 
 impl Primitive for ActivityStep {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        let name = match &self.name {
+            ActivityName::Fixed(name) => name.clone(),
+            ActivityName::Computed(name) => checked(run.evaluate_at(at, name)?)?,
+        };
         let input = run.evaluate(at, &self.input)?;
-        run.subscribe(at, Expected::own(events::activity_event(&self.name), None, Some(input)))?;
+        run.subscribe(at, Expected::own(events::activity_event(&name), None, Some(input)))?;
         match &self.limit {
             None => Ok(()),
             Some(limit) => limit.start(run, at, env),

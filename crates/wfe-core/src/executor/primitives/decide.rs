@@ -3,13 +3,19 @@ use crate::{
         Moved, Primitive,
         run::{Env, Run},
     },
-    models::ExecutionPointer,
-    program::Decide,
+    models::{ExecutionPointer, attributes},
+    program::{Decide, Matches},
 };
 
 impl Primitive for Decide {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let mut matches = run.evaluate(at, &self.matches)?;
+        let mut matches = match &self.matches {
+            Matches::Asked(matches) => run.evaluate(at, matches)?,
+            Matches::Given { values, read } => {
+                let given = run.pointer(at)?.attribute(attributes::GIVEN).map(read).transpose()?;
+                values.iter().map(|value| Some(value) == given.as_ref()).collect()
+            }
+        };
         if self.has_otherwise {
             matches.push(!matches.contains(&true));
         }

@@ -43,6 +43,7 @@ impl UserTaskStep {
             prompt: run.evaluate(at, &self.prompt)?,
             assignee: assignee.map(|assignee| run.evaluate(at, assignee)).transpose()?,
             options: self.options.iter().map(|(value, _)| value.clone()).collect(),
+            labels: self.labels.clone(),
         };
         Ok(run.subscribe(at, Expected::own(USER_TASK, None, Some(serde_json::to_value(view)?)))?)
     }

@@ -18,7 +18,7 @@ impl Primitive for WaitFor {
             // receives each event only once, so a new subscription would not receive this event again.
             return self.event_received(run, at, event, env);
         }
-        let key = run.evaluate(at, &self.key)?;
+        let key = run.evaluate_at(at, &self.key)?;
         let as_of = self.effective.as_ref().map(|effective| run.evaluate(at, effective)).transpose()?;
         run.subscribe(at, Expected { name: self.name.clone(), key: Some(key), as_of, data: None })?;
         match &self.limit {

@@ -49,8 +49,8 @@ use crate::{
     BoxError, Result, WfeError,
     definition::AnyDefinition,
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
-    program::{Apply, Ask, BodyEnd, Node, Verb},
-    steps::StepError,
+    program::{Apply, Ask, AskAt, BodyEnd, Node, Verb},
+    steps::{StepError, StepInfo},
     traits::{Ending, StepFailure},
 };
 
@@ -255,6 +255,18 @@ impl Run {
     pub(super) fn evaluate<T>(&self, at: &str, question: &Ask<T>) -> Moved<T> {
         let data = self.data.get()?;
         Ok(question(data, self.pointers.get(at)?.context_item.as_ref())?)
+    }
+
+    /// Evaluates a closure as [`evaluate`](Self::evaluate) does, which also takes the step of the pointer.
+    pub(super) fn evaluate_at<T>(&self, at: &str, question: &AskAt<T>) -> Moved<T> {
+        let info = StepInfo {
+            instance: self.id.clone(),
+            definition: self.definition.shared_id(),
+            version: self.definition.version(),
+            reference: self.reference.clone(),
+            step: self.node_of(at)?.id.clone(),
+        };
+        Ok(question(&info, self.data.get()?, self.pointers.get(at)?.context_item.as_ref())?)
     }
 
     /// Applies the outputs to the newest data. If one output fails, none is applied.

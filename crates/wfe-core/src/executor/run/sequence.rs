@@ -4,7 +4,8 @@ use super::{Env, Run, branches::inherit};
 use crate::{
     Result, WfeError,
     executor::Lifecycle,
-    models::{PointerChange, attributes, pointer_id},
+    models::{ExecutionPointer, PointerChange, PointerStatus, attributes, pointer_id},
+    program::Verb,
 };
 
 /// The basic operations on pointers, from which the primitives are built.
@@ -76,8 +77,15 @@ impl Run {
 
     /// Begins the step that follows the step of the pointer `at` in its sequence, if there is one.
     fn begin_next(&mut self, at: &str) -> Result<()> {
-        if let Some(next) = self.node_of(at)?.next {
-            return self.begin_step(next, at, at);
+        let node = self.node_of(at)?;
+        if let Some(next) = node.next {
+            let is_given = self.definition.node(next).verb.decides_by_given();
+            let given = if is_given { given(self.pointers.get(at)?, &node.verb) } else { None };
+            let begun = self.begin_step(next, at, at)?;
+            if let Some(given) = given {
+                self.pointers.edit(&begun)?.set(attributes::GIVEN, given);
+            }
+            return Ok(());
         }
         let pointer = self.pointers.edit(at)?;
         if !pointer.scope.is_empty() {
@@ -88,8 +96,8 @@ impl Run {
 
     /// Begins the step `node` in the same sequence as the pointer `beside`. The new pointer has `before` as its
     /// predecessor. If earlier execution pointers of the same step in this sequence are finished, they are moved to the
-    /// history.
-    pub(super) fn begin_step(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
+    /// history. Returns the id of the new pointer.
+    pub(super) fn begin_step(&mut self, node: usize, beside: &str, before: &str) -> Result<String> {
         let definition = self.definition.clone();
         let node = definition.node(node);
         let first = pointer_id::in_sequence_of(beside, &node.id);
@@ -119,8 +127,8 @@ impl Run {
             inherit(&mut pointer, self.pointers.get(container)?, &[attributes::FAILURE]);
         }
         self.pointers.add(pointer);
-        self.pending.enqueue(id);
-        Ok(())
+        self.pending.enqueue(id.clone());
+        Ok(id)
     }
 
     /// Ends the pointer `at`, and continues with the step `target`, which is in the same sequence or in an enclosing
@@ -144,6 +152,20 @@ impl Run {
             self.cancel_inside(&left, env)?;
             self.cancel(&left, env)?;
         }
-        self.begin_step(target, &left, &left)
+        self.begin_step(target, &left, &left)?;
+        Ok(())
+    }
+}
+
+/// The value that a step gave to a following step that decides by it, or `None` if the step gave none.
+fn given(pointer: &ExecutionPointer, verb: &Verb) -> Option<Value> {
+    if pointer.status != PointerStatus::Complete {
+        return None;
+    }
+    match verb {
+        Verb::WaitFor(_) => pointer.event_data.clone().filter(|_| pointer.event_published),
+        // An activity without an outcome has reached its time limit.
+        Verb::Activity(_) => pointer.outcome.clone(),
+        _ => Some(pointer.outcome.clone().unwrap_or_default()),
     }
 }

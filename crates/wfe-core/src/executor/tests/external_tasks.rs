@@ -149,6 +149,7 @@ fn approval() -> Builder<Awaits<UserAnswer, OfTask>> {
         .assignee(|_| "ann")
         .option("yes", |yes| yes.step("y1", mark("y1")).step("y2", mark("y2")))
         .plain_option("no")
+        .label("No, not now")
         .output(|answer, line| line.push(answer.user.unwrap_or_default()))
 }
 
@@ -175,8 +176,14 @@ fn a_user_task_shows_what_it_asks_and_leads_into_the_chosen_option() {
         prompt: "after 0 words?".to_owned(),
         assignee: Some("ann".to_owned()),
         options: vec!["yes".to_owned(), "no".to_owned()],
+        labels: [("no".to_owned(), "No, not now".to_owned())].into(),
     };
     assert_eq!(view, expected);
+    assert_eq!((view.label("yes"), view.label("no")), ("yes", "No, not now"));
+    let mut older = serde_json::to_value(&view).unwrap();
+    older.as_object_mut().unwrap().remove("labels");
+    let older: UserTaskView = serde_json::from_value(older).unwrap();
+    assert_eq!(older.label("no"), "no", "a task that an earlier version has opened");
     let yes = everywhere(make("yes"));
     assert_eq!(line(&yes), "bob y1 y2 after");
     assert_eq!(yes.pointer("ask").outcome.as_ref().unwrap()["data"], json!({"note": 7}));

@@ -6,6 +6,7 @@ mod branching;
 mod children;
 mod consistency;
 mod control;
+mod deciding;
 mod definition_mismatch;
 mod definitions;
 mod event_outputs;

@@ -49,6 +49,8 @@ enum Tree {
     Block(Vec<Tree>),
     Fallback(Vec<Tree>),
     Decide(u8, Vec<Tree>, Vec<Tree>),
+    /// A step, and a decision by the value that it gave.
+    ThenDecide(u8, Vec<Tree>, Vec<Tree>),
     /// A step with two branches. The two flags say whether the first and the second branch match.
     Branch(bool, bool, Vec<Tree>, Vec<Tree>),
     /// A step that returns this many values. The branch runs once for each value.
@@ -139,6 +141,7 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
             body().prop_map(Tree::Block),
             body().prop_map(Tree::Fallback),
             (0_u8..3, body(), body()).prop_map(|(value, a, b)| Tree::Decide(value, a, b)),
+            (0_u8..3, body(), body()).prop_map(|(value, a, b)| Tree::ThenDecide(value, a, b)),
             (any::<(bool, bool)>(), body(), body()).prop_map(|((x, y), a, b)| Tree::Branch(x, y, a, b)),
             (0_u8..3, body()).prop_map(|(values, body)| Tree::Split(values, body)),
             body().prop_map(Tree::Patient),
@@ -304,6 +307,15 @@ fn add(mut body: Body, trees: &[Tree], count: &Cell<u32>, around: Around<'_>) ->
                     },
                 )
                 .closed()
+            }
+            Tree::ThenDecide(value, a, b) => {
+                let value = *value;
+                body.call(format!("{id}-value"), move |_, _, _| Ok(value))
+                    .then_decide(id, |by| {
+                        by.when(0, |body| add(body, a, count, around))
+                            .otherwise(|body| add(body, b, count, around))
+                    })
+                    .closed()
             }
             Tree::Branch(x, y, a, b) => {
                 let (x, y) = (*x, *y);

@@ -3,6 +3,7 @@ use super::prelude::*;
 scenarios!("branching":
     an_if_takes_the_branch_that_its_condition_names,
     a_decision_takes_the_branch_of_its_value,
+    a_decision_takes_the_branch_of_the_value_that_the_step_before_it_gave,
     all_branches_that_match_run_and_otherwise_only_if_none_does,
     what_follows_a_parallel_comes_after_all_of_its_branches,
     branches_that_run_at_once_lose_no_update,
@@ -41,6 +42,27 @@ async fn a_decision_takes_the_branch_of_its_value(stage: Stage) -> Checked<()> {
     let host = stage.host([built(decide)?]).await?;
     for (n, expected) in [(1, "one"), (2, "two"), (u64::MAX, "other")] {
         let id = host.start_workflow("decide", &Story { n, ..Story::default() }).await?;
+        assert_eq!(words(&host, &id).await?, expected);
+    }
+    Ok(())
+}
+
+async fn a_decision_takes_the_branch_of_the_value_that_the_step_before_it_gave(stage: Stage) -> Checked<()> {
+    let weighed = begin("weigh")
+        .then("weigh", async |_, story| Ok(if story.n > 10 { "heavy" } else { "light" }))
+        .then_decide("by-weight", |by| {
+            by.when("heavy", |heavy| heavy.step("two", mark("two people")))
+                .otherwise(|light| light.step("one", mark("one person")))
+        })
+        .decide_text(
+            "by-text",
+            |story| &story.text,
+            |by| by.when("fragile", |fragile| fragile.step("wrap", mark("wrapped"))),
+        );
+    let host = stage.host([built(weighed)?]).await?;
+    for (n, text, expected) in [(11, "fragile", "two people wrapped"), (10, "", "one person")] {
+        let story = Story { n, text: text.to_owned(), ..Story::default() };
+        let id = host.start_workflow("weigh", &story).await?;
         assert_eq!(words(&host, &id).await?, expected);
     }
     Ok(())

@@ -12,6 +12,7 @@ scenarios!("external tasks":
     an_activity_that_no_worker_does_in_time_takes_its_timeout_branch,
     activities_of_a_parallel_for_each_are_all_open_at_once,
     a_body_that_waits_for_a_worker_finds_the_result,
+    an_activity_and_an_event_are_found_by_what_the_instance_makes_of_their_names,
     a_user_task_takes_the_branch_of_the_option_chosen,
     a_user_task_without_an_answer_is_escalated_and_stays_open,
     a_user_task_without_an_answer_is_reassigned,
@@ -110,7 +111,31 @@ fn asked<L>(steps: Sequence<Story, Main, (), L>) -> Sequence<Story, Main, (), Aw
         .assignee(|_| "ada")
         .option("yes", |yes| yes.step("passed", mark("passed")))
         .option("no", |no| no.step("refused", mark("refused")))
+        .label("No, it may not")
         .plain_option("later")
+}
+
+async fn an_activity_and_an_event_are_found_by_what_the_instance_makes_of_their_names(
+    stage: Stage,
+) -> Checked<()> {
+    const DONE: Event<u64> = Event::new("done");
+    let named = begin("named")
+        .activity_named(
+            "do",
+            |step, story| Activity::<u64, u64>::named(format!("{}-{}", story.text, step.instance_id())),
+            |story| story.n,
+        )
+        .output(|n, story| story.n = n)
+        .wait_for_keyed("hear", DONE, |step, _| step.instance_id())
+        .output(|n, story| story.n += n);
+    let host = stage.host_that_waits([built(named)?]).await?;
+    let id = host.start_workflow("named", &Story { n: 4, text: "do".into(), ..Story::default() }).await?;
+    host.idle().await?;
+    assert_eq!(host.work("do", doubled).await?, None);
+    assert_eq!(host.work_as("ada", &format!("do-{id}"), doubled).await?, Some(id.clone()));
+    host.publish(DONE, &*id, 10).await?;
+    assert_eq!(completed(&host, &id).await?.n, 18);
+    Ok(())
 }
 
 async fn a_user_task_takes_the_branch_of_the_option_chosen(stage: Stage) -> Checked<()> {
@@ -122,7 +147,8 @@ async fn a_user_task_takes_the_branch_of_the_option_chosen(stage: Stage) -> Chec
         let [open] = &tasks[..] else { unmet(&format!("open are {tasks:?}")) };
         assert_eq!((&*open.instance_id, open.task.assignee.as_deref()), (&*id, Some("ada")));
         assert_eq!(open.task.options, ["yes", "no", "later"]);
-        host.choose(&open.id, option).await?;
+        assert_eq!((open.task.label("no"), open.task.label("later")), ("No, it may not", "later"));
+        host.choose(&open.id, UserAnswer::new(option).by("ada")).await?;
         assert_eq!(words(&host, &id).await?, expected);
         assert!(host.choose(&open.id, option).await.is_err(), "it is answered once");
     }

@@ -11,6 +11,7 @@ scenarios!("time":
     a_recurring_branch_keeps_its_rhythm_while_its_children_live,
     a_cron_expression_recurs_in_its_zone,
     after_a_downtime_one_tick_catches_up,
+    a_body_that_sleeps_on_the_clock_can_be_waited_for,
     a_step_that_sleeps_finds_the_state_that_it_kept,
     a_workflow_that_misses_its_deadline_fails_and_compensates_its_saga,
 );
@@ -123,6 +124,30 @@ async fn after_a_downtime_one_tick_catches_up(stage: Stage) -> Checked<()> {
     let before = stage.clock.now();
     completed(&host, &id).await?;
     assert_eq!(stage.clock.now() - before, chrono::TimeDelta::minutes(30), "its rhythm is kept");
+    Ok(())
+}
+
+async fn a_body_that_sleeps_on_the_clock_can_be_waited_for(stage: Stage) -> Checked<()> {
+    let naps = begin("nap")
+        .with(stage.clock.clone())
+        .delay("first", |_| HOUR)
+        .then("nap", async |ctx, _| {
+            ctx.app.sleep(MINUTE).await;
+            ctx.app.sleep(2 * MINUTE).await;
+            Ok(())
+        })
+        .step("after", mark("rested"));
+    let host = stage.host([built(naps)?]).await?;
+    let id = host.start_workflow("nap", &Story::default()).await?;
+    host.idle().await?;
+    assert!(host.clock().asleep("nap").is_empty(), "the engine sleeps, and the step does not yet");
+    host.clock().advance(HOUR);
+    for minutes in [1, 2] {
+        let until = host.asleep("nap").await?;
+        assert_eq!(until, stage.clock.now() + minutes * MINUTE);
+        host.clock().advance(minutes * MINUTE);
+    }
+    assert_eq!(words(&host, &id).await?, "rested");
     Ok(())
 }
 

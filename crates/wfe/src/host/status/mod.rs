@@ -190,7 +190,7 @@ pub struct Position {
 /// { "for": "activity", "name": "pack", "id": "0193…", "until": "2026-01-05T08:00:00Z",
 ///   "held": { "worker": "worker 1", "until": "2026-01-04T08:00:00Z" } }
 /// { "for": "user_task", "id": "0193…", "step": "decide", "prompt": "May Ann travel?", "assignee": "Mr Bell",
-///   "options": ["approve", "reject"], "held": { … }, "until": "2026-01-05T08:00:00Z" }
+///   "options": ["approve", "reject"], "labels": { … }, "held": { … }, "until": "2026-01-05T08:00:00Z" }
 /// { "for": "child", "id": "0193…", "until": "2026-01-05T08:00:00Z" }
 /// { "for": "resume" }
 /// ```
