@@ -88,8 +88,9 @@ impl StepFailure {
         if self.causes.is_empty() { self.error.message.clone() } else { self.causes.join(": ") }
     }
 
-    /// The message in one line, without a copy of it.
-    fn text(&self) -> impl fmt::Display + use<'_> {
+    /// The [`message`](Self::message) in one line, written without a copy: control characters are escaped.
+    #[must_use]
+    pub fn text(&self) -> impl fmt::Display + use<'_> {
         fmt::from_fn(|f| {
             if self.causes.is_empty() {
                 return one_line(&self.error.message, f);

@@ -87,7 +87,7 @@ pub use events::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 pub use idempotency::{idempotency_key, idempotency_key_of_path};
 pub use job::Job;
 pub use lifecycle::{Lifecycle, LifecycleEvent};
-pub use run::{Env, Run, RunningBodies, StepExecution};
+pub use run::{Env, Follows, Run, RunningBodies, StepExecution};
 pub use view::ForEachProgress;
 
 pub(crate) use fault::{Fault, Kept, Moved, Spoilt};

@@ -216,7 +216,7 @@ impl SqlitePersistenceProvider {
             if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
                 self.cache.remove(&id);
                 logging::error!(
-                    instance = id,
+                    wfe.instance.id = id,
                     error = told,
                     "an instance was quarantined: its row is corrupt"
                 );

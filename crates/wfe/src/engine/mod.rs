@@ -10,6 +10,7 @@ mod dispatcher;
 mod handle;
 mod instance;
 mod isolation;
+mod log;
 mod message;
 mod schedule;
 mod start;

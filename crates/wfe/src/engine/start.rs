@@ -10,6 +10,7 @@ use wfe_core::{
 };
 
 use super::{
+    log,
     message::{NewInstance, Order},
     state::{
         notifications::{Notifications, Permit},
@@ -64,7 +65,9 @@ pub(super) async fn store_new(
         return Ok(StoredStart { id: started.id, is_new: false });
     }
     instance.id.clone_from(&started.id);
-    shared.publish(LifecycleEvent::started(&instance));
+    let event = LifecycleEvent::started(&instance);
+    log::started(&event);
+    shared.publish(event);
     if let (Some(fence), Some(owner), Some(permit)) = (started.fence, owner, permit) {
         if instance.name.is_empty() {
             instance.name.clone_from(&started.id);

@@ -16,7 +16,7 @@ use super::{
     answer::{self, Answer, CLOCK_SKEW},
     claims::HeldClaim,
 };
-use crate::store::loss::warn_unless_lost;
+use crate::store::loss::{warn_unless_fault, warn_unless_lost};
 
 /// The default lease. It is long enough that a worker on a busy machine does not lose its claim, and short enough
 /// that the activity of a crashed worker is soon available again.
@@ -220,10 +220,9 @@ where
                             shutdown.stopping.cancel();
                         }
                         Err(error) => {
-                            warn_unless_lost!(
-                                store.loss,
+                            warn_unless_fault!(
+                                store.loss, error,
                                 activity = self.name,
-                                %error,
                                 "the worker could not claim an activity; it tries again"
                             );
                         }

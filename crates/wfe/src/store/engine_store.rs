@@ -7,7 +7,7 @@ use wfe_core::{
     traits::{PersistenceProvider, StepStore},
 };
 
-use super::{Guarantees, base_traits::PlainStore, loss::Loss};
+use super::{Guarantees, base_traits::PlainStore, faults::Faults, loss::Loss};
 
 /// The store that the engine uses: the provider's own step store, or a [`PlainStore`], which uses only the
 /// provider's base traits. This type records every error that reports the loss of the store. Callers that
@@ -15,6 +15,7 @@ use super::{Guarantees, base_traits::PlainStore, loss::Loss};
 pub(crate) struct EngineStore {
     store: Arc<dyn StepStore>,
     loss: Arc<Loss>,
+    faults: Faults,
 }
 
 impl EngineStore {
@@ -24,23 +25,38 @@ impl EngineStore {
             Some(store) => (store, Guarantees::OneTransactionPerStep),
             None => (Arc::new(PlainStore::new(provider)), Guarantees::SingleProcess),
         };
-        (Self { store, loss }, guarantees)
+        (Self { store, loss, faults: Faults::default() }, guarantees)
     }
 
     /// Records whether the result of a call reports that the store is lost. After an unknown commit outcome,
-    /// this also checks the store, because the unknown outcome may be the first sign of a loss.
-    async fn seen<T: Send>(&self, answer: Result<T>) -> Result<T> {
+    /// this also checks the store, because the unknown outcome may be the first sign of a loss. A fault of a store
+    /// that is not lost is logged.
+    async fn seen<T: Send>(&self, call: &'static str, answer: Result<T>) -> Result<T> {
         let answer = self.loss.seen(answer);
-        if let Err(WfeError::CommitUnknown { .. }) = answer {
-            self.seen_of_owner(answer).await
-        } else {
-            answer
+        let answer = match answer {
+            Err(WfeError::CommitUnknown { .. }) => self.checked(answer).await,
+            answer => answer,
+        };
+        self.noted(call, answer)
+    }
+
+    /// Like [`seen`](Self::seen), for a call about an owner.
+    async fn seen_of_owner<T: Send>(&self, call: &'static str, answer: Result<T>) -> Result<T> {
+        let answer = self.checked(answer).await;
+        self.noted(call, answer)
+    }
+
+    /// Logs a fault of the store once, and then counts it. The host logs the loss of the store itself.
+    fn noted<T>(&self, call: &'static str, answer: Result<T>) -> Result<T> {
+        if !self.loss.has_come() {
+            self.faults.note(call, answer.as_ref().err());
         }
+        answer
     }
 
     /// Checks after any error whether the store is lost. The error itself may concern only the owner's own file. Such
     /// an error does not end the host.
-    async fn seen_of_owner<T: Send>(&self, answer: Result<T>) -> Result<T> {
+    async fn checked<T: Send>(&self, answer: Result<T>) -> Result<T> {
         if answer.is_err() {
             // `seen` records the loss; the result itself is not needed.
             let _noted = self.loss.seen(self.store.verify().await);
@@ -57,11 +73,11 @@ macro_rules! noting {
         #[async_trait]
         impl StepStore for EngineStore {
             $(async fn $of_owner(&self, $($owner_arg: $owner_type),*) -> $owner_result {
-                self.seen_of_owner(self.store.$of_owner($($owner_arg),*).await).await
+                self.seen_of_owner(stringify!($of_owner), self.store.$of_owner($($owner_arg),*).await).await
             })*
 
             $($(async fn $name(&self, $($arg: $type),*) -> $result {
-                self.seen(self.store.$name($($arg),*).await).await
+                self.seen(stringify!($name), self.store.$name($($arg),*).await).await
             })*)*
 
             fn news(&self) -> BoxStream<'static, ()> {

@@ -27,7 +27,20 @@ macro_rules! warn_unless_lost {
     };
 }
 
-pub(crate) use warn_unless_lost;
+/// Logs an error of the store and what follows from it: as a warning, but at debug level if the error is a fault of
+/// the store, which [`Faults`](super::faults::Faults) logs once and then counts, or if the store is lost. The error is
+/// the first argument after the loss.
+macro_rules! warn_unless_fault {
+    ($loss:expr, $error:ident, $($event:tt)+) => {
+        if $loss.has_come() || $crate::store::faults::is_fault(&$error) {
+            wfe_core::logging::debug!(error = %$error, $($event)+);
+        } else {
+            wfe_core::logging::warn!(error = %$error, $($event)+);
+        }
+    };
+}
+
+pub(crate) use {warn_unless_fault, warn_unless_lost};
 
 /// The parts of the error that reported the loss. The error can be built from these parts any number of
 /// times.

@@ -1,6 +1,7 @@
 mod access;
 mod base_traits;
 mod engine_store;
+pub(crate) mod faults;
 pub(crate) mod guarantees;
 pub(crate) mod loss;
 mod own_waits;

@@ -1,11 +1,32 @@
 //! The attempts of a step: how many attempts have failed, and whether another attempt follows after a backoff.
 
+use chrono::{DateTime, Utc};
+
 use super::{Env, Run};
 use crate::{
     Result,
     models::{ExecutionPointer, PointerStatus, attributes},
+    program::OnFailure,
     steps::StepError,
+    traits::StepFailure,
 };
+
+/// What follows a failed attempt of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// Another attempt, at this time. `None` means at once, or that it has begun already.
+    Attempt(Option<DateTime<Utc>>),
+    /// The step's fallback.
+    Fallback,
+    /// The next step: the instance continues without the failed one.
+    Continue,
+    /// The compensation of the saga around the step.
+    Compensate,
+    /// Nothing until the instance is resumed.
+    Suspend,
+    /// The end of the instance.
+    Fail,
+}
 
 impl Run {
     /// Handles a failed attempt: the pointer gets another attempt after its backoff, or the step fails for good.
@@ -39,6 +60,30 @@ impl Run {
             return self.sleep(at, backoff, env);
         }
         self.fail_for_good(at, failure, error, env)
+    }
+
+    /// What follows this failed attempt, as far as the present state shows it.
+    #[must_use]
+    pub fn follows(&self, failure: &StepFailure) -> Follows {
+        let at = &failure.error.execution_pointer_id;
+        if let Ok(pointer) = self.pointers.get(at)
+            && pointer.active
+            && pointer.status != PointerStatus::Failed
+        {
+            return match pointer.status {
+                _ if pointer.has(attributes::IN_FALLBACK) => Follows::Fallback,
+                PointerStatus::Sleeping => Follows::Attempt(pointer.sleep_until),
+                // A saga whose own condition has failed.
+                PointerStatus::Running if self.is_compensating(at).unwrap_or(false) => Follows::Compensate,
+                _ => Follows::Attempt(None),
+            };
+        }
+        match self.definition.find(&failure.step).map(|node| node.on_failure) {
+            Some(OnFailure::Continue) => Follows::Continue,
+            Some(OnFailure::Compensate) => Follows::Compensate,
+            Some(OnFailure::Suspend) => Follows::Suspend,
+            Some(OnFailure::Fail) | None => Follows::Fail,
+        }
     }
 
     /// Counts a failed attempt, and returns the number of attempts that failed in a row.

@@ -27,6 +27,7 @@ pub(super) mod subscriptions;
 mod timers;
 mod waits;
 
+pub use attempts::Follows;
 pub use bodies::RunningBodies;
 pub use lingering_bodies::StepExecution;
 

@@ -62,7 +62,7 @@ impl Drop for Farewell {
     fn drop(&mut self) {
         if std::thread::panicking() {
             logging::error!(
-                instance = self.id,
+                wfe.instance.id = self.id,
                 "the engine panicked while it worked on this instance; the instance is blocked until another host takes it over, or until the next start"
             );
         }
@@ -98,9 +98,9 @@ impl Actors {
         let span = logging::info_span!(
             parent: None,
             "workflow",
-            instance = id,
-            definition = logging::tracing::field::Empty,
-            version = logging::tracing::field::Empty,
+            wfe.instance.id = id,
+            wfe.definition.id = logging::tracing::field::Empty,
+            wfe.definition.version = logging::tracing::field::Empty,
         );
         let work = async move {
             let parting = actor.live(state).await;

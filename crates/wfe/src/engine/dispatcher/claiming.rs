@@ -16,7 +16,7 @@ use wfe_core::{
 use super::Dispatcher;
 use crate::{
     engine::{instance::actor::State, state::shared::Shared, steps::slots::take_slots},
-    store::loss::warn_unless_lost,
+    store::loss::warn_unless_fault,
 };
 
 /// How many instances are claimed at once. The claimed instances are loaded concurrently. The number is small enough
@@ -55,10 +55,15 @@ impl Dispatcher {
                 Err(error) => {
                     self.in_doubt |= is_doubtful(&error);
                     if let WfeError::OwnerLost { .. } = error {
-                        logging::debug!(instance = id, %error, "this host registers a new owner, which then acquires the instance");
+                        logging::debug!(wfe.instance.id = id, %error, "this host registers a new owner, which then acquires the instance");
                         lost.push(id);
                     } else {
-                        warn_unless_lost!(self.shared.store.loss, instance = id, %error, "the instance could not be acquired");
+                        warn_unless_fault!(
+                            self.shared.store.loss,
+                            error,
+                            wfe.instance.id = id,
+                            "the instance could not be acquired"
+                        );
                     }
                 }
             }
@@ -99,7 +104,7 @@ impl Dispatcher {
             // The next poll tries again.
             self.backlog = true;
             self.in_doubt |= is_doubtful(&error);
-            warn_unless_lost!(self.shared.store.loss, %error, "due instances could not be claimed");
+            warn_unless_fault!(self.shared.store.loss, error, "due instances could not be claimed");
         }
         self.looked = Instant::now();
     }

@@ -36,7 +36,7 @@ use super::{
     state::{notifications::Notifications, outcome::Idle, shared::Shared},
     steps::runner::Bodies,
 };
-use crate::store::{Guarantees, loss::warn_unless_lost};
+use crate::store::{Guarantees, loss::warn_unless_fault};
 
 /// How long the host waits between two reads of what other processes have stored. The pause bounds the cost of a
 /// process that writes without pause. The pause is short enough that this host notices the writes of other processes in
@@ -279,7 +279,11 @@ impl Dispatcher {
                 Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.actors.look(id))),
                 // The next poll reads the requests again.
                 Err(error) => {
-                    warn_unless_lost!(self.shared.store.loss, %error, "requests for busy instances could not be read");
+                    warn_unless_fault!(
+                        self.shared.store.loss,
+                        error,
+                        "requests for busy instances could not be read"
+                    );
                 }
             }
         }
@@ -310,7 +314,11 @@ impl Dispatcher {
             match self.shared.store.ended(ids).await {
                 Ok(ended) => ended.iter().for_each(|id| self.shared.completions.look(id)),
                 Err(error) => {
-                    warn_unless_lost!(self.shared.store.loss, %error, "the store could not be read for instances that have ended");
+                    warn_unless_fault!(
+                        self.shared.store.loss,
+                        error,
+                        "the store could not be read for instances that have ended"
+                    );
                 }
             }
         }
@@ -330,7 +338,11 @@ impl Dispatcher {
                 self.in_doubt = false;
             }
             Err(error) => {
-                warn_unless_lost!(self.shared.store.loss, %error, "no new owner could be registered; the host tries again");
+                warn_unless_fault!(
+                    self.shared.store.loss,
+                    error,
+                    "no new owner could be registered; the host tries again"
+                );
             }
         }
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use wfe_core::{WfeError, logging};
 
 use super::{Dispatcher, backoff::Retry};
-use crate::{engine::state::notifications::millis_rounded_up, store::loss::warn_unless_lost};
+use crate::{engine::state::notifications::millis_rounded_up, store::loss::warn_unless_fault};
 
 /// How many due times are read from the store at once. The number covers several minutes of a busy store, and is small
 /// enough to hold in memory.
@@ -58,7 +58,11 @@ impl Dispatcher {
                     logging::debug!(%error, "events that became due wait for the store");
                     Retry::soon()
                 } else {
-                    warn_unless_lost!(self.shared.store.loss, %error, "events that became due could not get their positions");
+                    warn_unless_fault!(
+                        self.shared.store.loss,
+                        error,
+                        "events that became due could not get their positions"
+                    );
                     Retry::after(before)
                 });
                 false
@@ -73,7 +77,11 @@ impl Dispatcher {
             Ok(date) => date.into_iter().for_each(|date| self.dates.add(millis_rounded_up(date))),
             // The next poll reads the due time again.
             Err(error) => {
-                warn_unless_lost!(self.shared.store.loss, %error, "the due time of the next event could not be read");
+                warn_unless_fault!(
+                    self.shared.store.loss,
+                    error,
+                    "the due time of the next event could not be read"
+                );
             }
         }
     }
@@ -99,7 +107,7 @@ impl Dispatcher {
             Ok(times) => times.into_iter().for_each(|(at, _)| self.timers.add_left(at)),
             Err(error) => {
                 self.unread = true;
-                warn_unless_lost!(self.shared.store.loss, %error, "the next due time could not be read");
+                warn_unless_fault!(self.shared.store.loss, error, "the next due time could not be read");
             }
         }
     }
@@ -119,7 +127,7 @@ impl Dispatcher {
                 // Until the poll has read the due times, only the poll finds instances that become due.
                 self.unread = true;
                 self.timers.refill([], false);
-                warn_unless_lost!(self.shared.store.loss, %error, "due times could not be read");
+                warn_unless_fault!(self.shared.store.loss, error, "due times could not be read");
             }
         }
     }

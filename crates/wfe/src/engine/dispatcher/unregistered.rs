@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 use wfe_core::{Result, WfeError, models::WorkflowInstance};
 
 use super::Dispatcher;
-use crate::{engine::state::shared::Shared, store::loss::warn_unless_lost};
+use crate::{engine::state::shared::Shared, store::loss::warn_unless_fault};
 
 /// How many instances each scan reads for their definitions. If more instances are due, the next scan continues after
 /// those that this scan has read.
@@ -34,7 +34,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
         match shared.store.loss.seen(shared.store.provider.get_runnable_instances(shared.now()).await) {
             Ok(due) => due,
             Err(error) => {
-                warn_unless_lost!(shared.store.loss, %error, "due instances could not be listed");
+                warn_unless_fault!(shared.store.loss, error, "due instances could not be listed");
                 return read;
             }
         };
@@ -51,7 +51,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
         let instances = match read_all(&shared, ids).await {
             Ok(instances) => instances,
             Err(error) => {
-                warn_unless_lost!(shared.store.loss, %error, "due instances could not be read");
+                warn_unless_fault!(shared.store.loss, error, "due instances could not be read");
                 return read;
             }
         };

@@ -12,10 +12,14 @@ use wfe_core::{
 
 use crate::{
     engine::{
+        log,
         message::{Phase, PhaseWatch},
         state::shared::Shared,
     },
-    store::loss::{Loss, warn_unless_lost},
+    store::{
+        faults::is_fault,
+        loss::{Loss, warn_unless_fault},
+    },
 };
 
 /// The initial and the maximum backoff before a failed call to the store is repeated. A store that is busy for a moment
@@ -72,7 +76,7 @@ pub(in crate::engine) async fn store(
             }
             Ok(Committed::Lost) => {
                 logging::warn!(
-                    instance = run.id(),
+                    wfe.instance.id = run.id(),
                     "another process owns the instance now; results that were not stored are discarded"
                 );
                 return Ok(Stored::Void);
@@ -85,7 +89,12 @@ pub(in crate::engine) async fn store(
         };
         match error {
             WfeError::CommitUnknown { .. } => {
-                warn_unless_lost!(shared.store.loss, instance = run.id(), %error, "the outcome of a commit is unknown; the instance is read again");
+                warn_unless_fault!(
+                    shared.store.loss,
+                    error,
+                    wfe.instance.id = run.id(),
+                    "the outcome of a commit is unknown; the instance is read again"
+                );
                 match load(shared, phase, run.id()).await {
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
@@ -111,7 +120,8 @@ pub(in crate::engine) async fn store(
                 return Ok(Stored::Refused(StepError::fatal(error).with_code(StepError::UNSTORABLE)));
             }
             WfeError::Corrupt { .. } => {
-                logging::error!(instance = run.id(), %error, "the instance cannot be stored");
+                // The line of the quarantine that follows has the error.
+                logging::debug!(wfe.instance.id = run.id(), %error, "the instance cannot be stored");
                 return Ok(Stored::Corrupt(error));
             }
             error => {
@@ -169,7 +179,11 @@ pub(in crate::engine) async fn release(
 pub(in crate::engine) async fn load(shared: &Shared, phase: &PhaseWatch, id: &str) -> Option<Loaded> {
     match again_and_again(&shared.store.loss, phase, id, || shared.store.load(id)).await {
         Some(Ok(loaded)) => Some(loaded),
-        Some(Err(_)) | None => None,
+        Some(Err(error)) => {
+            logging::error!(wfe.instance.id = id, %error, "the instance cannot be read");
+            None
+        }
+        None => None,
     }
 }
 
@@ -198,7 +212,7 @@ where
             Ok(read) => return Some(Ok(read)),
             Err(WfeError::WorkflowNotFound(_)) => return None,
             Err(error @ WfeError::Corrupt { .. }) => {
-                logging::error!(instance = id, %error, "the instance cannot be read");
+                logging::debug!(wfe.instance.id = id, %error, "the instance cannot be read");
                 return Some(Err(error));
             }
             Err(error) => {
@@ -286,7 +300,7 @@ pub(in crate::engine) async fn suspend_corrupt(
             }
             Err(error @ WfeError::Corrupt { .. }) => {
                 logging::error!(
-                    instance = id,
+                    wfe.instance.id = id,
                     %error,
                     "the instance cannot be suspended; repair the row that the error names; other hosts retry when this host has ended"
                 );
@@ -310,13 +324,15 @@ fn publish_corrupt(shared: &Shared, commit: &StepCommit, failure: &StepFailure) 
         None => Lifecycle::Suspended,
     };
     for what in [Lifecycle::Error(Box::new(failure.clone())), end] {
-        shared.publish(LifecycleEvent {
+        let event = LifecycleEvent {
             instance_id: commit.instance_id.as_str().into(),
             definition_id: "".into(),
             version: 0,
             time: failure.error.error_time,
             what,
-        });
+        };
+        log::quarantined(&event, failure);
+        shared.publish(event);
     }
 }
 
@@ -344,19 +360,13 @@ pub(in crate::engine) async fn items(
     }
 }
 
+/// Logs an error of the store after which the call is repeated.
 pub(in crate::engine) fn report(loss: &Loss, instance: &str, error: &WfeError) {
-    match error {
-        // The host ends, and reports this error itself.
-        _ if loss.has_come() => logging::debug!(instance, %error, "the store is lost"),
-        // This error soon resolves automatically.
-        WfeError::Busy { .. } | WfeError::LockFailed(_) => {
-            logging::debug!(instance, %error, "the call to the store is repeated");
-        }
-        // The host ends, and reports this error itself.
-        WfeError::Unusable { .. } => {}
-        // The store recovers only when an operator frees disk space, so the error is logged.
-        WfeError::Full { .. } => logging::warn!(instance, %error, "the store is full; the call is repeated"),
-        _ => logging::error!(instance, %error, "the store failed; the call is repeated"),
+    // Faults and the loss of the store are logged once for all instances, not here.
+    if loss.has_come() || is_fault(error) || matches!(error, WfeError::Unusable { .. }) {
+        logging::debug!(wfe.instance.id = instance, %error, "the call to the store is repeated");
+    } else {
+        logging::error!(wfe.instance.id = instance, %error, "the store has failed; the call is repeated");
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::engine::{
     isolation::PROCESS,
+    log,
     state::{notifications::Notifications, outcome::End},
     steps::{
         in_flight::InFlight,
@@ -81,7 +82,7 @@ impl Actor {
                 None => self.read_instance().await?,
             };
             if loaded.fence != self.claimed.fence {
-                logging::warn!(instance = self.work.id, "another process owns the instance now");
+                logging::warn!(wfe.instance.id = self.work.id, "another process owns the instance now");
                 return None;
             }
             let keeps_bodies = quarantine.as_ref().is_some_and(Quarantine::keeps_bodies);
@@ -134,7 +135,7 @@ impl Actor {
                     // does not retry it in a loop. Other hosts may try the instance, each after a lease, until it
                     // counts as poison.
                     let error = next.reason();
-                    logging::error!(instance = self.work.id, %error, "the instance cannot be quarantined");
+                    logging::error!(wfe.instance.id = self.work.id, %error, "the instance cannot be quarantined");
                     return None;
                 }
             }
@@ -183,14 +184,14 @@ impl Actor {
                 Ok(Worked::Over(None))
             }
             Ok(Err(error)) => {
-                logging::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
+                logging::debug!(wfe.instance.id = self.work.id, %error, "the instance's state contradicts itself");
                 let is_corrupt = matches!(error, WfeError::Corrupt { .. });
                 let code = if is_corrupt { StepError::CORRUPT } else { StepError::DEFINITION };
                 Err(Quarantine::whole(StepError::fatal(error).with_code(code)))
             }
             Err(payload) => {
                 let error = StepError::from_panic("working on the instance", payload);
-                logging::error!(instance = self.work.id, %error, "the instance is suspended");
+                logging::debug!(wfe.instance.id = self.work.id, %error, "the instance will be quarantined");
                 Err(Quarantine::whole(error))
             }
         }
@@ -220,8 +221,8 @@ impl Actor {
             return Err(WfeError::DefinitionNotFound { id, version });
         };
         Span::current()
-            .record("definition", &*instance.workflow_definition_id)
-            .record("version", instance.version);
+            .record("wfe.definition.id", &*instance.workflow_definition_id)
+            .record("wfe.definition.version", instance.version);
         let control = loaded.control.clone();
         (self.opened, self.put_off) = (self.opened + 1, false);
         let at_work = at_work.numbered_after(self.last_job);
@@ -233,6 +234,9 @@ impl Actor {
         spawned.chain(&self.others).for_each(|(job, execution)| run.still_at_work(*job, execution));
         if let Some(request) = control {
             self.shared.with_env(|env| run.control(request, env))?;
+        }
+        if self.opened == 1 {
+            log::taken_over(&run, self.claimed.deaths);
         }
         loop {
             let before = self.shared.options.clock.monotonic();
@@ -252,7 +256,7 @@ impl Actor {
                 Stored::Corrupt(error) => return Ok(Ok(Worked::Corrupt(error))),
                 Stored::Stale => return Ok(Ok(Worked::Again(run.leave_bodies()))),
                 Stored::Refused(reason) => {
-                    logging::warn!(instance = self.work.id, error = %reason, "the store refuses a commit");
+                    logging::warn!(wfe.instance.id = self.work.id, error = %reason, "the store refuses a commit");
                     if self.shared.with_env(|env| run.refused(&reason, env))? {
                         continue;
                     }
@@ -303,6 +307,7 @@ impl Actor {
             self.report_end(run, &end);
             self.work.end = Some(end);
         }
+        log::committed(run, &effects.events);
         effects.events.into_iter().for_each(|event| self.shared.publish(event));
         if let Some(next) = effects.released {
             // Events for the new subscriptions may already be stored, so the instance is due again at once.

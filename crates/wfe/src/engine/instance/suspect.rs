@@ -32,7 +32,11 @@ pub(in crate::engine) fn poisoned(id: &str, deaths: Deaths) -> Option<Quarantine
          process, or the process was killed from outside each time; resume it to have it try again",
         deaths.alone
     );
-    logging::error!(instance = id, code = StepError::POISON, "the instance is suspended: {reason}");
+    logging::debug!(
+        wfe.instance.id = id,
+        code = StepError::POISON,
+        "the instance will be quarantined: {reason}"
+    );
     Some(Quarantine::whole(StepError::fatal(reason).with_code(StepError::POISON)))
 }
 
@@ -43,7 +47,7 @@ impl Actor {
         let (shared, id, fence) = (self.shared.clone(), self.work.id.clone(), self.claimed.fence);
         let deaths = self.claimed.deaths;
         logging::info!(
-            instance = id,
+            wfe.instance.id = id,
             deaths = deaths.in_a_row,
             alone = deaths.alone,
             "the instance runs alone until its next commit: its process has crashed repeatedly since the last commit"
@@ -71,7 +75,7 @@ impl Actor {
                     return Some(Trial { ticket, watch });
                 }
                 Ok(false) => {
-                    logging::warn!(instance = id, "another process owns the instance now");
+                    logging::warn!(wfe.instance.id = id, "another process owns the instance now");
                     return None;
                 }
                 Err(error) => {

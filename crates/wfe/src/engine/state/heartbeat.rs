@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use wfe_core::{clock::Clock, sync::lock, traits::Owner};
 
-use crate::store::{StoreAccess, loss::warn_unless_lost};
+use crate::store::{StoreAccess, loss::warn_unless_fault};
 
 /// The number of ticks in a lease. Work that has not committed for two ticks (a third of the lease) needs a heartbeat.
 /// The first heartbeat is sent after half of the lease at the latest, which leaves the other half for delays on a busy
@@ -134,7 +134,12 @@ impl Heartbeats {
             let beats = join_all(owners.iter().map(|owner| store.heartbeat(owner))).await;
             for (owner, beat) in owners.iter().zip(beats) {
                 if let Err(error) = beat {
-                    warn_unless_lost!(store.loss, owner = owner.id(), %error, "a heartbeat failed; others may take over what runs here");
+                    warn_unless_fault!(
+                        store.loss,
+                        error,
+                        owner = owner.id(),
+                        "a heartbeat failed; others may take over what runs here"
+                    );
                     lives = false;
                 }
             }

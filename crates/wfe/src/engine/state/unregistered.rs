@@ -15,9 +15,9 @@ impl Unregistered {
         if reported.insert((definition.to_owned(), version)) {
             drop(reported);
             logging::warn!(
-                definition,
-                version,
-                instance,
+                wfe.definition.id = definition,
+                wfe.definition.version = version,
+                wfe.instance.id = instance,
                 "instances wait for a definition that is not registered with this host"
             );
         }

@@ -229,7 +229,7 @@ pub(crate) async fn ended(chain: &[Arc<dyn WorkflowMiddleware>], end: &WorkflowE
     for middleware in chain.iter().rev() {
         if let Err(payload) = AssertUnwindSafe(middleware.ended(end)).catch_unwind().await {
             let error = StepError::from_panic("a middleware", payload);
-            logging::error!(instance = end.instance_id, %error, "a middleware panicked after the instance had ended");
+            logging::error!(wfe.instance.id = end.instance_id, %error, "a middleware panicked after the instance had ended");
         }
     }
 }

@@ -192,8 +192,8 @@ impl Bodies {
                     token.cancel();
                 }
                 (None, _) => logging::info!(
-                    instance = &*instance,
-                    step,
+                    wfe.instance.id = &*instance,
+                    wfe.step.id = step,
                     "the step continued for a second after its cancellation token was cancelled, and was dropped"
                 ),
             }
@@ -215,11 +215,11 @@ async fn parted(token: &CancellationToken) {
 fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
     logging::info_span!(
         "step",
-        instance = &*event.instance_id,
-        definition = &*event.definition_id,
-        version = event.version,
-        step = job.step_id(),
-        attempt = job.attempt(),
+        wfe.instance.id = &*event.instance_id,
+        wfe.definition.id = &*event.definition_id,
+        wfe.definition.version = event.version,
+        wfe.step.id = job.step_id(),
+        wfe.step.attempt = job.attempt(),
     )
 }
 

@@ -54,14 +54,14 @@ impl Watch {
         let (instance, step) = (&*self.instance, &*self.step);
         if self.token.is_none() {
             logging::warn!(
-                instance,
-                step,
+                wfe.instance.id = instance,
+                wfe.step.id = step,
                 "the step has kept its thread for over a second without yielding; declare it as blocking"
             );
         } else {
             logging::warn!(
-                instance,
-                step,
+                wfe.instance.id = instance,
+                wfe.step.id = step,
                 "the blocking step has continued for over a second after its cancellation token was cancelled; it \
                  keeps its thread and its slot until it returns; check the token in the step"
             );

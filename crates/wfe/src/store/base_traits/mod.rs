@@ -72,7 +72,7 @@ impl PlainStore {
                 Err(WfeError::WorkflowNotFound(_)) => {}
                 Err(error @ WfeError::Corrupt { .. }) => {
                     if self.corrupt.is_new(&error) {
-                        logging::error!(instance = id, %error, "an instance cannot be read; it is left out");
+                        logging::error!(wfe.instance.id = id, %error, "an instance cannot be read; it is left out");
                     }
                 }
                 Err(error) => return Err(error),
@@ -143,7 +143,7 @@ impl StepStore for PlainStore {
             // The step's effect is already stored. If this returned an error, the caller would store the
             // effect again.
             if let Err(error) = self.provider.persist_errors(&errors).await {
-                logging::error!(instance = id, %error, "failures of a step could not be stored");
+                logging::error!(wfe.instance.id = id, %error, "failures of a step could not be stored");
             }
         }
         Ok(Committed::Done)

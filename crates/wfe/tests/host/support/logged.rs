@@ -61,7 +61,9 @@ impl<S: Subscriber> Layer<S> for Missed {
             Level::ERROR => return ERRORS.lock().unwrap().extend(fields.error),
             _ => return,
         }
-        if let (Some(definition), Some(version)) = (fields.definition, fields.version) {
+        if let (true, Some(definition), Some(version)) =
+            (fields.is_missing, fields.definition, fields.version)
+        {
             WARNINGS.lock().unwrap().push((definition, version));
         }
     }
@@ -72,6 +74,8 @@ struct Fields {
     definition: Option<String>,
     version: Option<u32>,
     error: Option<String>,
+    /// Whether it says that a definition is missing.
+    is_missing: bool,
     line: String,
 }
 
@@ -84,19 +88,22 @@ impl Fields {
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.note(field, &value);
-        if field.name() == "definition" {
+        if field.name() == "wfe.definition.id" {
             self.definition = Some(value.to_owned());
         }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "version" {
+        if field.name() == "wfe.definition.version" {
             self.version = u32::try_from(value).ok();
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.note(field, value);
+        if field.name() == "message" {
+            self.is_missing = format!("{value:?}").contains("definition that is not registered");
+        }
         if field.name() == "error" {
             self.error = Some(format!("{value:?}"));
         }

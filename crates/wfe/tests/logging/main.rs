@@ -7,6 +7,10 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod faults;
+mod lines;
+mod secrets;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -42,9 +46,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 type Fields = BTreeMap<String, String>;
 
-/// What was said: its own fields, and for each span around it, outermost first, its name and fields.
+/// What was said: its level and fields, and for each span around it, outermost first, its name and fields.
 #[derive(Clone, Debug)]
 struct Said {
+    level: tracing::Level,
     fields: Fields,
     around: Vec<(&'static str, Fields)>,
 }
@@ -105,7 +110,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Heard {
             (span.name(), fields)
         });
         let around = around.collect();
-        self.lock().push(Said { fields, around });
+        if fields.get("wfe.definition.id").is_some_and(|definition| definition == lines::SLOW) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let level = *event.metadata().level();
+        self.lock().push(Said { level, fields, around });
     }
 }
 
@@ -139,11 +148,11 @@ async fn what_a_step_says_is_said_in_a_span_that_tells_instance_definition_versi
     host.outcome::<u32>(&id).await.unwrap();
     let step = |step: &str, attempt: &str| {
         let fields = [
-            ("instance", &*id),
-            ("definition", "spans"),
-            ("version", "7"),
-            ("step", step),
-            ("attempt", attempt),
+            ("wfe.instance.id", &*id),
+            ("wfe.definition.id", "spans"),
+            ("wfe.definition.version", "7"),
+            ("wfe.step.id", step),
+            ("wfe.step.attempt", attempt),
         ];
         ("step", fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
     };
@@ -153,7 +162,7 @@ async fn what_a_step_says_is_said_in_a_span_that_tells_instance_definition_versi
     assert_eq!(innermost("from a quick step"), [step("quick", "1"), step("quick", "2")]);
     assert_eq!(innermost("from a blocking step"), [step("blocks", "1")]);
     // What the engine itself does for an instance is told apart, too.
-    let engine = [("instance", &*id), ("definition", "spans"), ("version", "7")];
+    let engine = [("wfe.instance.id", &*id), ("wfe.definition.id", "spans"), ("wfe.definition.version", "7")];
     let engine = engine.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     assert_eq!(innermost("from an output"), [("workflow", engine)]);
 }
@@ -177,7 +186,7 @@ async fn a_body_that_never_yields_is_logged_once() {
     let end = host.outcome::<u32>(&id).await.unwrap();
     let told = SAID.with(TEXT);
     assert_eq!((end, told.len()), (wfe::Outcome::Completed(1), 1), "not before a second is over");
-    assert_eq!((&*told[0].fields["instance"], &*told[0].fields["step"]), (&*id, "spins"));
+    assert_eq!((&*told[0].fields["wfe.instance.id"], &*told[0].fields["wfe.step.id"]), (&*id, "spins"));
 }
 
 /// What must be told to nobody but those who ask for the data itself.
