@@ -132,6 +132,18 @@ impl AnyDefinition {
             .unwrap_or_else(|payload| Err(StepError::from_panic("reading the data", payload)))
     }
 
+    /// Checks that this stored data can be read as the definition's data type.
+    ///
+    /// # Errors
+    /// [`Invalid`](WfeError::Invalid): the data cannot be read.
+    pub fn check_data(&self, data: &Value) -> Result<()> {
+        let Err(error) = self.decode(data) else { return Ok(()) };
+        let (id, version, wanted) = (self.id(), self.version(), self.0.data_name);
+        Err(WfeError::Invalid(format!(
+            "the data does not fit version {version} of workflow {id:?}, which has data of type {wanted}: {error}"
+        )))
+    }
+
     /// The reason why this data of the type `given` cannot be read as the definition's data type, or `None` if
     /// it can be read.
     pub(crate) fn misfit(&self, data: &Value, given: &str) -> Option<String> {

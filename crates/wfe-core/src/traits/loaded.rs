@@ -93,7 +93,30 @@ pub struct Pending {
     pub deliveries: Vec<Delivery>,
 }
 
+/// The state in which a caller has read an instance that it wants to [replace](StepStore::replace).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// The id of the instance.
+    pub id: String,
+    /// Its [`revision`](Loaded::revision).
+    pub revision: u64,
+    /// The number of the control request that is pending, or `None` if the instance has ended or no request is
+    /// pending.
+    pub request: Option<u64>,
+}
+
 impl Loaded {
+    /// The state of the instance, for a [`replace`](StepStore::replace) that must not overwrite a later change.
+    #[must_use]
+    pub fn expected(&self) -> Expected {
+        let request = self.control.as_ref().filter(|_| !self.instance.status.is_final());
+        Expected {
+            id: self.instance.id.clone(),
+            revision: self.revision,
+            request: request.map(|request| request.number),
+        }
+    }
+
     /// The part that writers other than the owner can change. The result contains the deliveries to the
     /// subscriptions whose ids are in `waits`, or to all subscriptions if `waits` is `None`.
     #[must_use]

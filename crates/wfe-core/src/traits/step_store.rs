@@ -4,8 +4,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 
 use super::{
-    Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Isolation, Loaded,
-    Owner, Page, Pending, Requested, Started, StepCommit, StepFailure, Swept, defaults,
+    Claimed, Committed, Control, Cursor, ErrorRecord, Expected, Fence, Finished, Intervention, Isolation,
+    Loaded, Owner, Page, Pending, Requested, Started, StepCommit, StepFailure, Swept, defaults,
 };
 #[cfg(doc)]
 use super::{ControlState, Deaths, Delivery, EventRepository, SubscriptionRepository, WorkflowRepository};
@@ -57,6 +57,27 @@ pub trait StepStore: Send + Sync {
     /// * The errors of [`create_new_workflow`](WorkflowRepository::create_new_workflow).
     /// * [`OwnerLost`], already logged by the store: see [`register`](Self::register).
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started>;
+
+    /// Stores a new instance in the place of another one, in one transaction. The other instance, `old`, loses its
+    /// name: its id becomes its name, so that `new` can have the name that `old` had. If `old` has not ended, a
+    /// request to terminate it is stored too, as by [`request`](Self::request). The request replaces a pending
+    /// `Cancel` as well.
+    ///
+    /// `new` is stored as by a [`start`](Self::start) without an owner. It may be suspended; then it begins when it
+    /// is resumed. Returns its id.
+    ///
+    /// Returns `None` and writes nothing if `old` is no longer as the caller has read it: its revision is another
+    /// one, another control request is pending or none is, or it does not exist.
+    ///
+    /// # Errors
+    /// * The errors of [`create_new_workflow`](WorkflowRepository::create_new_workflow).
+    /// * [`AlreadyExists`]: a third instance has the id of `old` as its name.
+    /// * [`Invalid`]: `new` has a reference.
+    /// * [`Unsupported`]: the store does not support this call. The default implementation always returns this
+    ///   error.
+    async fn replace(&self, _old: &Expected, _new: &WorkflowInstance) -> Result<Option<String>> {
+        Err(WfeError::Unsupported("to replace an instance"))
+    }
 
     /// Stores a step's whole effect in one transaction, or nothing; see [`Committed`].
     ///
@@ -294,6 +315,21 @@ pub trait StepStore: Send + Sync {
         after: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<(i64, String)>>;
+
+    /// A page of the ids of the instances whose names begin with `prefix` and which have not ended, in the order in
+    /// which the instances were stored. The prefix must begin with the engine's prefix [`OWN_NAMES`]. The cost of a
+    /// call grows with the number of instances, ended or not, whose names begin with the prefix.
+    ///
+    /// An id that does not decode is logged and left out, so a page may be shorter than `limit` although more
+    /// instances follow; the page's `next` shows whether more follow.
+    ///
+    /// # Errors
+    /// * [`Invalid`]: the prefix does not begin with [`OWN_NAMES`].
+    /// * [`Unsupported`]: the store does not support this call. The default implementation always returns this
+    ///   error.
+    async fn named(&self, _prefix: &str, _after: Option<Cursor>, _limit: usize) -> Result<Page<String>> {
+        Err(WfeError::Unsupported("to list instances by their names"))
+    }
 
     /// Gives a sign of life for an owner while it does long work. The default implementation does nothing, for
     /// stores whose owners have no [`lease`](Owner::lease).

@@ -24,6 +24,10 @@ macro_rules! step_store_methods {
                     owner: Option<&$crate::traits::Owner>,
                     instance: &$crate::models::WorkflowInstance
                 ) -> $crate::Result<$crate::traits::Started>;
+                async fn replace(
+                    old: &$crate::traits::Expected,
+                    new: &$crate::models::WorkflowInstance
+                ) -> $crate::Result<Option<String>>;
                 async fn commit_step(
                     fence: $crate::traits::Fence,
                     step: &$crate::traits::StepCommit
@@ -72,6 +76,11 @@ macro_rules! step_store_methods {
                     after: ::chrono::DateTime<::chrono::Utc>,
                     limit: usize
                 ) -> $crate::Result<Vec<(i64, String)>>;
+                async fn named(
+                    prefix: &str,
+                    after: Option<$crate::traits::Cursor>,
+                    limit: usize
+                ) -> $crate::Result<$crate::traits::Page<String>>;
                 async fn isolate(
                     id: &str,
                     fence: $crate::traits::Fence,

@@ -18,6 +18,21 @@ pub(crate) const ID_IS_FREE_FOR_CHILD: Sql<3> = Sql::new(guard!(
     "NOT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND (parent IS NOT ? OR workflow_definition_id <> ?))"
 ));
 
+/// Guard: the instance (first argument) has this revision, and its pending control request has this number. 0 stands for
+/// an instance that has ended, or has no pending request.
+pub(crate) const IS_UNCHANGED: Sql<3> = Sql::new(guard!(
+    "EXISTS (SELECT 1 FROM workflows WHERE id = ? AND revision = ? \
+     AND iif(control IS NOT NULL AND status IN ('Runnable', 'Suspended'), control_number, 0) = ?)"
+));
+
+/// Sets the name of an instance to its id. The instance has made no progress, so the recorded numbers of process crashes
+/// stay unchanged.
+pub(crate) const TAKE_NAME: Sql<1> = Sql::new(
+    "UPDATE workflows SET name = id, revision = revision + 1, \
+       deaths_at = iif(deaths_at = revision, revision + 1, deaths_at) WHERE id = ?",
+)
+.own(Own::Instance);
+
 /// Inserts a child, unless an instance with the child's id (last argument) exists already. The owner -1 marks
 /// the child as new until the same script has stored its pointers. No other transaction ever sees this owner.
 pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
@@ -132,6 +147,8 @@ pub(crate) const GIVE_BACK: Sql<3> = Sql::new(
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("INSERT", INSERT.text()),
+    ("IS_UNCHANGED", IS_UNCHANGED.text()),
+    ("TAKE_NAME", TAKE_NAME.text()),
     ("ID_IS_FREE_FOR_CHILD", ID_IS_FREE_FOR_CHILD.text()),
     ("INSERT_CHILD", INSERT_CHILD.text()),
     ("UNMARK_CHILD", UNMARK_CHILD.text()),

@@ -142,6 +142,8 @@ mod tests {
                 ],
             ),
             ("UPCOMING", &["SCAN json_each"]),
+            // The schedules, sorted by the order in which they were stored.
+            ("NAMED", &["USE TEMP B-TREE FOR ORDER BY"]),
             // One page of events, by row number.
             ("FINISH_LISTED", &["SCAN json_each"]),
             ("WANT_LISTED", &["SCAN json_each"]),
@@ -190,6 +192,8 @@ mod tests {
             (super::ownership::OF_OWNER.text(), "workflows_owned (owner=?)"),
             (super::ownership::CLEAR_OWNER.text(), "workflows_owned (owner=?)"),
             (super::ownership::ENDED.text(), "sqlite_autoindex_workflows_1 (id=?)"),
+            (super::commits::IS_UNCHANGED.text(), "sqlite_autoindex_workflows_1 (id=?)"),
+            (super::workflows::NAMED.text(), "sqlite_autoindex_workflows_2 (name>? AND name<?)"),
             (
                 super::commits::START_IS_FREE.text(),
                 "workflows_start (workflow_definition_id=? AND start_key=?)",

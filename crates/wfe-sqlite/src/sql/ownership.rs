@@ -79,9 +79,9 @@ pub(crate) const REQUEST: Sql<6> = Sql::new(concat!(
 ))
 .own(Own::Instance);
 
-/// Stores a control request (first and last argument) of a commit for another instance. Stores nothing if that
-/// instance has ended or if a pending request takes precedence: `Terminate` over every request, and `Cancel`
-/// over every request except `Terminate`.
+/// Stores a control request (first and last argument) of a commit, or of a replacement, for another instance.
+/// Stores nothing if that instance has ended or if a pending request takes precedence: `Terminate` over every
+/// request, and `Cancel` over every request except `Terminate`.
 pub(crate) const REQUEST_OF_COMMIT: Sql<3> = Sql::new(concat!(
     "UPDATE workflows SET control = ?, control_detail = NULL, control_number = ",
     next_request!(),

@@ -80,6 +80,13 @@ pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
 /// The id of the instance with this name.
 pub(crate) const ID_OF_NAME: Sql<1> = Sql::new("SELECT id FROM workflows WHERE name = ?");
 
+/// The instances that have not ended and whose names are in a range (first argument included, second excluded), in the
+/// order in which they were stored. The `+` keeps SQLite from reading the whole table in this order instead.
+pub(crate) const NAMED: Sql<4> = Sql::new(
+    "SELECT seq, id FROM workflows WHERE name >= ? AND name < ? AND +seq > ? AND status IN ('Runnable', 'Suspended') \
+     ORDER BY +seq LIMIT ?",
+);
+
 /// The instances whose ids are in a JSON list. Each id is written in hexadecimal, because SQLite's JSON functions end a
 /// string at a NUL character.
 pub(crate) const LOAD_MANY: Sql<1> = Sql::new(concat!(
@@ -104,5 +111,6 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("STAMP", STAMP.text()),
     ("LOAD", LOAD.text()),
     ("ID_OF_NAME", ID_OF_NAME.text()),
+    ("NAMED", NAMED.text()),
     ("LOAD_MANY", LOAD_MANY.text()),
 ];

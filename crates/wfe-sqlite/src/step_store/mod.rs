@@ -14,6 +14,7 @@ mod external_tasks;
 mod history;
 mod limit;
 mod load;
+mod names;
 mod owner;
 mod start;
 mod sweep;
@@ -34,6 +35,7 @@ use self::{
     external_tasks::{answer_wait, claim_wait, open_waits},
     history::{failures, finished, items, last_failures},
     load::{check_closed_waits, inspect, load, load_many, pending},
+    names::{named, replace},
     owner::{heartbeat, register, verify},
     start::start,
     sweep::{finish_event, finish_events},

@@ -10,8 +10,8 @@ use wfe::{
     Result, WfeError,
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Fence, Intervention, Loaded, Owner, PersistenceProvider, Requested,
-        Started, StepCommit, StepStore, Swept,
+        Claimed, Committed, Control, Expected, Fence, Intervention, Loaded, Owner, PersistenceProvider,
+        Requested, Started, StepCommit, StepStore, Swept,
     },
 };
 
@@ -24,7 +24,7 @@ pub const KILL_AFTER: &str = "WFE_KILL_AFTER";
 
 /// A store whose process dies right after the n-th commit. This commit is stored, but its caller gets no response.
 ///
-/// Each of these changes of the store counts as a commit: a start, a step's commit, a claim, an event, a control
+/// Each of these changes of the store counts as a commit: a start, a replacement, a step's commit, a claim, an event, a control
 /// request, a worker's claim, heartbeat, release or answer, the marking of a single event as processed, and the
 /// positioning of events that became due.
 ///
@@ -140,6 +140,11 @@ impl Layer for KillAfter {
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
         let answer = self.alive()?.start(owner, instance).await;
         self.answer(answer, |started| started.is_new)
+    }
+
+    async fn replace(&self, old: &Expected, new: &WorkflowInstance) -> Result<Option<String>> {
+        let answer = self.alive()?.replace(old, new).await;
+        self.answer(answer, Option::is_some)
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {

@@ -13,7 +13,7 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
-        Claimed, CommandFuture, Committed, Control, Cursor, Deaths, Delivery, ErrorRecord, Fence,
+        Claimed, CommandFuture, Committed, Control, Cursor, Deaths, Delivery, ErrorRecord, Expected, Fence,
         Intervention, Isolation, Loaded, Owner, Page, Pending, PersistenceProvider, Requested, Started,
         StepCommit, StepStore, Swept,
     },
@@ -85,6 +85,9 @@ pub enum Fault {
     DropsRequests,
     NeverGivesBack,
     StartsAnew,
+    ReplacesWhatHasChanged,
+    ReplacesInTwoSteps,
+    ListsOnePageOfNames,
     LosesAnswers,
     CountsNoDeaths,
     CountsEveryClaim,
@@ -306,6 +309,28 @@ impl Layer for Broken {
         let is_known = |owner: &&Owner| self.memory.lock().unwrap().owners.contains(&owner.id());
         let owner = owner.filter(|owner| !self.is(Fault::KnowsOnlyItsOwnOwners) || is_known(owner));
         self.steps().start(owner, instance).await
+    }
+
+    async fn replace(&self, old: &Expected, new: &WorkflowInstance) -> Result<Option<String>> {
+        if self.is(Fault::ReplacesWhatHasChanged) {
+            let now = self.steps().load(&old.id).await?.expected();
+            return self.steps().replace(&now, new).await;
+        }
+        if self.is(Fault::ReplacesInTwoSteps) {
+            // The request to the old instance stays, whatever becomes of the new one.
+            self.steps().request(&old.id, Control::Terminate).await?;
+            let now = self.steps().load(&old.id).await?.expected();
+            return self.steps().replace(&now, new).await;
+        }
+        self.steps().replace(old, new).await
+    }
+
+    async fn named(&self, prefix: &str, after: Option<Cursor>, limit: usize) -> Result<Page<String>> {
+        let mut page = self.steps().named(prefix, after, limit).await?;
+        if self.is(Fault::ListsOnePageOfNames) {
+            page.next = None;
+        }
+        Ok(page)
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {

@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 39] = [
+const FAULTS: [(Fault, &str); 42] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -75,6 +75,15 @@ const FAULTS: [(Fault, &str); 39] = [
     (Fault::GivesHeldWorkAway, "work: the oldest wait is claimed first and each once"),
     (Fault::TakesLateAnswers, "work: a late answer is refused whether or not another has the wait"),
     (Fault::TakesOtherAnswers, "work: another answer is refused"),
+    (
+        Fault::ReplacesWhatHasChanged,
+        "replacing: an instance that changed since it was read is not replaced",
+    ),
+    (
+        Fault::ReplacesInTwoSteps,
+        "replacing: a replacement that cannot be stored changes nothing",
+    ),
+    (Fault::ListsOnePageOfNames, "replacing: instances are listed by their names in pages"),
     (Fault::RepeatsFailures, "errors: failures are read in pages"),
     (Fault::SeesNothingAhead, "news: the next future event is reported"),
     (

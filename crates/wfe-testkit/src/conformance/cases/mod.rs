@@ -23,6 +23,7 @@ mod pointers;
 mod positions;
 mod random;
 mod refusals;
+mod replacing;
 mod set_back;
 mod starts;
 mod streams;
@@ -49,6 +50,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         concurrency::CASES,
         durability::CASES,
         starts::CASES,
+        replacing::CASES,
         commits::CASES,
         refusals::CASES,
         control::CASES,

@@ -1,0 +1,124 @@
+//! Names of instances: a name passes from one instance to another, and instances are listed by their names.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteRow;
+use wfe_core::{
+    Kind, Result, WfeError,
+    models::WorkflowInstance,
+    traits::{Control, Cursor, Expected, OWN_NAMES, Page},
+};
+
+use super::limit::rows;
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{Fields, names, single_int},
+    instance::diff::New,
+    repository::{add_guards, add_positions, with_id_and_name},
+    request::{Script, Value, Written},
+    sql,
+};
+
+pub(super) async fn replace(
+    store: &SqlitePersistenceProvider,
+    old: &Expected,
+    new: &WorkflowInstance,
+) -> Result<Option<String>> {
+    if let Some(reference) = &new.reference {
+        return Err(WfeError::Invalid(format!(
+            "an instance that replaces another one has no reference, but {reference:?} is given"
+        )));
+    }
+    let instance = with_id_and_name(new)?;
+    let new = New::encode(&instance)?;
+    // A number that the column cannot hold is not the stored one.
+    let stored = |number| i64::try_from(number).ok();
+    let (Some(revision), Some(request)) = (stored(old.revision), stored(old.request.unwrap_or(0))) else {
+        return Ok(None);
+    };
+    let mut script = Script::about(&old.id).notifying();
+    let id = || Value::from(&old.id);
+    script.guard(&sql::commits::IS_UNCHANGED, [id(), revision.into(), request.into()]);
+    let taken = WfeError::AlreadyExists { kind: Kind::WorkflowName, id: old.id.clone() };
+    script.guard_or(&sql::workflows::NAME_IS_FREE_FOR, [id(), id()], taken);
+    script.add(&sql::commits::TAKE_NAME, [id()]);
+    let terminate = || Value::from(names::control(Control::Terminate));
+    script.add(&sql::ownership::REQUEST_OF_COMMIT, [terminate(), id(), terminate()]);
+    add_guards(&mut script, &instance);
+    add_positions(&mut script, store.clock.now());
+    let engine_columns =
+        [Value::Null, 0_i64.into(), Value::Null, Value::Null, new.begun(), new.revision.into()];
+    let inserted = script.add_with(&sql::commits::INSERT, engine_columns, &new.columns, []);
+    new.add_pointers(&mut script, &instance.id);
+    match store.writer.write(script).await? {
+        Written::Done(done) => {
+            store.cache.remove(&old.id);
+            let id = instance.id.clone();
+            if let Some(seq) = single_int(done.get(inserted)) {
+                store.cache.put(Arc::new(new.stored(seq, instance)));
+            }
+            Ok(Some(id))
+        }
+        Written::Refused(_) => Ok(None),
+    }
+}
+
+pub(super) async fn named(
+    store: &SqlitePersistenceProvider,
+    prefix: &str,
+    after: Option<Cursor>,
+    limit: usize,
+) -> Result<Page<String>> {
+    if !prefix.starts_with(OWN_NAMES) {
+        return Err(WfeError::Invalid(format!(
+            "instances are listed by a prefix of their names that begins with {OWN_NAMES:?}, not by {prefix:?}"
+        )));
+    }
+    let Ok(after) = i64::try_from(after.map_or(0, |cursor| cursor.0)) else {
+        return Ok(Page { rows: Vec::new(), next: None });
+    };
+    let mut script = Script::default();
+    script
+        .add(&sql::workflows::NAMED, [prefix.into(), behind(prefix).into(), after.into(), rows(limit).into()]);
+    let cursor = |row: &SqliteRow| Fields::new(row, "workflows", "").number("seq").map(Cursor);
+    let id = |row: &SqliteRow| {
+        let mut fields = Fields::new(row, "workflows", "");
+        fields.skip();
+        fields.key("id").map(str::to_owned)
+    };
+    let (rows, next) = store.page(script, limit, cursor, id).await?;
+    Ok(Page { rows, next })
+}
+
+/// The first text, in the order of the bytes, that is behind all texts with this prefix. The prefix is not empty and
+/// begins with [`OWN_NAMES`], so at least one of its characters is not the last one of Unicode.
+fn behind(prefix: &str) -> String {
+    let mut behind = prefix.to_owned();
+    while let Some(last) = behind.pop() {
+        // The surrogates are no characters.
+        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
+        if let Some(next) = next {
+            behind.push(next);
+            break;
+        }
+    }
+    behind
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_where_no_text_with_it_follows() {
+        for (prefix, expected) in [
+            ("wfe.a:", "wfe.a;"),
+            ("wfe.\u{d7ff}", "wfe.\u{e000}"),
+            ("wfe.a\u{10ffff}\u{10ffff}", "wfe.b"),
+            ("wfe.\u{7f}", "wfe.\u{80}"),
+        ] {
+            assert_eq!(behind(prefix), expected);
+            assert!(format!("{prefix}\u{10ffff}") < behind(prefix));
+        }
+    }
+}
