@@ -71,7 +71,7 @@ pub mod status {
 pub mod schedules {
     pub use crate::{
         engine::{CatchUp, Tick, Timetable},
-        host::schedules::{NewSchedule, ScheduleStatus, Schedules},
+        host::schedules::{Change, NewSchedule, ScheduleStatus, Schedules, Scheduling, Updating},
     };
 }
 

@@ -78,8 +78,10 @@ pub(super) async fn named(
         return Ok(Page { rows: Vec::new(), next: None });
     };
     let mut script = Script::default();
-    script
-        .add(&sql::workflows::NAMED, [prefix.into(), behind(prefix).into(), after.into(), rows(limit).into()]);
+    script.add(
+        &sql::workflows::NAMED,
+        [prefix.into(), behind(prefix).into(), after.into(), rows(limit).into()],
+    );
     let cursor = |row: &SqliteRow| Fields::new(row, "workflows", "").number("seq").map(Cursor);
     let id = |row: &SqliteRow| {
         let mut fields = Fields::new(row, "workflows", "");

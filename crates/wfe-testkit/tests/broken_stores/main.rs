@@ -75,14 +75,8 @@ const FAULTS: [(Fault, &str); 42] = [
     (Fault::GivesHeldWorkAway, "work: the oldest wait is claimed first and each once"),
     (Fault::TakesLateAnswers, "work: a late answer is refused whether or not another has the wait"),
     (Fault::TakesOtherAnswers, "work: another answer is refused"),
-    (
-        Fault::ReplacesWhatHasChanged,
-        "replacing: an instance that changed since it was read is not replaced",
-    ),
-    (
-        Fault::ReplacesInTwoSteps,
-        "replacing: a replacement that cannot be stored changes nothing",
-    ),
+    (Fault::ReplacesWhatHasChanged, "replacing: an instance that changed since it was read is not replaced"),
+    (Fault::ReplacesInTwoSteps, "replacing: a replacement that cannot be stored changes nothing"),
     (Fault::ListsOnePageOfNames, "replacing: instances are listed by their names in pages"),
     (Fault::RepeatsFailures, "errors: failures are read in pages"),
     (Fault::SeesNothingAhead, "news: the next future event is reported"),

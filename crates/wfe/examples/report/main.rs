@@ -25,7 +25,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use wfe::{
     prelude::*,
-    schedules::{CatchUp, NewSchedule, Timetable},
+    schedules::{CatchUp, Timetable},
     traits::PersistenceProvider,
 };
 
@@ -75,12 +75,8 @@ impl Office {
     async fn ten_days(&self) -> Result {
         let mut host = self.open().await?;
         let at_six = Timetable::cron("0 6 * * *"); // in UTC; `.in_zone("Europe/Berlin")` sets a time zone
-        let daily = NewSchedule::new(SCHEDULE, REPORT.name(), at_six).catch_up(CatchUp::One);
-        match host.schedules().create(daily, &"Sales".to_owned()).await {
-            // After a crash, the schedule may exist already.
-            Ok(()) | Err(Error::AlreadyExists { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+        // At a later start of the program, the schedule exists already, and this changes nothing.
+        host.workflow(REPORT).schedule(SCHEDULE, at_six, &"Sales".to_owned()).catch_up(CatchUp::One).await?;
         for morning in [day(2, 6), day(3, 6)] {
             if self.calendar.now() <= morning {
                 self.calendar.turn_to(morning)?;

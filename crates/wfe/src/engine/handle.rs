@@ -11,20 +11,25 @@ use futures_util::future::BoxFuture;
 use tokio::{
     runtime,
     sync::{broadcast, oneshot, watch},
+    task::JoinError,
 };
 use wfe_core::{
-    Result, WfeError,
+    Kind, Result, WfeError,
     definition::AnyDefinition,
     executor::LifecycleEvent,
     models::WorkflowInstance,
     steps::StepError,
     sync::lock,
-    traits::{Loaded, PersistenceProvider},
+    traits::{Expected, Loaded, PersistenceProvider},
 };
 
 use super::{
     message::{Order, Phase},
-    schedule::definition::{Spec, Starter, definitions_for},
+    schedule::{
+        definition::{Starter, definitions_for},
+        spec::Spec,
+        tick::Tick,
+    },
     start::{self, StoredStart},
     state::{
         notifications::{Notifications, Permit},
@@ -99,16 +104,7 @@ impl Handle {
     /// dropped later, the start may still happen.
     pub async fn start(&self, instance: WorkflowInstance) -> Result<StoredStart> {
         let shared = &self.0.shared;
-        if self.has_ended() {
-            return Err(shared.store.loss.or_closed());
-        }
-        let about = WorkflowStart {
-            definition_id: &instance.workflow_definition_id,
-            version: instance.version,
-            reference: instance.reference.as_deref(),
-            data: &instance.data,
-        };
-        middleware::starting(&shared.options.workflow_middleware, &about).await?;
+        self.check_start(&instance).await?;
         let Some(engine) = self.runtime() else {
             return start::store_new(shared, instance, None).await;
         };
@@ -118,21 +114,62 @@ impl Handle {
         // could be left that this host owns but does not run; it would wait until the next start of the host.
         let shared = shared.clone();
         let stored = engine.spawn(async move { start::store_new(&shared, instance, Some(permit)).await });
-        stored.await.unwrap_or_else(|ended| {
-            let message = "the host ended while the instance was being started".to_owned();
-            Err(WfeError::CommitUnknown { message, source: Some(ended.into()) })
-        })
+        stored.await.unwrap_or_else(|ended| Err(ended_meanwhile(ended)))
     }
 
-    /// Starts an instance for a tick of a schedule, and returns its id.
-    pub async fn start_scheduled(&self, spec: &Spec, reference: String) -> Result<String> {
+    /// Stores a new instance in the place of another one, if that one is still as expected, and has the engine run the
+    /// new one, once the [middleware](WorkflowStart) allows the start. Returns the id of the new instance, or `None` if
+    /// the other one has changed. If the future is dropped while it waits for the middleware or for its permit, nothing
+    /// was stored. If the future is dropped later, the replacement may still happen.
+    pub async fn replace(&self, old: Expected, instance: WorkflowInstance) -> Result<Option<String>> {
+        let shared = &self.0.shared;
+        self.check_start(&instance).await?;
+        let permit = self.permit().await;
+        let Some(engine) = self.runtime() else {
+            return start::store_in_place_of(shared, &old, instance).await;
+        };
+        let this = self.clone();
+        // As for `start`: otherwise the change could be published late, or not at all.
+        let stored = engine.spawn(async move {
+            let id = start::store_in_place_of(&this.0.shared, &old, instance).await?;
+            if id.is_some() {
+                this.wake(&old.id, permit);
+            }
+            Ok(id)
+        });
+        stored.await.unwrap_or_else(|ended| Err(ended_meanwhile(ended)))
+    }
+
+    /// Refuses a start if the host has ended, or if a middleware does not allow the start.
+    async fn check_start(&self, instance: &WorkflowInstance) -> Result<()> {
+        let shared = &self.0.shared;
+        if self.has_ended() {
+            return Err(shared.store.loss.or_closed());
+        }
+        let about = WorkflowStart {
+            definition_id: &instance.workflow_definition_id,
+            version: instance.version,
+            reference: instance.reference.as_deref(),
+            data: &instance.data,
+        };
+        middleware::starting(&shared.options.workflow_middleware, &about).await
+    }
+
+    /// Starts an instance of a schedule's workflow, and returns its id.
+    ///
+    /// # Errors
+    /// [`DefinitionNotFound`](WfeError::DefinitionNotFound) if the definition is not registered.
+    /// [`Invalid`](WfeError::Invalid) if the definition cannot read the schedule's data. Otherwise, the errors of
+    /// [`start`](Self::start).
+    pub async fn start_scheduled(&self, spec: &Spec, name: String, reference: String) -> Result<String> {
         let shared = &self.0.shared;
         let found = shared.find_definition(&spec.definition, spec.version).ok_or_else(|| {
             WfeError::DefinitionNotFound { id: spec.definition.clone(), version: spec.version.unwrap_or(0) }
         })?;
+        found.check_data(&spec.data)?;
         let mut instance =
             WorkflowInstance::created_at(&spec.definition, found.version(), spec.data.clone(), shared.now());
-        instance.reference = Some(reference);
+        (instance.name, instance.reference) = (name, Some(reference));
         Ok(self.start(instance).await?.id)
     }
 
@@ -368,17 +405,25 @@ impl Starter for Ticks {
         self.0.upgrade().map(|door| door.shared.now())
     }
 
-    fn start<'a>(
-        &'a self,
-        spec: &'a Spec,
-        reference: String,
-    ) -> BoxFuture<'a, std::result::Result<(), StepError>> {
+    fn start<'a>(&'a self, spec: &'a Spec, tick: Tick) -> BoxFuture<'a, std::result::Result<(), StepError>> {
         Box::pin(async move {
             let door = self.0.upgrade().ok_or_else(|| StepError::retryable("the host has ended"))?;
-            Handle(door).start_scheduled(spec, reference).await?;
-            Ok(())
+            match Handle(door).start_scheduled(spec, tick.instance_name(), tick.reference()).await {
+                // The schedule was changed to another definition, and an instance of the former one was started.
+                Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, .. }) => Ok(()),
+                Err(error @ (WfeError::Invalid(_) | WfeError::DefinitionNotFound { .. })) => {
+                    Err(StepError::retryable(error).with_code(StepError::DEFINITION))
+                }
+                started => started.map(drop).map_err(StepError::retryable),
+            }
         })
     }
+}
+
+/// The error of a start during which the engine's thread ended.
+fn ended_meanwhile(ended: JoinError) -> WfeError {
+    let message = "the host ended while the instance was being started".to_owned();
+    WfeError::CommitUnknown { message, source: Some(ended.into()) }
 }
 
 impl fmt::Debug for Handle {

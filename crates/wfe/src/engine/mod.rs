@@ -21,8 +21,8 @@ mod thread;
 pub(crate) use self::{
     handle::Handle,
     schedule::{
-        definition::{LISTED, Spec, TICK, Ticked, own_definition},
-        timetable::next_tick,
+        definition::{TICK, Ticked, own_definition},
+        spec::Spec,
     },
     start::StoredStart,
     state::options::Options,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use wfe_core::{
     Result, WfeError,
     executor::LifecycleEvent,
-    models::WorkflowInstance,
-    traits::{Claimed, Deaths, Fence, Loaded},
+    models::{WorkflowInstance, WorkflowStatus},
+    traits::{Claimed, Deaths, Expected, Fence, Loaded},
 };
 
 use super::{
@@ -41,7 +41,10 @@ pub(super) async fn store_new(
     // If there is no capacity in memory, the instance waits in the store and is claimed later.
     let limited = shared.options.limits.instances(&instance.workflow_definition_id);
     let slot = limited.and_then(|slots| take_slots(slots, 1));
-    let has_room = permit.is_some() && shared.room() > 0 && slot.is_some() == limited.is_some();
+    // A suspended instance waits in the store until it is resumed.
+    let is_runnable = instance.status == WorkflowStatus::Runnable;
+    let has_room =
+        is_runnable && permit.is_some() && shared.room() > 0 && slot.is_some() == limited.is_some();
     let mut owner = if has_room { shared.owner() } else { None };
     // An instance without an owner may be claimed by any host, including this one, as soon as it is stored.
     let pending_start = || shared.start_barrier.of_definition(&instance.workflow_definition_id);
@@ -83,6 +86,21 @@ pub(super) async fn store_new(
         shared.channel.notify(Notifications::unowned_instance);
     }
     Ok(StoredStart { id: started.id, is_new: true })
+}
+
+/// Stores a new instance in the place of another one, if that one is still as expected. Any host may claim the new
+/// instance. Returns its id.
+pub(super) async fn store_in_place_of(
+    shared: &Arc<Shared>,
+    old: &Expected,
+    mut instance: WorkflowInstance,
+) -> Result<Option<String>> {
+    let _pending_start = shared.start_barrier.of_definition(&instance.workflow_definition_id);
+    let Some(id) = shared.store.replace(old, &instance).await? else { return Ok(None) };
+    instance.id.clone_from(&id);
+    shared.publish(LifecycleEvent::started(&instance));
+    shared.channel.notify(Notifications::unowned_instance);
+    Ok(Some(id))
 }
 
 /// The stored state of an instance that was started a moment ago. Revision 0 means that the instance was never changed.

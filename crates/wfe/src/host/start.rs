@@ -30,6 +30,10 @@ impl<D: Data> Workflow<D> {
         self.name.name()
     }
 
+    pub(super) fn host(&self) -> &WorkflowHost {
+        &self.host
+    }
+
     /// The instance with this id, with typed calls. Nothing is read: an unknown id, or an instance of another workflow, is
     /// an error of the calls.
     #[must_use]

@@ -7,5 +7,6 @@
 )]
 
 mod processes;
+mod schedules;
 mod stories;
 mod support;

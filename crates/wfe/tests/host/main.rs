@@ -33,6 +33,7 @@ mod notifications;
 mod panics;
 mod prefetch;
 mod recovery;
+mod schedule_changes;
 mod schedules;
 mod setting_ranges;
 mod several_hosts;

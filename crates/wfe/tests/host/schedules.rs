@@ -13,7 +13,7 @@ use wfe::{
     Result, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Definition, Retry, WorkflowBuilder, WorkflowName},
-    models::{EventSubscription, WorkflowInstance},
+    models::WorkflowInstance,
     schedules::{CatchUp, NewSchedule, ScheduleStatus, Tick, Timetable},
     status::{Blocked, Waits},
     steps::StepError,
@@ -23,13 +23,13 @@ use wfe_testkit::{Layer, Layered, VirtualClock};
 
 use crate::support::{Store, Tally, Timed, completed, in_time, nothing, started, until};
 
-const HOUR: Duration = Duration::from_hours(1);
-const REPORT: WorkflowName<Tally> = WorkflowName::new("report");
+pub const HOUR: Duration = Duration::from_hours(1);
+pub const REPORT: WorkflowName<Tally> = WorkflowName::new("report");
 
-type Log = Arc<Mutex<Vec<(u32, u32)>>>;
+pub type Log = Arc<Mutex<Vec<(u32, u32)>>>;
 
 /// Notes its version and the number in its data.
-fn report(version: u32, log: &Log) -> Definition<Tally> {
+pub fn report(version: u32, log: &Log) -> Definition<Tally> {
     let log = log.clone();
     REPORT
         .define(version)
@@ -41,16 +41,16 @@ fn report(version: u32, log: &Log) -> Definition<Tally> {
         .unwrap()
 }
 
-fn hourly(id: &str) -> NewSchedule {
+pub fn hourly(id: &str) -> NewSchedule {
     NewSchedule::new(id, "report", Timetable::interval(HOUR))
 }
 
-fn sum(sum: u32) -> Tally {
+pub fn sum(sum: u32) -> Tally {
     Tally { numbers: vec![], sum }
 }
 
 /// The next tick from now on, once the host has come to it: what it stored before was another one.
-async fn next(place: &Timed, host: &WorkflowHost, id: &str) -> DateTime<Utc> {
+pub async fn next(place: &Timed, host: &WorkflowHost, id: &str) -> DateTime<Utc> {
     let mut next = None;
     until(async || {
         next = host.schedules().get(id).await.unwrap().next.filter(|next| *next > place.clock.now());
@@ -61,18 +61,18 @@ async fn next(place: &Timed, host: &WorkflowHost, id: &str) -> DateTime<Utc> {
 }
 
 /// Goes to the next tick, once the host has set its timer for it.
-async fn tick(place: &Timed, host: &WorkflowHost, id: &str) -> DateTime<Utc> {
+pub async fn tick(place: &Timed, host: &WorkflowHost, id: &str) -> DateTime<Utc> {
     let next = next(place, host, id).await;
     place.clock.wait_for(|deadlines| deadlines.contains(&next)).await;
     place.clock.set(next);
     next
 }
 
-async fn runs(log: &Log, count: usize) {
+pub async fn runs(log: &Log, count: usize) {
     until(async || log.lock().unwrap().len() == count).await;
 }
 
-async fn listed(host: &WorkflowHost, count: usize) -> Vec<ScheduleStatus> {
+pub async fn listed(host: &WorkflowHost, count: usize) -> Vec<ScheduleStatus> {
     let mut all = Vec::new();
     until(async || {
         all = host.schedules().list(None, 100).await.unwrap().rows;
@@ -270,7 +270,7 @@ in_time! {
         }
         assert_eq!(*log.lock().unwrap(), [(1, 1), (1, 2), (1, 3)]);
         listed(&host, 0).await;
-        for gone in [host.schedules().pause("h").await, host.schedules().delete("h").await] {
+        for gone in [host.schedules().pause("h").await.map(drop), host.schedules().delete("h").await] {
             assert!(matches!(&gone, Err(WfeError::ScheduleNotFound(id)) if id == "h"), "{gone:?}");
         }
     }
@@ -324,7 +324,10 @@ in_time! {
         let host = place.host(&[&other]).await;
         let id = host.start_workflow("other", &sum(0)).await.unwrap();
         completed(&host, &id).await;
-        assert_eq!(host.schedules().get("h").await.unwrap().next, None);
+        let status = host.schedules().get("h").await.unwrap();
+        let stands = host.status(&status.instance_id).await.unwrap().blocked;
+        assert!(matches!(&stands, Some(Blocked::DefinitionMissing { version: 1, .. })), "{stands:?}");
+        assert_eq!(status.next, Some(place.clock.now() + TimeDelta::hours(1)));
         host.register(report(1, &log)).unwrap();
         tick(&place, &host, "h").await;
         runs(&log, 1).await;
@@ -386,14 +389,10 @@ in_time! {
         let host = place.host(&[&report(1, &log)]).await;
         host.schedules().create(hourly("h"), &sum(1)).await.unwrap();
         next(&place, &host, "h").await;
-        // An activity of that name, by an earlier program; or a schedule by a later one.
-        let stray = WorkflowInstance::new("elsewhere", 1, json!("no schedule"));
-        let store = place.provider().await;
-        let stray = store.create_new_workflow(&stray).await.unwrap();
-        let wait = EventSubscription::new(
-            stray, 0, "listed", "wfe.activity:wfe.schedule", "it", DateTime::UNIX_EPOCH,
-        );
-        store.create_event_subscription(&wait).await.unwrap();
+        // A schedule by a later version of the program.
+        let mut stray = WorkflowInstance::new("elsewhere", 1, json!("no schedule"));
+        "wfe.schedule:1:stray".clone_into(&mut stray.name);
+        place.provider().await.create_new_workflow(&stray).await.unwrap();
         assert_eq!(listed(&host, 1).await[0].id, "h");
     }
 
@@ -455,7 +454,7 @@ impl Layer for Set {
     }
 }
 
-async fn next_after(place: &Timed, host: &WorkflowHost, id: &str, at: DateTime<Utc>) -> DateTime<Utc> {
+pub async fn next_after(place: &Timed, host: &WorkflowHost, id: &str, at: DateTime<Utc>) -> DateTime<Utc> {
     let mut found = at;
     until(async || {
         found = next(place, host, id).await;

@@ -137,11 +137,8 @@ async fn the_new_instance_is_claimed_unless_it_is_suspended(bench: Bench) -> Che
     let store = bench.open().await?;
     let owner = steps(&store)?.register().await?;
     let old = stored(&store).await?;
-    let suspended = WorkflowInstance {
-        status: WorkflowStatus::Suspended,
-        next_execution: None,
-        ..named("j", NAME)
-    };
+    let suspended =
+        WorkflowInstance { status: WorkflowStatus::Suspended, next_execution: None, ..named("j", NAME) };
     assert!(replace(&store, &old, &suspended).await?.is_some());
     assert_eq!(claim(&bench, &store, &owner).await?, ["i"], "to be terminated");
     let old = load(&store, "j").await?.expected();

@@ -11,6 +11,7 @@ mod large;
 mod looping;
 mod nesting;
 mod sagas;
+mod schedules;
 mod timing;
 mod versions;
 
@@ -22,6 +23,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
         branching::SCENARIOS,
         looping::SCENARIOS,
         timing::SCENARIOS,
+        schedules::SCENARIOS,
         events::SCENARIOS,
         external_tasks::SCENARIOS,
         children::SCENARIOS,

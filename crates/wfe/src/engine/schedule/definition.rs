@@ -2,24 +2,25 @@
 //!
 //! One step does all the work: it sleeps until the next tick, starts an instance for the tick, and sleeps again. The
 //! step keeps the last tick as its state, so that a schedule leaves no history, however long it runs. In a parallel
-//! branch, the workflow waits for an activity that no worker ever completes. The open subscription of this activity is
-//! used to list schedules.
+//! branch, the workflow waits for an activity that no worker ever completes: by the open subscription of this activity,
+//! programs of earlier versions list schedules.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use wfe_core::{
     Result,
     definition::{Activity, AnyDefinition, Retry, WorkflowBuilder},
+    logging,
     steps::{Ctx, Next, StepError, StepResult},
 };
 
 use super::{
+    periods::{Due, due, next_tick},
+    spec::Spec,
     tick::Tick,
-    timetable::{CatchUp, Due, Timetable, due, next_tick},
 };
 
 /// Starts instances for ticks.
@@ -27,13 +28,8 @@ pub(crate) trait Starter: Send + Sync {
     /// Returns the current time, or `None` if the host has ended.
     fn now(&self) -> Option<DateTime<Utc>>;
 
-    /// Starts an instance for the tick with this reference, or finds the instance that was already started for this
-    /// tick.
-    fn start<'a>(
-        &'a self,
-        spec: &'a Spec,
-        reference: String,
-    ) -> BoxFuture<'a, std::result::Result<(), StepError>>;
+    /// Starts an instance for this tick, or finds the instance that was already started for this tick.
+    fn start<'a>(&'a self, spec: &'a Spec, tick: Tick) -> BoxFuture<'a, std::result::Result<(), StepError>>;
 }
 
 /// The prefix of the ids of the engine's own definitions for schedules. The prefix is followed by the id of the
@@ -44,23 +40,10 @@ const ANY_VERSION: &str = "wfe.schedule:";
 /// so the schedule runs only on hosts with which that version is registered. Earlier programs stored such schedules
 /// with the prefix `wfe.schedule:`; these schedules keep that prefix.
 const ONE_VERSION: &str = "wfe.schedule.pinned:";
-/// The activity for which every schedule waits. The open subscriptions for this activity are used to list all
-/// schedules.
-pub(crate) const LISTED: &str = "wfe.schedule";
+/// The activity for which every schedule waits.
+const LISTED: &str = "wfe.schedule";
 /// The step that sleeps until the next tick.
 pub(crate) const TICK: &str = "tick";
-
-/// The data of a schedule's own instance.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Spec {
-    pub id: String,
-    pub definition: String,
-    pub version: Option<u32>,
-    pub data: Value,
-    pub timetable: Timetable,
-    pub catch_up: CatchUp,
-    pub created: DateTime<Utc>,
-}
 
 /// The state of the step [`TICK`]: the time of the last tick.
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,14 +90,19 @@ fn build((id, version): (String, u32), starter: &Arc<dyn Starter>) -> Result<Any
 
 async fn tick(starter: &dyn Starter, ctx: &Ctx<Arc<dyn Starter>>, spec: &Spec) -> StepResult {
     let now = starter.now().ok_or_else(|| StepError::retryable("the host has ended"))?;
-    let every = spec.timetable.every();
-    let last = ctx.state::<Ticked>()?.map_or(spec.created, |ticked| ticked.last);
-    let Due { ticks, newest } = due(&every, last, now, spec.catch_up);
-    for tick in ticks {
-        starter.start(spec, Tick::new(ctx.instance_id(), tick).reference()).await?;
+    let last = ctx.state::<Ticked>()?.map_or_else(|| spec.began(), |ticked| ticked.last);
+    let periods = spec.periods();
+    let Due { ticks, newest } = due(&periods, last, now, spec.catch_up);
+    let schedule = spec.first_instance(ctx.instance_id());
+    for time in ticks {
+        if let Err(error) = starter.start(spec, Tick::new(schedule, time)).await {
+            let schedule = &spec.id;
+            logging::warn!(schedule, tick = %time, %error, "a schedule cannot start its workflow; it tries again");
+            return Err(error);
+        }
     }
     let last = newest.unwrap_or(last);
-    match next_tick(&every, last, now) {
+    match next_tick(&periods, last, now) {
         // The step sleeps until a time and not for a duration, because the clock may be set before this result is
         // stored.
         Some(next) => Next::sleep_until(next).keeping(&Ticked { last }),

@@ -2,7 +2,7 @@
 //! idempotent.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use wfe_core::steps::Ctx;
+use wfe_core::{steps::Ctx, traits::OWN_NAMES};
 
 /// The tick of a schedule for which an instance was started.
 ///
@@ -28,8 +28,8 @@ pub struct Tick {
     /// When the tick was due according to the schedule's timetable. The time is the same for all steps and attempts of
     /// the instance.
     pub time: DateTime<Utc>,
-    /// The id of the engine's own instance that runs the schedule. It equals
-    /// [`ScheduleStatus::instance_id`](crate::schedules::ScheduleStatus::instance_id).
+    /// The id of the engine's own instance that ran the schedule first. It stays the same when the schedule is changed.
+    /// It equals [`ScheduleStatus::first_instance_id`](crate::schedules::ScheduleStatus::first_instance_id).
     pub schedule_instance_id: String,
 }
 
@@ -52,6 +52,13 @@ impl Tick {
     pub(crate) fn reference(&self) -> String {
         let time = self.time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
         format!("{}/{time}", self.schedule_instance_id)
+    }
+
+    /// The name of the instance that is started for this tick. Names are unique among the instances of all definitions:
+    /// if a schedule is changed to another definition while a host starts an instance for the tick, no second instance
+    /// is started.
+    pub(crate) fn instance_name(&self) -> String {
+        format!("{OWN_NAMES}tick:{}", self.reference())
     }
 
     fn parse(reference: &str) -> Option<Self> {
