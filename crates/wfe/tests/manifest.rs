@@ -210,20 +210,129 @@ fn its_own_files_below_the_directory_are_left_out() {
     assert_eq!(fs::read_to_string(job.dir().join("OUT")).unwrap(), text);
 }
 
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn a_completed_run_is_not_repeated_and_a_missing_manifest_is_written_again() {
     let job = Job::over(&[(b"one", b"1"), (b"two", b"2")]);
     assert_eq!(job.run().status.code(), Some(0));
     let manifest = fs::read(job.out()).unwrap();
-    fs::write(job.dir().join("three"), b"3").unwrap();
     let again = job.run();
-    assert_eq!(again.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&again.stdout).contains("complete"), "{again:?}");
-    assert_eq!(job.logged().len(), 2);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    let said = stdout(&again);
+    assert!(said.contains("was completed at 2") && said.contains("--again begins a new run"), "{said}");
     fs::remove_file(job.out()).unwrap();
     assert_eq!(job.run().status.code(), Some(0));
     assert_eq!(fs::read(job.out()).unwrap(), manifest);
     assert_eq!(job.logged().len(), 2);
+}
+
+#[test]
+fn a_completed_run_says_that_files_have_changed_since_and_how_to_begin_anew() {
+    type Change = fn(&Job);
+    let changes: [(&str, Change); 3] = [
+        ("three was added", |job| job.write(b"three", b"3")),
+        ("one was removed", |job| fs::remove_file(job.dir().join("one")).unwrap()),
+        ("two has changed", |job| {
+            // A copy with the time of the original.
+            let two = job.dir().join("two");
+            let time = fs::metadata(&two).unwrap().modified().unwrap();
+            fs::write(&two, b"4").unwrap();
+            fs::File::options().write(true).open(two).unwrap().set_modified(time).unwrap();
+        }),
+    ];
+    let job = Job::over(&[(b"one", b"1"), (b"two", b"2")]);
+    let with_again = || job.command().arg("--again").output().unwrap();
+    // On a fresh database, this is the first run.
+    assert_eq!(with_again().status.code(), Some(0));
+    for (what, change) in changes {
+        let before = fs::read(job.out()).unwrap();
+        change(&job);
+        for _ in 0..2 {
+            let output = job.run();
+            assert_eq!(output.status.code(), Some(2), "{what}: {}", stdout(&output));
+            let said = stderr(&output);
+            assert_eq!(said.lines().count(), 1, "{said}");
+            assert!(
+                said.contains(what) && said.contains("--again") && said.contains("was completed at 2"),
+                "{said}"
+            );
+            assert_eq!(fs::read(job.out()).unwrap(), before);
+        }
+        let output = with_again();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_ne!(fs::read(job.out()).unwrap(), before, "{what}");
+        assert_eq!(job.run().status.code(), Some(0));
+    }
+    let expected = format!("{}  three\n{}  two\n", hex(b"3"), hex(b"4"));
+    assert_eq!(fs::read_to_string(job.out()).unwrap(), expected);
+}
+
+#[test]
+fn a_run_that_was_begun_anew_continues_when_it_was_killed() {
+    let files: Vec<(Vec<u8>, Vec<u8>)> =
+        (0..400).map(|i| (format!("f{i}").into_bytes(), format!("one {i}").into_bytes())).collect();
+    let job = Job::over(&files.iter().map(|(n, c)| (n.as_slice(), c.as_slice())).collect::<Vec<_>>());
+    assert_eq!(job.run().status.code(), Some(0));
+    for i in 0..400 {
+        job.write(format!("f{i}").as_bytes(), format!("two {i}").as_bytes());
+    }
+    let mut child = job.command().arg("--again").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while job.logged().len() < 430 && child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < PATIENCE, "only {} lines in the log", job.logged().len());
+        thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // With the option and without it: it has not ended.
+    let output = job.command().arg("--again").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let repeated = job.logged().len() - 800;
+    assert!(repeated <= job.jobs, "{repeated} files were hashed again");
+    let text = fs::read_to_string(job.out()).unwrap();
+    assert!(text.contains(&format!("{}  f399\n", hex(b"two 399"))), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_lets_the_files_that_are_being_hashed_finish_and_says_how_to_go_on() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let files: Vec<(Vec<u8>, Vec<u8>)> =
+        (0..3_000).map(|i| (format!("f{i}").into_bytes(), vec![1; i])).collect();
+    let job = Job::over(&files.iter().map(|(n, c)| (n.as_slice(), c.as_slice())).collect::<Vec<_>>());
+    let mut child = job.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while job.logged().len() < 50 && child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < PATIENCE, "only {} lines in the log", job.logged().len());
+        thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let said = stderr(&output);
+    let last = said.lines().last().unwrap();
+    assert!(last.contains("of 3000 files were done; the same command continues"), "{said}");
+    assert!(!job.out().exists());
+    let output = job.run();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(job.out()).unwrap().lines().count(), 3_000);
+    assert_eq!(job.logged().len(), 3_000, "no file was hashed again");
+}
+
+#[test]
+fn a_command_line_that_lacks_something_is_told_all_of_it() {
+    let said = |args: &[&str]| {
+        let output = Command::new(program()).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        stderr(&output)
+    };
+    assert_eq!(said(&[]), "manifest: missing: --dir, --db, --out; see --help\n");
+    assert_eq!(said(&["--db", "x"]), "manifest: missing: --dir, --out; see --help\n");
+    let jobs = said(&["--dir", ".", "--jobs", "0"]);
+    assert_eq!(jobs, "manifest: --jobs takes a number from 1 on, not 0; see --help\n");
 }
 
 #[test]

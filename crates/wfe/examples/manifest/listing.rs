@@ -2,12 +2,14 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, Utc};
 use walkdir::WalkDir;
 
-use crate::{name::Name, sums};
+use super::{name::Name, sums};
 
 /// The program's own files, as resolved paths. The manifest never contains them, wherever they are.
 #[derive(Debug, Clone, Default)]
@@ -74,4 +76,17 @@ pub fn list(dir: &Path, own: &Own) -> io::Result<Vec<Name>> {
     }
     names.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
     Ok(names)
+}
+
+/// When a file or its attributes were last changed. Also a copy that keeps the time of the original counts as a change.
+/// `None`: the file was removed, or the time is out of range.
+pub fn changed_at(path: &Path) -> io::Result<Option<DateTime<Utc>>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => {
+            let nanos = u32::try_from(found.ctime_nsec()).unwrap_or(0);
+            Ok(DateTime::from_timestamp(found.ctime(), nanos))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -1,11 +1,12 @@
 //! Shows the progress of the run: as a bar on a terminal, otherwise as a line from time to time.
 
 use std::{
+    fmt,
     io::{IsTerminal, Write},
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// The minimum time between two lines: short enough to show progress, long enough not to flood a log file.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -29,9 +30,13 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::no_length();
             if let Ok(style) =
-                ProgressStyle::with_template("{bar:40} {pos}/{len} files, {per_sec}, {eta} left")
+                ProgressStyle::with_template("{bar:40} {pos}/{len} files, {rate}/s, {eta} left")
             {
-                bar.set_style(style);
+                // The rate of the library has four decimals.
+                let rate = |state: &ProgressState, f: &mut dyn fmt::Write| {
+                    write!(f, "{:.0}", state.per_sec()).ok(); // shows no rate if it cannot be written
+                };
+                bar.set_style(style.with_key("rate", rate));
             }
             bar
         });

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::{Builder, NamedTempFile};
 
-use crate::name::Name;
+use super::name::Name;
 
 /// Formats one line of the manifest. If the name has a backslash, line feed or carriage return, it is escaped, and
 /// the line begins with a backslash (GNU coreutils manual, "md5sum invocation").

@@ -1,6 +1,7 @@
 //! The workflow: list the directory, hash each file as its own durable step, write the manifest.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -8,12 +9,13 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use wfe::{prelude::*, steps::ItemResult};
 
-use crate::{
+use super::{
     listing::{self, Own},
     name::Name,
     progress::say,
@@ -70,6 +72,27 @@ pub fn definition(place: Arc<Place>, id: &str) -> Result<Definition<Summary>, Er
 }
 
 impl Place {
+    /// What has changed since a run, which began at this time and had these results. `None`: the manifest of the run is
+    /// the manifest of the files as they are now.
+    pub fn change(&self, results: &[ItemResult<Name>], began: DateTime<Utc>) -> io::Result<Option<String>> {
+        let listed = listing::list(&self.dir, &self.own)?;
+        let (now, before): (HashSet<_>, HashSet<_>) = (
+            listed.iter().map(Name::as_bytes).collect(),
+            results.iter().map(|one| one.item.as_bytes()).collect(),
+        );
+        let told = |name: &Name, what| format!("{} {what}", String::from_utf8_lossy(name.as_bytes()));
+        for name in &listed {
+            if !before.contains(name.as_bytes()) {
+                return Ok(Some(told(name, "was added")));
+            }
+            if listing::changed_at(&name.below(&self.dir))?.is_none_or(|time| time > began) {
+                return Ok(Some(told(name, "has changed")));
+            }
+        }
+        let gone = results.iter().find(|one| one.result.is_ok() && !now.contains(one.item.as_bytes()));
+        Ok(gone.map(|one| told(&one.item, "was removed")))
+    }
+
     fn hash(&self, name: &Name) -> Result<String, StepError> {
         let hash = hash_file(&name.below(&self.dir))?;
         if let Some(mut log) = self.log.as_ref() {
