@@ -50,10 +50,17 @@ fn every_verb() -> Definition<u32> {
         .parallel("both", |all| {
             all.branch(|one| one.step("left", nothing())).branch(|two| two.step("right", nothing()))
         })
+        .race("fastest", |first| {
+            first.branch(|one| one.step("fast", nothing())).branch(|two| two.step("slow-one", nothing()))
+        })
+        .block("together", |all| {
+            all.step("try", nothing()).cancel_branch_when(|n| *n > 7).step("go-on", nothing())
+        })
         .saga("booking", |saga| {
             saga.step("flight", nothing())
                 .compensate_with(|cancel| cancel.step("cancel-flight", nothing()))
                 .step("hotel", nothing())
+                .compensate_even_if_failed(|cancel| cancel.step("cancel-hotel", nothing()))
         })
         .fallback(|fallback| fallback.step("apologise", nothing()))
         .after("later", |_| Duration::from_hours(1), |later| later.step("remind", nothing()))
@@ -64,6 +71,7 @@ fn every_verb() -> Definition<u32> {
             |tick| tick.step("look", nothing()),
         )
         .delay("rest", |_| Duration::from_secs(1))
+        .cancel_branch_when(|n| *n > 9)
         .wait_for("paid", Event::<()>::new("payment"), ToString::to_string)
         .on_timeout(|_| Duration::from_hours(1), |late| late.step("dun", nothing()))
         .activity("print", Activity::<_, ()>::new("printer"), |n| *n)
@@ -103,6 +111,8 @@ fn an_outline_has_every_step_with_its_settings() {
         ("which", vec![("1", "is-one"), ("a pair", "is-two"), ("otherwise", "is-other")]),
         ("checks", vec![("condition 1", "check-one"), ("\"quoted\" <b>", "check-two")]),
         ("both", vec![("1", "left"), ("2", "right")]),
+        ("fastest", vec![("1", "fast"), ("2", "slow-one")]),
+        ("together", vec![("all", "try")]),
         ("booking", vec![("all", "flight")]),
         ("later", vec![("later", "remind")]),
         ("poll", vec![("tick", "look")]),
@@ -139,6 +149,21 @@ fn an_outline_has_every_step_with_its_settings() {
         })
     );
     assert_eq!(of("cancel-flight")["in"], "flight");
+    assert_eq!(
+        of("hotel"),
+        json!({
+            "id": "hotel", "kind": "step", "in": "booking", "compensation": "cancel-hotel", "compensates_unfinished": true,
+            "on_failure": "compensate",
+        })
+    );
+    assert_eq!(of("fastest")["kind"], "race");
+    assert_eq!(
+        of("try"),
+        json!({
+            "id": "try", "kind": "step", "in": "together", "next": "go-on", "cancellable": true,
+            "cancel_ends_branch": true, "on_failure": "fail",
+        })
+    );
     assert_eq!(
         (&of("booking")["fallback"], &of("booking")["on_failure"]),
         (&json!("apologise"), &json!("continue"))

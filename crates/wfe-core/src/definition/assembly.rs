@@ -89,6 +89,7 @@ impl Assembly {
                 branches: Vec::new(),
                 fallback: None,
                 compensation: None,
+                compensates_unfinished: draft.compensates_unfinished,
                 cancel_when: draft.cancel_when,
                 for_eaches: None,
                 target: None,
@@ -270,7 +271,12 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
                 ));
             }
         }
-        if matches!(draft.verb, Verb::Block(_)) {
+        let inside = match draft.verb {
+            Verb::Block(_) => Some(("it consists of several steps", "make a saga of them")),
+            Verb::Race(_) => Some(("its branches consist of steps", "put the race into a saga")),
+            _ => None,
+        };
+        if let Some((inside, saga)) = inside {
             let extra = [
                 ("retry policy", draft.policy.retry.attempts > 1),
                 ("fallback", draft.fallback.is_some()),
@@ -278,13 +284,24 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
             ];
             if let Some((what, _)) = extra.into_iter().find(|(_, is_there)| *is_there) {
                 return Some(format!(
-                    "it consists of several steps, so its {what} would not cover their failures; set it on one of them, or \
-                     make a saga of them"
+                    "{inside}, so its {what} would not cover their failures; set it on one of them, or {saga}"
                 ));
             }
         }
+        if draft.verb.is_side() && draft.cancel_when.as_ref().is_some_and(|condition| condition.ends_branch) {
+            return Some(
+                "it has a side branch, and the instance has already continued after it, so `cancel_branch_when` has no \
+                 branch to end; use `cancel_when`"
+                    .to_owned(),
+            );
+        }
         if draft.compensation.is_some() && !around.saga {
-            return Some("it has a compensation, but it is not inside a saga".to_owned());
+            let problem = "it has a compensation, but it is not inside a saga";
+            return Some(if draft.compensates_unfinished {
+                format!("{problem}; to run steps after it has failed, use `fallback`")
+            } else {
+                problem.to_owned()
+            });
         }
         if draft.policy.on_failure == Some(OnFailure::Compensate) && !around.saga {
             return Some("it has `OnFailure::Compensate`, but it is not inside a saga".to_owned());

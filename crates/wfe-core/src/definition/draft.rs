@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::program::{Ask, Policy, Verb};
+use crate::program::{CancelCondition, Policy, Verb};
 
 /// A step as collected by the builder. When the definition is assembled, each draft becomes a node.
 pub(crate) struct Draft {
@@ -11,7 +11,8 @@ pub(crate) struct Draft {
     pub branches: Vec<Vec<Draft>>,
     pub fallback: Option<Vec<Draft>>,
     pub compensation: Option<Vec<Draft>>,
-    pub cancel_when: Option<Ask<bool>>,
+    pub compensates_unfinished: bool,
+    pub cancel_when: Option<CancelCondition>,
     pub target: Option<String>,
     /// The modifiers that were called, to refuse a second call of one of them.
     pub called: Vec<&'static str>,
@@ -31,6 +32,7 @@ impl Draft {
             branches: Vec::new(),
             fallback: None,
             compensation: None,
+            compensates_unfinished: false,
             cancel_when: None,
             target: None,
             called: Vec::new(),

@@ -105,12 +105,17 @@ impl<'a> Picture<'a> {
     /// Draws this step and the steps that follow it. Returns the open ends.
     fn sequence(&mut self, first: &str, mut ends: Vec<End>) -> Vec<End> {
         let mut next = Some(first);
+        let mut cancelled = Vec::new();
         while let Some(step) = next.and_then(|id| self.step(id))
             && self.drawn.insert(&step.id)
         {
             ends = self.draw(step, &ends);
             next = step.next.as_deref();
+            if step.cancel_ends_branch && next.is_some() {
+                cancelled.push(End { from: self.name(&step.id), label: Some("cancelled".to_owned()) });
+            }
         }
+        ends.extend(cancelled);
         ends
     }
 
@@ -162,7 +167,9 @@ impl<'a> Picture<'a> {
         }
         if let Some(compensation) = &step.compensation {
             let first = self.name(compensation);
-            self.dotted_arrow(&name, "compensation", &first);
+            let label =
+                if step.compensates_unfinished { "compensation, even if failed" } else { "compensation" };
+            self.dotted_arrow(&name, label, &first);
             self.sequence(compensation, Vec::new());
         }
         ends

@@ -59,6 +59,7 @@ pub struct OutlineData {
 
 /// One step of a definition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of its own in the stored form")]
 #[non_exhaustive]
 pub struct OutlineStep {
     /// The stable id.
@@ -66,7 +67,7 @@ pub struct OutlineStep {
     /// The display name, or `None` if the step has no name other than its id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// The kind of the step: `step`, `for-each`, `if`, `while`, `decide`, `parallel`, `saga`, `block`, `after`,
+    /// The kind of the step: `step`, `for-each`, `if`, `while`, `decide`, `parallel`, `race`, `saga`, `block`, `after`,
     /// `recur`, `delay`, `wait-for`, `activity`, `user-task`, `sub-workflow`, `go-to` or `end`.
     pub kind: String,
     /// The next step in the same sequence, or `None` if this step is the last one.
@@ -85,6 +86,9 @@ pub struct OutlineStep {
     /// The first step of the compensation, or `None` if the step has no compensation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub compensation: Option<String>,
+    /// Whether the compensation also runs if the step has not completed.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub compensates_unfinished: bool,
     /// The target of a go-to, or `None` if the step is not a go-to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<String>,
@@ -123,6 +127,10 @@ pub struct OutlineStep {
     /// Whether the step has a cancel condition.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub cancellable: bool,
+    /// Whether the cancel condition also ends the sequence of the step. Otherwise, the instance continues with the next
+    /// step.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub cancel_ends_branch: bool,
 }
 
 /// A branch of a step.
@@ -138,7 +146,7 @@ pub struct OutlineBranch {
     /// * `timeout`: the branch that runs when the time limit of a wait has passed.
     /// * `each item`, `while`, `tick`, `later` or `all`: the only branch of a for-each, a while, a recurring
     ///   branch, a delayed branch or a saga.
-    /// * The number of the branch, counted from 1: the branches of a parallel step.
+    /// * The number of the branch, counted from 1: the branches of a parallel step or a race.
     pub label: String,
     /// The first step of the branch.
     pub first: String,
@@ -224,6 +232,7 @@ impl AnyDefinition {
                 .collect(),
             fallback: node.fallback.map(|branch| id(branch.first)),
             compensation: node.compensation.map(|branch| id(branch.first)),
+            compensates_unfinished: node.compensates_unfinished,
             to: node.target.map(id),
             awaits,
             child_version,
@@ -253,6 +262,7 @@ impl AnyDefinition {
             },
             blocking: node.verb.body().is_some_and(|body| body.blocking),
             cancellable: node.cancel_when.is_some(),
+            cancel_ends_branch: node.cancel_ends_branch(),
         }
     }
 }
@@ -287,9 +297,12 @@ fn labels(verb: &Verb, branches: usize) -> impl Iterator<Item = String> {
             (0..branches).map(label).collect()
         }
         Verb::WaitFor(_) | Verb::Activity(_) | Verb::SubWorkflow(_) => vec!["timeout".to_owned()],
-        Verb::Parallel(_) | Verb::RunBody(_) | Verb::Delay(_) | Verb::GoTo(_) | Verb::End(_) => {
-            (1..=branches).map(|number| number.to_string()).collect()
-        }
+        Verb::Parallel(_)
+        | Verb::Race(_)
+        | Verb::RunBody(_)
+        | Verb::Delay(_)
+        | Verb::GoTo(_)
+        | Verb::End(_) => (1..=branches).map(|number| number.to_string()).collect(),
     };
     all.into_iter()
 }

@@ -58,6 +58,9 @@ impl StepError {
     /// The code of the error with which a worker's body gives its activity back, so that another worker can claim the
     /// activity.
     pub const GIVEN_BACK: &'static str = "given-back";
+    /// The code of the failure that a compensation sees if its step has begun and neither completed nor failed for good:
+    /// the step was cancelled, or an operator skipped it.
+    pub const CANCELLED: &'static str = "cancelled";
     /// The code of a workflow that exceeded its deadline.
     pub const DEADLINE: &'static str = "deadline";
     /// The code of a step whose child workflow was cancelled or terminated. The error is fatal, because an

@@ -60,9 +60,11 @@ fn impossible(
     };
     let attributes = &pointer.extension_attributes;
     let is_spoilt = |(name, value): (&String, &Value)| match name.as_str() {
-        attributes::SUBSCRIPTIONS | attributes::START | attributes::FORGIVEN | attributes::LOG_START => {
-            !value.is_u64()
-        }
+        attributes::SUBSCRIPTIONS
+        | attributes::START
+        | attributes::FORGIVEN
+        | attributes::LOG_START
+        | attributes::WINNER => !value.is_u64(),
         attributes::KIND | attributes::CHILD => !value.is_string(),
         _ => false,
     };
@@ -180,8 +182,10 @@ fn may_be_over(pointers: &[ExecutionPointer], definition: &AnyDefinition) -> boo
     let is_compensated = |pointer: &ExecutionPointer| pointer.status == PointerStatus::Compensated;
     let ends_the_path = |pointer: &ExecutionPointer| {
         let node = pointer.step_name.as_deref().and_then(|step| definition.find(step));
+        let is_cancelled = pointer.status == PointerStatus::Cancelled;
         // A step that the definition no longer has proves nothing.
-        pointer.scope.is_empty() && node.is_none_or(|node| node.next.is_none())
+        pointer.scope.is_empty()
+            && node.is_none_or(|node| node.next.is_none() || (is_cancelled && node.cancel_ends_branch()))
     };
     pointers.iter().any(|pointer| is_compensated(pointer) || ends_the_path(pointer))
 }

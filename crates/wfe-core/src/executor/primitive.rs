@@ -91,6 +91,7 @@ impl Verb {
             Self::While(it) => it,
             Self::Decide(it) => it,
             Self::Parallel(it) => it,
+            Self::Race(it) => it,
             Self::Saga(it) => it,
             Self::Block(it) => it,
             Self::Schedule(it) => it,

@@ -14,6 +14,9 @@ pub(crate) const FORKED: &str = "forked";
 pub(crate) const START: &str = "time";
 /// On a pointer in an iteration: the position of the iteration's item, counted from 0.
 pub(crate) const INDEX: &str = "index";
+/// On a race of which a branch has ended, and whose other branches are not cancelled yet: the number of the branch that
+/// wins.
+pub(crate) const WINNER: &str = "winner";
 /// On the last pointer of a branch: the outcome of this pointer is the outcome of the branch.
 pub(crate) const LAST: &str = "last";
 
@@ -48,7 +51,9 @@ pub(crate) const RESCUED: &str = "rescued";
 pub(crate) const RETRIED_FOR: &str = "why-again";
 /// On a container that has a compensation: the length that the saga's log had when the container started.
 pub(crate) const LOG_START: &str = "since";
-/// On a pointer in a compensation: the completed step that the compensation compensates.
+/// On a pointer that did not complete: the log of its saga has an entry for it.
+pub(crate) const LOGGED: &str = "logged";
+/// On a pointer in a compensation: the step that the compensation compensates.
 pub(crate) const COMPENSATES: &str = "undoes";
 /// On a pointer in a compensation: the path that replaces the pointer's id in the pointer's idempotency key.
 pub(crate) const KEY: &str = "key";

@@ -17,12 +17,12 @@ pub(crate) use body::{Answer, AnyData, Apply, Body, Input, Left, Output, Returns
 pub(crate) use closures::{
     Ask, AskAt, Receive, another_type, anywhere, ask, ask_at, ask_value, input, output, read_item, receive,
 };
-pub(crate) use node::{Branch, Node};
+pub(crate) use node::{Branch, CancelCondition, Node};
 pub(crate) use retry::Policy;
 pub(crate) use verb::{
     ActivityName, ActivityStep, Block, Decide, Delay, End, ForEach, GoTo, IfElse, Matches, NAMELESS,
-    Parallel, Recur, RunBody, Saga, Schedule, SubWorkflow, TimeLimit, Unanswered, Until, UserTaskStep, Verb,
-    WaitFor, While, kind, name_problem, with_article,
+    Parallel, Race, Recur, RunBody, Saga, Schedule, SubWorkflow, TimeLimit, Unanswered, Until, UserTaskStep,
+    Verb, WaitFor, While, kind, name_problem, with_article,
 };
 
 use serde::{Serialize, de::DeserializeOwned};

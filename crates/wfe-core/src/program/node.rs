@@ -24,12 +24,22 @@ pub(crate) struct Node {
     pub fallback: Option<Branch>,
     /// The steps that compensate this step when the enclosing saga is compensated.
     pub compensation: Option<Branch>,
+    /// Whether the step is also compensated if it has begun and did not complete.
+    pub compensates_unfinished: bool,
     /// The condition that cancels the step.
-    pub cancel_when: Option<Ask<bool>>,
+    pub cancel_when: Option<CancelCondition>,
     /// If a helper function made the step: the full ids of the helper's for-eaches, by their ids inside the helper.
     pub for_eaches: Option<Arc<HashMap<String, Arc<str>>>>,
     /// If the step is a go-to: the step with which it continues.
     pub target: Option<usize>,
+}
+
+/// The condition that cancels a step.
+#[derive(Clone)]
+pub(crate) struct CancelCondition {
+    pub holds: Ask<bool>,
+    /// Whether the sequence of the step ends too. Otherwise, the instance continues with the next step.
+    pub ends_branch: bool,
 }
 
 /// A sequence inside a container. It is identified by its first step.
@@ -39,6 +49,11 @@ pub(crate) struct Branch {
 }
 
 impl Node {
+    /// Whether the sequence of the step ends when the cancel condition of the step holds.
+    pub fn cancel_ends_branch(&self) -> bool {
+        self.cancel_when.as_ref().is_some_and(|condition| condition.ends_branch)
+    }
+
     /// Creates a pointer at this step. The pointer is active and pending. `id` is the path of the pointer,
     /// and shows where the pointer is. To make such an id, neither a clock nor a random number is needed.
     pub fn new_pointer(&self, id: String) -> ExecutionPointer {

@@ -19,6 +19,7 @@ pub(crate) enum Verb {
     While(While),
     Decide(Decide),
     Parallel(Parallel),
+    Race(Race),
     Saga(Saga),
     Block(Block),
     Schedule(Schedule),
@@ -81,6 +82,12 @@ pub(crate) enum Matches {
 
 /// Parallel. The step runs all its branches concurrently, and ends when all branches have ended.
 pub(crate) struct Parallel {
+    pub branches: usize,
+}
+
+/// Race. The step runs all its branches concurrently, and ends when the first branch has ended. The other branches are
+/// cancelled.
+pub(crate) struct Race {
     pub branches: usize,
 }
 
@@ -207,6 +214,7 @@ impl Verb {
             Self::While(_) => "while",
             Self::Decide(_) => "decide",
             Self::Parallel(_) => "parallel",
+            Self::Race(_) => "race",
             Self::Saga(_) => kind::SAGA,
             Self::Block(_) => "block",
             Self::Schedule(_) => kind::AFTER,
@@ -241,7 +249,9 @@ impl Verb {
         match self {
             Self::ForEach(it) => unless(it.limit > 0, "its limit is 0; it must be 1 or more"),
             Self::Decide(it) => unless(!it.labels.is_empty(), "it has no `when` branch; add at least one"),
-            Self::Parallel(it) => unless(it.branches > 0, "it has no branches; add at least one"),
+            Self::Parallel(Parallel { branches }) | Self::Race(Race { branches }) => {
+                unless(*branches > 0, "it has no branches; add at least one")
+            }
             Self::Recur(it) => it.every.problem(),
             Self::Activity(ActivityStep { name: ActivityName::Fixed(name), .. }) => {
                 unless(!name.is_empty(), NAMELESS)

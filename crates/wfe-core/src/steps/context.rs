@@ -183,7 +183,8 @@ impl<A> Ctx<A> {
         }
     }
 
-    /// The completed step that this step compensates. `None` if this step is not part of a compensation.
+    /// The step that this step compensates: its outcome or its failure, and its stored state. `None` if this step is not
+    /// part of a compensation.
     #[must_use]
     pub fn compensated(&self) -> Option<&Compensated> {
         self.execution.compensated.as_ref()
@@ -210,9 +211,9 @@ impl<A> Ctx<A> {
     /// * The attempt has reached its [time limit](crate::definition::Sequence::timeout).
     /// * The host is stopping, and its grace period is over.
     ///
-    /// Side effects of the attempt are not compensated when the token is cancelled, because the step has not
-    /// completed. Check the token before a side effect that cannot be reverted, and pass the [idempotency
-    /// key](Self::idempotency_key) along with the effect.
+    /// When the token is cancelled, the step has not completed, so its side effects are compensated only by
+    /// [`compensate_even_if_failed`](crate::definition::Sequence::compensate_even_if_failed). Check the token before a
+    /// side effect that cannot be reverted, and pass the [idempotency key](Self::idempotency_key) along with the effect.
     ///
     /// The instance does not wait for a body whose token was cancelled, with two exceptions. The next body of
     /// the same step waits until the cancelled body has ended, no matter whether a retry, a go-to or an

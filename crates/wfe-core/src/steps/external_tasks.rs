@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::StepError;
+use super::{ItemFailure, StepError};
 use crate::limits::inside;
 
 /// The answer of an external worker to an activity, or the answer of a person to a user task. The answer is
@@ -115,20 +115,30 @@ impl From<&str> for UserAnswer {
     }
 }
 
-/// A completed step, as it is shown to the step that compensates it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A step that is compensated, as it is shown to the step that compensates it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Compensated {
-    /// The stable id of the completed step.
+    /// The stable id of the step.
     pub step: String,
-    /// The id of the completed step's execution pointer.
+    /// The id of the step's execution pointer.
     pub pointer: String,
-    /// The outcome of the completed step, or `None` if it has no outcome. The outcome of a wait is the event's
+    /// The [idempotency key](super::Ctx::idempotency_key) that the step had. The compensation has a key of its own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub idempotency_key: String,
+    /// The outcome of the step, or `None` if it has no outcome or did not complete. The outcome of a wait is the event's
     /// data; the outcome of an activity is the worker's result. A sub-workflow step has no outcome: the step's
     /// output closure gets the child's data instead.
     #[serde(default, with = "inside::optional")]
     pub outcome: Option<Value>,
-    /// The state that the completed step stored, or `None` if it stored no state.
+    /// The state that the step stored, or `None` if it stored no state.
     #[serde(default, with = "inside::optional")]
     pub state: Option<Value>,
+    /// Why the step did not complete, or `None` if it completed. The code of a step that neither completed nor failed is
+    /// [`StepError::CANCELLED`].
+    ///
+    /// Only a step with [`compensate_even_if_failed`](crate::definition::Sequence::compensate_even_if_failed) is
+    /// compensated if it did not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ItemFailure>,
 }

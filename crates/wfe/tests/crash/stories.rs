@@ -83,6 +83,57 @@ fn sagas() {
     });
 }
 
+/// The failed step and what it cuts short are compensated, and what a race has cut short too.
+#[test]
+fn unfinished_steps() {
+    runs_alike(|effects| {
+        let saga = builder("w").saga("saga", |saga| {
+            saga.step("a", undoable(effects, "a", "un-a"))
+                .race("race", |first| {
+                    first
+                        .branch(|b| {
+                            b.step("b", undoable(effects, "b", "un-b"))
+                                .delay("day", |_| DAY)
+                                .compensate_even_if_failed(|undo| undo.step("un-day", act(effects, "un-day")))
+                        })
+                        .branch(|b| b.delay("hour", |_| HOUR).step("c", act(effects, "c")))
+                })
+                .step("fail", fail())
+                .compensate_even_if_failed(|undo| undo.step("un-fail", act(effects, "un-fail")))
+        });
+        [saga.step("after", act(effects, "after")).build().unwrap()]
+    });
+}
+
+#[test]
+fn races() {
+    runs_alike(|effects| {
+        let races = builder("w")
+            .for_each(
+                "each",
+                |_| vec![1_u32, 2, 3],
+                |one| {
+                    one.race("race", |first| {
+                        first
+                            .branch(|b| b.delay("work", |_, n| *n * HOUR).step("done", act(effects, "done")))
+                            .branch(|b| {
+                                b.delay("limit", |_, _| HOUR * 5 / 2).step("late", act(effects, "late"))
+                            })
+                    })
+                },
+            )
+            .parallel("both", |all| {
+                all.branch(|b| {
+                    b.delay("long", |_| DAY)
+                        .cancel_branch_when(|line| line.n > 3)
+                        .step("x", act(effects, "x"))
+                })
+                .branch(|b| b.delay("short", |_| HOUR).step("b", act(effects, "b")))
+            });
+        [races.step("after", act(effects, "after")).build().unwrap()]
+    });
+}
+
 #[test]
 fn time() {
     runs_alike(|effects| {
@@ -201,6 +252,22 @@ fn work_outside() {
                 }
             }
         }
+        host.final_state(&id).await
+    });
+}
+
+/// The deciding commit closes the wait for an answer first. The process may die before and after.
+#[test]
+fn a_race_between_a_worker_and_a_delay() {
+    dies_everywhere(async |life| {
+        let effects = &life.effects;
+        let race = builder("w").race("race", |first| {
+            first
+                .branch(|b| b.activity("price", Activity::<u32, u32>::new("price"), |line| line.n))
+                .branch(|b| b.delay("hour", |_| HOUR).step("late", act(effects, "late")))
+        });
+        let (host, id) = begin(&life, [race.step("after", act(effects, "after")).build().unwrap()]).await?;
+        host.run_to_end::<Line>(&id).await?;
         host.final_state(&id).await
     });
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     definition::{Data, Item, draft::Draft},
-    program::{Ask, Decide, Matches, Parallel, Verb, ask},
+    program::{Ask, Decide, Matches, Parallel, Race, Verb, ask},
     steps::{StepError, to_value},
 };
 
@@ -92,7 +92,7 @@ macro_rules! branches {
 }
 
 branches! {
-    /// The branches of a [`parallel`](Sequence::parallel) step.
+    /// The branches of a [`parallel`](Sequence::parallel) or a [`race`](Sequence::race) step.
     Branches<()>;
     /// The branches of a [`decide`](Sequence::decide) step, each with a value.
     Decision<V; V>;
@@ -165,13 +165,71 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     /// # Ok::<(), wfe_core::WfeError>(())
     /// ```
     pub fn parallel(
-        mut self,
+        self,
         id: impl Into<String>,
         branches: impl FnOnce(Branches<D, P, A>) -> Branches<D, P, A>,
     ) -> Sequence<D, P, A, Block> {
+        self.at_once(id, branches, |branches| Verb::Parallel(Parallel { branches }))
+    }
+
+    /// Runs all branches at once. The first branch that ends wins: the others are cancelled, and the instance
+    /// continues. The outcome of the step is the number of the branch that has won, counted from 1.
+    ///
+    /// **Time limit.** A race between the work and a [`delay`](Sequence::delay) limits the time of several steps
+    /// together. To limit a single wait, [`on_timeout`](Sequence::on_timeout) is shorter.
+    ///
+    /// **Ties.** If several branches end in the same commit, all their steps have completed, and the first of these
+    /// branches in the definition has won. An answer that a worker or a user gave before the others were cancelled
+    /// counts: its branch continues with the answer, and wins if it ends with it and comes first.
+    ///
+    /// **The branches that lose** are cancelled as by a [cancel condition](Self::cancel_when): running bodies are
+    /// notified by their token, waits are closed, claims of activities are refused from then on, and child workflows
+    /// are requested to cancel. Sagas inside these branches are not compensated. If the race is inside a saga, the
+    /// steps that the branches had completed are compensated when that saga is compensated, and not before.
+    ///
+    /// **Failures.** A branch that fails does not lose. Its failure is that of the race: as in a
+    /// [`parallel`](Self::parallel) step, it fails the instance or the enclosing saga, and the failed step's
+    /// [`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) change this. A retry policy, a fallback or an
+    /// `on_failure` of the race itself would cover nothing, so [`build`](Sequence::build) refuses it, as it refuses a
+    /// race without branches.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wfe_core::definition::{Event, WorkflowBuilder};
+    ///
+    /// const SIGNED: Event<()> = Event::new("signed");
+    ///
+    /// let definition = WorkflowBuilder::<String>::new("contract", 1)
+    ///     .race("signed-in-time", |first| {
+    ///         first
+    ///             .branch(|sign| {
+    ///                 sign.wait_for("signed-by-us", SIGNED, |id| format!("{id}/us"))
+    ///                     .wait_for("signed-by-them", SIGNED, |id| format!("{id}/them"))
+    ///             })
+    ///             .branch(|late| {
+    ///                 late.delay("a-week", |_| Duration::from_hours(7 * 24)).then("withdraw", async |_, _| Ok(()))
+    ///             })
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    pub fn race(
+        self,
+        id: impl Into<String>,
+        branches: impl FnOnce(Branches<D, P, A>) -> Branches<D, P, A>,
+    ) -> Sequence<D, P, A, Block> {
+        self.at_once(id, branches, |branches| Verb::Race(Race { branches }))
+    }
+
+    fn at_once(
+        mut self,
+        id: impl Into<String>,
+        branches: impl FnOnce(Branches<D, P, A>) -> Branches<D, P, A>,
+        verb: fn(usize) -> Verb,
+    ) -> Sequence<D, P, A, Block> {
         let BranchParts { drafts: branches, problems, .. } = branches(Branches::new(self.inner())).parts;
         self.parts.problems.extend(problems);
-        let verb = Verb::Parallel(Parallel { branches: branches.len() });
+        let verb = verb(branches.len());
         self.push(Draft { branches, ..Draft::new(id, verb) })
     }
 

@@ -59,7 +59,8 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     ///
     /// **Compensation.** First, the branches of the saga that are still running are cancelled. Then every
     /// completed step with a [compensation](Self::compensate_with) is compensated, at any depth inside the
-    /// saga. The compensations run one after the other, in reverse order of completion.
+    /// saga. The compensations run one after the other, in reverse order of completion. The failed step itself comes
+    /// first, if it has a [compensation for this case](Self::compensate_even_if_failed).
     ///
     /// **After the compensation.** A saga with a [`retry`](Self::retry) policy runs again. Otherwise the saga
     /// has failed. If the failed saga is inside another saga, the outer saga is compensated too. Otherwise, the
@@ -73,10 +74,11 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     /// error with the code and the messages of the inner saga's error.
     ///
     /// **Running bodies.** When a branch is cancelled, the [token](crate::steps::Ctx::cancellation) of each
-    /// body that is running in the branch is cancelled. The saga neither waits for a cancelled body nor
-    /// compensates its step, so side effects of the body are not compensated. In the body, check the token
-    /// before each side effect, and pass the idempotency key to the external system. The host drops an
-    /// asynchronous body that is still running one second after its token was cancelled.
+    /// body that is running in the branch is cancelled. The saga does not wait for a cancelled body, and compensates its
+    /// step only if the step has a [compensation for this
+    /// case](Self::compensate_even_if_failed). In the body, check the token before each side effect, and pass the
+    /// idempotency key to the external system. The host drops an asynchronous body that is still running one second
+    /// after its token was cancelled.
     ///
     /// **Cancelled instances.** An instance that was cancelled or has missed its deadline compensates its open
     /// sagas before it ends. A terminated instance does not compensate its sagas. Before the compensation, all

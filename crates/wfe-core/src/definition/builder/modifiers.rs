@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{After, App, Branch, Each, HasBody, Loop, Main, Sequence};
 use crate::{
-    definition::{Data, Item, OnFailure, Retry},
-    program::{ForEach, Verb, ask},
+    definition::{Data, Item, OnFailure, Retry, draft::Draft},
+    program::{CancelCondition, ForEach, Verb, ask},
 };
 
 /// Modifiers of every step. [`build`](Sequence::build) refuses a second call of the same modifier for one step.
@@ -92,7 +92,8 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     }
 
     /// Sets the compensation of the last added step: steps that run if the step has completed and then its
-    /// [saga](Self::saga) fails or the instance is cancelled.
+    /// [saga](Self::saga) fails or the instance is cancelled. To compensate the step even if it has not completed, use
+    /// [`compensate_even_if_failed`](Self::compensate_even_if_failed).
     ///
     /// The compensating steps get the newest data and the same item as the completed step. They read the
     /// outcome and the stored state of the completed step with
@@ -120,7 +121,62 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
         L: After,
     {
         let drafts = self.steps_of(body);
-        self.once("`compensate_with`", |draft| draft.compensation = Some(drafts))
+        self.compensated_by("`compensate_with`", false, drafts)
+    }
+
+    /// Sets a compensation of the last added step that also runs if the step has not completed: it failed for good, or
+    /// it was cut short. Use it for a step that may leave something half done when it fails.
+    ///
+    /// This is the `CompensateWith` of .NET Workflow Core, which compensates the failed step itself, too. The name says
+    /// how it differs from [`compensate_with`](Self::compensate_with): the step is compensated even if it has failed. A
+    /// step has one compensation of either kind. [`build`](Sequence::build) refuses it outside of a
+    /// [saga](Self::saga), where a [`fallback`](Self::fallback) runs steps after a failure.
+    ///
+    /// **When it runs.** Like any compensation, when the saga is compensated. The failed step is then compensated
+    /// before the steps that have completed, and once, after its last attempt: neither a failed attempt that is retried
+    /// nor a failure that leaves the saga going on ([`OnFailure::Continue`], a [`fallback`](Self::fallback)) compensates
+    /// anything by itself. A timeout or a panic is a failure like any other. The compensation begins when the body of
+    /// the step has ended or was dropped.
+    ///
+    /// **Steps that are cut short** have begun and then were cancelled: by the failure of another branch of the saga, by
+    /// a cancel condition, a go-to or a lost [race](Self::race) inside the saga, or because the instance was cancelled.
+    /// They are compensated too, because they may have done a part of their work. So is a failed step that an operator
+    /// [skipped](crate::traits::Intervention::Skip). A step that has not begun is not compensated. After a crash, a step
+    /// that may have begun counts as begun.
+    ///
+    /// **What it sees.** [`Ctx::compensated`](crate::steps::Ctx::compensated) has the
+    /// [failure](crate::steps::Compensated::failure) of a step that did not complete, and then no outcome. It also has
+    /// the [idempotency key](crate::steps::Compensated::idempotency_key) of the step: by this key, an external system
+    /// finds what the step has begun.
+    ///
+    /// **Containers.** A container with such a compensation is compensated by it alone, even if the container has not
+    /// completed: the steps inside it are not compensated one by one.
+    ///
+    /// ```
+    /// use wfe_core::{definition::WorkflowBuilder, steps::StepError};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("move", 1)
+    ///     .saga("both", |saga| {
+    ///         saga.then("copy", async |_, _| Err::<(), _>(StepError::fatal("the disk is full")))
+    ///             .compensate_even_if_failed(|undo| {
+    ///                 undo.then("delete-copies", async |ctx, _| {
+    ///                     Ok(ctx.compensated().map(|step| step.idempotency_key.clone()))
+    ///                 })
+    ///             })
+    ///             .then("delete-originals", async |_, _| Ok(()))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    pub fn compensate_even_if_failed<B: Branch<D, P, A>>(
+        mut self,
+        body: impl FnOnce(Sequence<D, P, A>) -> B,
+    ) -> Self
+    where
+        L: After,
+    {
+        let drafts = self.steps_of(body);
+        self.compensated_by("`compensate_even_if_failed`", true, drafts)
     }
 }
 
@@ -142,9 +198,35 @@ impl<D: Data, P, A: App> Sequence<D, P, A, Loop> {
     }
 }
 
+const CANCEL_CONDITION: &str = "the step's cancel condition";
+
+impl<D, P, A, L> Sequence<D, P, A, L> {
+    fn cancelled_by(self, modifier: &'static str, condition: CancelCondition) -> Self {
+        self.once(modifier, |draft| {
+            if draft.cancel_when.replace(condition).is_some() {
+                draft.problem(|| both("`cancel_when`", "`cancel_branch_when`"));
+            }
+        })
+    }
+
+    fn compensated_by(self, modifier: &'static str, even_if_failed: bool, drafts: Vec<Draft>) -> Self {
+        self.once(modifier, |draft| {
+            draft.compensates_unfinished = even_if_failed;
+            if draft.compensation.replace(drafts).is_some() {
+                draft.problem(|| both("`compensate_with`", "`compensate_even_if_failed`"));
+            }
+        })
+    }
+}
+
+/// The problem of a step that has two modifiers of which it can have only one.
+fn both(one: &str, other: &str) -> String {
+    format!("it has both {one} and {other}, of which a helper may have set one; keep one of them")
+}
+
 macro_rules! cancellation {
     ([$($t:ident)?] $place:ty, $item:ty, ($($by:ty)?), $on_data:path, $on_left:path) => {
-        /// The cancel condition.
+        /// The cancel conditions.
         impl<D: Data, A: App, L, $($t: Item)?> Sequence<D, $place, A, L> {
             /// Sets a cancel condition: as soon as the condition holds, the last added step is cancelled with all steps
             /// inside it, and the instance continues with the next step.
@@ -165,6 +247,9 @@ macro_rules! cancellation {
             ///
             /// While a cancelled instance compensates its sagas, the cancel conditions of the containers that enclose
             /// these sagas are not evaluated.
+            ///
+            /// To end the branch instead of continuing with the next step, use
+            /// [`cancel_branch_when`](Self::cancel_branch_when).
             pub fn cancel_when(
                 self,
                 holds: impl Fn(&D $(, $by)?) -> bool + Send + Sync + 'static,
@@ -172,8 +257,30 @@ macro_rules! cancellation {
             where
                 L: After,
             {
-                let holds = ask("the step's cancel condition", $on_data(holds));
-                self.once("`cancel_when`", |draft| draft.cancel_when = Some(holds))
+                let holds = ask(CANCEL_CONDITION, $on_data(holds));
+                self.cancelled_by("`cancel_when`", CancelCondition { holds, ends_branch: false })
+            }
+
+            /// Sets a cancel condition that also ends the branch: as soon as the condition holds, the last added step
+            /// is cancelled, and the sequence that the step belongs to ends as after its last step.
+            ///
+            /// The sequence is the innermost one: the branch of a container, one iteration of a loop (the loop
+            /// continues with the next one), a fallback or a compensation. On the main path, the workflow completes.
+            /// Side branches of the sequence still run to their ends.
+            ///
+            /// In all else, the condition is like that of [`cancel_when`](Self::cancel_when): a saga is compensated
+            /// before the branch ends. A step has one cancel condition of either kind. [`build`](Sequence::build)
+            /// refuses this kind for a side branch ([`after`](Self::after), [`recur`](Self::recur)), because the
+            /// instance has already continued after it.
+            pub fn cancel_branch_when(
+                self,
+                holds: impl Fn(&D $(, $by)?) -> bool + Send + Sync + 'static,
+            ) -> Self
+            where
+                L: After,
+            {
+                let holds = ask(CANCEL_CONDITION, $on_data(holds));
+                self.cancelled_by("`cancel_branch_when`", CancelCondition { holds, ends_branch: true })
             }
         }
     };

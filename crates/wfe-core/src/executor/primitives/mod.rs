@@ -10,6 +10,7 @@ mod for_each;
 mod go_to;
 mod if_else;
 mod parallel;
+mod race;
 mod recur;
 mod run_body;
 mod saga;

@@ -32,10 +32,14 @@ impl Run {
                 self.evaluate_conditions(env)?;
                 continue;
             }
-            if budget == 0 {
+            let next = if budget > 0 { self.pending.next_in_queue() } else { None };
+            let Some(at) = next else {
+                // What ends in one commit ends at the same time, so a race is decided last.
+                if self.decide_races(env)? && budget > 0 {
+                    continue;
+                }
                 return Ok(());
-            }
-            let Some(at) = self.pending.next_in_queue() else { return Ok(()) };
+            };
             if self.pointers.get(&at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
                 budget -= 1;
                 self.enter(&at, env)?;
@@ -87,7 +91,7 @@ impl Run {
         let is_in_fallback = self.is_in_fallback(at)?;
         self.guard(at, env, |run, env| {
             if let Some(condition) = condition
-                && run.evaluate(at, &condition)?
+                && run.evaluate(at, &condition.holds)?
             {
                 return Ok(if is_open_saga {
                     run.cancel_saga(at, env)
@@ -113,6 +117,7 @@ impl Run {
                     && !self.timers.has_overdue()
                     && self.saga_log.is_idle()
                     && !self.windows.has_requests()
+                    && self.races.is_idle()
             }
             // An instance that does not fit its definition has to be opened again before it can be resumed.
             WorkflowStatus::Suspended if self.fault.is_some() => self.bodies.running() == 0,

@@ -1,7 +1,7 @@
 //! The bodies of an instance that have not ended.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -68,12 +68,25 @@ pub(super) struct Bodies {
     limits: BTreeSet<(DateTime<Utc>, String, u64)>,
     /// The pointers whose bodies may begin once the pointers are stored.
     ready: Vec<String>,
+    /// The pointers that were pending when the instance was opened. An earlier [`Run`](super::Run) may have begun their
+    /// bodies.
+    reopened: HashSet<String>,
 }
 
 impl Bodies {
     /// The number of running bodies whose results are still needed.
     pub fn running(&self) -> usize {
         self.at_work.running.len()
+    }
+
+    /// Notes that an earlier `Run` may have begun the body of this pointer.
+    pub fn reopened(&mut self, pointer: String) {
+        self.reopened.insert(pointer);
+    }
+
+    /// Whether an earlier `Run` may have begun the body of this pointer.
+    pub fn may_have_begun(&self, pointer: &str) -> bool {
+        self.reopened.contains(pointer)
     }
 
     /// Whether a body lingers.

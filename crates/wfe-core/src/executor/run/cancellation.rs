@@ -1,7 +1,7 @@
 //! The cancellation of pointers that have not ended. The cause of a cancellation is a cancel condition, a go-to, a
 //! failed saga, or the end of the instance.
 
-use super::{Env, Run};
+use super::{Env, Run, saga::log::CUT_SHORT};
 use crate::{
     Result,
     models::{PointerChange, PointerStatus, pointer_id},
@@ -33,6 +33,7 @@ impl Run {
         if !self.pointers.get(at)?.active {
             return Ok(());
         }
+        self.log_cut_short(at, CUT_SHORT)?;
         self.stop_waiting(at)?;
         let pointer = self.pointers.edit(at)?;
         // A failed pointer that waited to be resumed stays failed.
@@ -54,11 +55,16 @@ impl Run {
         self.clear_timer(at)
     }
 
-    /// Cancels the pointer and the pointers inside it. The instance continues after the pointer's step.
+    /// Cancels the pointer and the pointers inside it, because its cancel condition holds. The instance continues after
+    /// the pointer's step, or after the sequence of the step.
     pub(super) fn cancel_and_proceed(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.cancel_inside(at, env)?;
         self.cancel(at, env)?;
-        self.proceed(at, env)
+        if self.node_of(at)?.cancel_ends_branch() {
+            self.end_sequence(at, env)
+        } else {
+            self.proceed(at, env)
+        }
     }
 
     /// Cancels all active pointers, and closes all subscriptions.

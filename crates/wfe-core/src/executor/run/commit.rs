@@ -52,8 +52,9 @@ impl Run {
         let delta = self.pending.stored();
         // After a commit has consumed an event, the store may already have the next event for another subscription of
         // the same stream. For an overdue subscription, the store may have an event that came in time and was not
-        // delivered yet.
-        let waits = (!delta.listen && !self.has_overdue()).then(|| self.subscriptions_to_check(&delta));
+        // delivered yet. The same holds for an answer to a branch of a race that is being decided.
+        let waits = (!delta.listen && !self.has_overdue() && !self.races.are_closing())
+            .then(|| self.subscriptions_to_check(&delta));
         let listen = !self.waits.is_empty() && waits.as_ref().is_none_or(|waits| !waits.is_empty());
         self.waits.take_no_answer(delta.unanswerable);
         for child in &delta.created {

@@ -26,7 +26,8 @@ impl Run {
         // A wait continues if the definition no longer has its time limit, and may then receive a late event.
         let late = if self.status == WorkflowStatus::Runnable { late } else { Vec::new() };
         let (after_all, _) = self.hand_over(late, env)?;
-        Ok(in_time || timed_out || after_all)
+        let decided = self.answers_counted();
+        Ok(in_time || timed_out || after_all || decided)
     }
 
     /// Hands events to their subscriptions. Returns whether anything has changed, and the deliveries that came too

@@ -39,8 +39,20 @@ impl Run {
         let node = self.node_of(at)?;
         let (on_failure, fallback, is_saga) = (node.on_failure, node.fallback, node.verb.is_saga());
         let attempts = self.pointers.get(at)?.retry_count;
-        let kept = ItemFailure { code: failure.code.clone(), causes: failure.causes.clone(), attempts };
-        let kept = serde_json::to_value(kept)?;
+        let item_failure =
+            ItemFailure { code: failure.code.clone(), causes: failure.causes.clone(), attempts };
+        let kept = serde_json::to_value(&item_failure)?;
+        match on_failure {
+            OnFailure::Continue => self.log_unfinished(at, item_failure)?,
+            OnFailure::Compensate => {
+                if let Some(saga) = self.sagas_around(at)?.first() {
+                    self.log_cut_short_beside(saga, at)?;
+                }
+                self.log_unfinished(at, item_failure)?;
+            }
+            // The instance ends, or the step gets another attempt after a resume.
+            OnFailure::Fail | OnFailure::Suspend => {}
+        }
         if on_failure == OnFailure::Continue
             && let Some(fallback) = fallback
         {

@@ -27,6 +27,7 @@ impl Run {
         for at in failed {
             // The effects of another skipped step may have cancelled this pointer.
             if self.is_failed(&at) {
+                self.log_cut_short(&at, "the step was skipped after it had failed")?;
                 let pointer = self.pointers.edit(&at)?;
                 pointer.status = pointer.status.after(PointerChange::Skip)?;
                 self.proceed(&at, env)?;

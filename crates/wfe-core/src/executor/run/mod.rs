@@ -20,6 +20,7 @@ mod lingering_bodies;
 mod open;
 mod pending;
 mod pointers;
+pub(super) mod races;
 mod refused_commit;
 pub(super) mod saga;
 mod sequence;
@@ -41,6 +42,7 @@ use data::InstanceData;
 use item_windows::Windows;
 use pending::Pending;
 use pointers::Pointers;
+use races::Races;
 use saga::log::SagaLog;
 use timers::Timers;
 use waits::Waits;
@@ -93,6 +95,7 @@ pub struct Run {
     waits: Waits,
     windows: Windows,
     saga_log: SagaLog,
+    races: Races,
     pending: Pending,
 }
 

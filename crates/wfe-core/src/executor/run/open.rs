@@ -8,6 +8,7 @@ use super::{
     item_windows::Windows,
     pending::Pending,
     pointers::Pointers,
+    races::Races,
     saga::log::{SagaLog, compensated_step},
     timers::Timers,
     waits::Waits,
@@ -166,6 +167,7 @@ impl Run {
             waits: Waits::stored(loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id))),
             windows: Windows::default(),
             saga_log: SagaLog::default(),
+            races: Races::default(),
             pending: Pending::new(instance.next_execution),
         }
     }
@@ -180,6 +182,7 @@ impl Run {
         self.pending.stop();
         self.windows.close_all();
         self.saga_log.stop();
+        self.races.clear();
         self.timers.clear_all();
         self.data.stop_all_observers();
         if self.status == WorkflowStatus::Runnable {
@@ -205,7 +208,12 @@ impl Run {
             };
             let status = pointer.status;
             match status {
-                PointerStatus::Pending => self.pending.enqueue(id.clone()),
+                PointerStatus::Pending => {
+                    if node.compensates_unfinished && node.verb.body().is_some() {
+                        self.bodies.reopened(id.clone());
+                    }
+                    self.pending.enqueue(id.clone());
+                }
                 PointerStatus::Sleeping => {
                     let until = pointer.sleep_until.unwrap_or(env.now);
                     self.timers.set(&id, until);

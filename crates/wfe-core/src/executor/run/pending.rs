@@ -188,6 +188,11 @@ impl Pending {
         self.delta.subscribed.iter().map(|wait| wait.execution_pointer_id.clone()).collect()
     }
 
+    /// Whether the subscription is not stored yet.
+    pub fn is_new_wait(&self, id: &str) -> bool {
+        self.delta.subscribed.iter().any(|wait| wait.id == id)
+    }
+
     /// Closes the subscription. If the subscription is not stored yet, it is removed from the next commit.
     pub fn unsubscribe(&mut self, id: String) {
         let before = self.delta.subscribed.len();

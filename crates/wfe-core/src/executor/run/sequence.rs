@@ -66,6 +66,13 @@ impl Run {
         Ok(())
     }
 
+    /// Deactivates the pointer, because it has ended. Its sequence ends too, as after its last step.
+    pub(super) fn end_sequence(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        self.deactivate(at, env)?;
+        self.mark_last(at)?;
+        self.settle(at, env)
+    }
+
     /// Deactivates the pointer: the engine has no more work to do for it.
     pub(in crate::executor) fn deactivate(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.data.stop_observing(at);
@@ -87,6 +94,11 @@ impl Run {
             }
             return Ok(());
         }
+        self.mark_last(at)
+    }
+
+    /// Marks the last pointer of a branch, whose outcome is that of the branch.
+    fn mark_last(&mut self, at: &str) -> Result<()> {
         let pointer = self.pointers.edit(at)?;
         if !pointer.scope.is_empty() {
             pointer.set(attributes::LAST, true);

@@ -6,7 +6,8 @@ use super::world::{World, advanced};
 use crate::{
     WfeError,
     definition::{
-        Data, Event, IntoStep, Main, OnFailure, Retry, Sequence, WorkflowBuilder, WorkflowName, task,
+        Block, Data, Event, Every, IntoStep, Main, OnFailure, Retry, Sequence, WorkflowBuilder, WorkflowName,
+        task,
     },
     executor::Lifecycle,
     limits::LONGEST_DEFINITION_ID,
@@ -105,6 +106,74 @@ fn what_would_not_cover_the_failures_inside_of_a_block_is_refused() {
         );
         assert_eq!(problem(builder), expected);
     }
+}
+
+#[test]
+fn a_race_without_branches_and_one_whose_settings_would_cover_nothing_are_refused() {
+    assert_eq!(problem(begin().race("r", |first| first)), "step \"r\": it has no branches; add at least one");
+    let empty = begin().race("r", |first| first.branch(|b| b.step("a", nothing())).branch(|b| b));
+    assert_eq!(problem(empty), "a branch of step \"r\" has no steps; add at least one");
+    let race = || begin().race("r", |first| first.branch(|b| b.step("a", nothing())));
+    for (what, builder) in [
+        ("retry policy", race().retry(Retry::exponential()).closed()),
+        ("fallback", race().fallback(|f| f.step("f", nothing())).closed()),
+        ("`on_failure`", race().on_failure(OnFailure::Suspend).closed()),
+    ] {
+        let expected = format!(
+            "step \"r\": its branches consist of steps, so its {what} would not cover their failures; set it on one of \
+             them, or put the race into a saga"
+        );
+        assert_eq!(problem(builder), expected);
+    }
+    let into = begin().step("before", nothing()).race("r", |first| first.branch(|b| b.step("a", nothing())));
+    assert!(problem(into.go_to("go", "a")).contains("inside a container that \"go\" is not in"));
+}
+
+#[test]
+fn a_cancel_condition_that_ends_the_branch_needs_one_and_is_the_only_one() {
+    let side = |steps: Sequence<u32, Main, (), Block>| {
+        problem(steps.cancel_branch_when(|_| true).step("b", nothing()))
+    };
+    let after = begin().after("s", |_| Duration::ZERO, |b| b.step("a", nothing()));
+    let expected = "step \"s\": it has a side branch, and the instance has already continued after it, so \
+                    `cancel_branch_when` has no branch to end; use `cancel_when`";
+    assert_eq!(side(after), expected);
+    let every = Every::interval(Duration::from_secs(1));
+    assert_eq!(side(begin().recur("s", every, |_| false, |b| b.step("a", nothing()))), expected);
+    let twice = begin().step("a", nothing()).cancel_when(|_| true).cancel_branch_when(|_| true);
+    assert!(
+        problem(twice)
+            .starts_with("step \"a\": it has both `cancel_when` and `cancel_branch_when`, of which")
+    );
+    let jump = begin().step("a", nothing()).go_to("go", "a").cancel_branch_when(|_| true);
+    assert_eq!(problem(jump), "step \"go\": it is a go-to, so its cancel condition would have no effect");
+}
+
+#[test]
+fn a_compensation_of_a_failed_step_needs_a_saga_and_is_the_only_one() {
+    let outside = begin().step("a", nothing()).compensate_even_if_failed(|undo| undo.step("u", nothing()));
+    assert_eq!(
+        problem(outside),
+        "step \"a\": it has a compensation, but it is not inside a saga; to run steps after it has failed, use `fallback`"
+    );
+    let in_compensation = begin().saga("s", |saga| {
+        saga.step("a", nothing()).compensate_with(|undo| {
+            undo.step("u", nothing()).compensate_even_if_failed(|undo| undo.step("uu", nothing()))
+        })
+    });
+    assert!(problem(in_compensation).starts_with("step \"u\": it has a compensation, but"));
+    let twice = begin().saga("s", |saga| {
+        saga.step("a", nothing())
+            .compensate_with(|undo| undo.step("u", nothing()))
+            .compensate_even_if_failed(|undo| undo.step("v", nothing()))
+    });
+    assert!(
+        problem(twice).starts_with(
+            "step \"a\": it has both `compensate_with` and `compensate_even_if_failed`, of which"
+        )
+    );
+    let empty = begin().saga("s", |saga| saga.step("a", nothing()).compensate_even_if_failed(|undo| undo));
+    assert_eq!(problem(empty), "the compensation of step \"a\" has no steps; add at least one");
 }
 
 #[test]

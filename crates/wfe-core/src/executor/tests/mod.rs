@@ -3,6 +3,7 @@
 
 mod attempts;
 mod branching;
+mod cancel_branch;
 mod children;
 mod consistency;
 mod control;
@@ -19,6 +20,7 @@ mod go_to;
 mod helpers;
 mod instances;
 mod intervention;
+mod race;
 mod random_definitions;
 mod restarted_containers;
 mod result_order;
@@ -30,6 +32,7 @@ mod saga_closing;
 mod saga_go_to;
 mod saga_interrupted;
 mod saga_nested;
+mod saga_unfinished;
 mod scenario;
 mod step_results;
 mod storage_limits;

@@ -33,17 +33,22 @@ enum Tree {
     Slow,
     Broken,
     Flaky,
+    /// A step that is compensated even if it has not completed. The flag says whether it fails.
+    Half(bool),
     Delay,
     Wait,
     If(bool, Vec<Tree>, Vec<Tree>),
     While(usize, Vec<Tree>),
     Parallel(Vec<Vec<Tree>>),
+    Race(Vec<Vec<Tree>>),
     ForEach(u8, usize, Vec<Tree>),
     Saga(u32, bool, Vec<Tree>),
     /// A saga, and its fallback.
     Instead(Vec<Tree>, Vec<Tree>),
     /// A container that is cancelled as soon as this many steps were compensated.
     Until(usize, Vec<Tree>),
+    /// Like [`Until`](Self::Until), but the branch of the container ends too.
+    Leaves(usize, Vec<Tree>),
     Recur(usize, Vec<Tree>),
     Schedule(Vec<Tree>),
     Block(Vec<Tree>),
@@ -103,6 +108,8 @@ struct Log {
     /// steps, in the order of their compensation.
     done: Vec<String>,
     undone: Vec<String>,
+    /// The pointers of the compensated steps that had not completed.
+    cleaned: Vec<String>,
 }
 
 const TICK: Event<u64> = Event::new("tick");
@@ -115,6 +122,7 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
         2 => Just(Tree::Slow),
         1 => Just(Tree::Broken),
         1 => Just(Tree::Flaky),
+        2 => prop::bool::weighted(0.4).prop_map(Tree::Half),
         1 => Just(Tree::Delay),
         1 => Just(Tree::Wait),
         1 => prop_oneof![Just(Worker::Succeeds), Just(Worker::Fails), Just(Worker::Sleeps)].prop_map(Tree::Activity),
@@ -127,6 +135,7 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
             (any::<bool>(), body(), body()).prop_map(|(holds, a, b)| Tree::If(holds, a, b)),
             (0_usize..3, body()).prop_map(|(rounds, body)| Tree::While(rounds, body)),
             prop::collection::vec(body(), 1..4).prop_map(Tree::Parallel),
+            prop::collection::vec(body(), 1..4).prop_map(Tree::Race),
             (0_u8..4, 1_usize..3, body()).prop_map(|(items, limit, body)| Tree::ForEach(items, limit, body)),
             (0_u32..2, any::<bool>(), body()).prop_map(|(retries, on, body)| Tree::Saga(retries, on, body)),
             prop::collection::vec(body(), 2..4).prop_map(|all| Tree::Saga(
@@ -136,6 +145,7 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
             )),
             (body(), body()).prop_map(|(body, fallback)| Tree::Instead(body, fallback)),
             (1_usize..4, body()).prop_map(|(undone, body)| Tree::Until(undone, body)),
+            (1_usize..4, body()).prop_map(|(undone, body)| Tree::Leaves(undone, body)),
             (1_usize..3, body()).prop_map(|(ticks, body)| Tree::Recur(ticks, body)),
             body().prop_map(Tree::Schedule),
             body().prop_map(Tree::Block),
@@ -192,6 +202,25 @@ fn undone<L: After>(body: Body<L>, id: &str, in_saga: bool, is_slow: bool) -> Bo
     .closed()
 }
 
+/// If the step is inside a saga, adds a compensation to it that runs even if the step has not completed. For a step that
+/// has not completed, the compensation writes the pointer of the step into `cleaned`.
+fn cleaned<L: After>(body: Body<L>, id: &str, in_saga: bool) -> Body {
+    if !in_saga {
+        return body.closed();
+    }
+    body.compensate_even_if_failed(|undo| {
+        undo.then(format!("un-{id}"), async |ctx, _, _| {
+            let step = ctx.compensated().expect("it is a compensation");
+            assert!(step.failure.is_none() || step.outcome.is_none());
+            Ok((step.failure.is_some(), step.pointer.clone()))
+        })
+        .output(|(is_unfinished, pointer), log, _| {
+            if is_unfinished { log.cleaned.push(pointer) } else { log.undone.push(format!("it/{pointer}")) }
+        })
+    })
+    .closed()
+}
+
 /// A step that writes its name each time it ends, so that the number of its ends can be counted.
 fn counting(name: String) -> impl IntoStep<Log> {
     task::<Log>().change(move |log| log.done.push(name.clone()))
@@ -237,6 +266,8 @@ fn add(mut body: Body, trees: &[Tree], count: &Cell<u32>, around: Around<'_>) ->
                     .retry(Retry::exponential().attempts(2));
                 undone(flaky, &id, in_saga, false)
             }
+            Tree::Half(true) => cleaned(body.step(id.clone(), broken()), &id, in_saga),
+            Tree::Half(false) => cleaned(body.step(id.clone(), work()), &id, in_saga),
             Tree::Delay => body.delay(id, |_, _| Duration::from_secs(7)).closed(),
             Tree::Wait => body.wait_for(id, TICK, |_, _| "k").closed(),
             Tree::If(holds, then, otherwise) => {
@@ -266,6 +297,15 @@ fn add(mut body: Body, trees: &[Tree], count: &Cell<u32>, around: Around<'_>) ->
                 });
                 parallel.closed()
             }
+            Tree::Race(branches) => {
+                let race = body.race(id, |mut all| {
+                    for branch in branches {
+                        all = all.branch(|b| add(b, branch, count, around));
+                    }
+                    all
+                });
+                race.closed()
+            }
             Tree::ForEach(items, limit, inner) => {
                 let items = *items;
                 body.for_each(id, move |_, _| (0..items).collect(), |b| add(b, inner, count, around))
@@ -286,6 +326,12 @@ fn add(mut body: Body, trees: &[Tree], count: &Cell<u32>, around: Around<'_>) ->
                 let undone = *undone;
                 body.if_(id, |_, _| true, |b| add(b, inner, count, around))
                     .cancel_when(move |log, _| log.undone.len() >= undone)
+                    .closed()
+            }
+            Tree::Leaves(undone, inner) => {
+                let undone = *undone;
+                body.block(id, |b| add(b, inner, count, around))
+                    .cancel_branch_when(move |log, _| log.undone.len() >= undone)
                     .closed()
             }
             Tree::Schedule(inner) => {
@@ -526,6 +572,25 @@ fn check(world: &World) {
         let left: Vec<_> =
             done.iter().filter(|key| key.starts_with(&path) && !undone.contains(*key)).collect();
         assert!(left.is_empty(), "of {path} this is not undone: {left:?}");
+    }
+    check_cleaned(world);
+}
+
+/// Checks the steps that are compensated even if they have not completed: none is compensated twice, and none is left out
+/// if its saga was compensated.
+fn check_cleaned(world: &World) {
+    let log: Log = world.data();
+    let cleaned: BTreeSet<_> = log.cleaned.iter().collect();
+    assert_eq!(cleaned.len(), log.cleaned.len(), "nothing is cleaned twice");
+    let all = || world.history.iter().map(|row| &row.pointer).chain(&world.instance.execution_pointers);
+    let unfinished = |p: &&ExecutionPointer| p.has(attributes::LOGGED) && p.status != PointerStatus::Complete;
+    let logged: BTreeSet<_> = all().filter(unfinished).map(|p| &p.id).collect();
+    assert!(cleaned.is_subset(&logged), "only what has begun and not completed is cleaned");
+    for saga in all().filter(|p| p.status == PointerStatus::Compensated) {
+        let path = format!("{}/", saga.id);
+        let left: Vec<_> =
+            logged.iter().filter(|id| id.starts_with(&path) && !cleaned.contains(*id)).collect();
+        assert!(left.is_empty(), "of {path} this is not cleaned: {left:?}");
     }
 }
 

@@ -158,7 +158,7 @@ fn a_compensation_sees_the_newest_data_and_what_it_undoes() {
         World::new(&definition, &Line::new())
     });
     let said: Line = whole.data();
-    let undone = json!({"step": "a", "pointer": "saga/1/each/0/a", "outcome": 8, "state": "state"});
+    let undone = json!({"step": "a", "pointer": "saga/1/each/0/a", "idempotency_key": "it/saga/1/each/0/a", "outcome": 8, "state": "state"});
     let seen: serde_json::Value = serde_json::from_str(&said[2]).unwrap();
     assert_eq!(seen, json!([2, 7, undone, "it/saga/undo0/always/0/un-a"]));
 }

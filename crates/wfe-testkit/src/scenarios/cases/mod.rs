@@ -10,6 +10,7 @@ mod hostile;
 mod large;
 mod looping;
 mod nesting;
+mod races;
 mod sagas;
 mod schedules;
 mod timing;
@@ -22,6 +23,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
     [
         branching::SCENARIOS,
         looping::SCENARIOS,
+        races::SCENARIOS,
         timing::SCENARIOS,
         schedules::SCENARIOS,
         events::SCENARIOS,

@@ -1,4 +1,4 @@
-use wfe::definition::{Main, Sequence};
+use wfe::definition::{After, Main, Sequence, task};
 
 use super::prelude::*;
 
@@ -14,6 +14,8 @@ scenarios!("sagas":
     a_fallback_that_fails_has_the_saga_around_compensated,
     a_compensation_that_fails_keeps_no_other_from_running,
     a_compensation_knows_what_it_compensates,
+    a_step_that_asks_for_it_is_compensated_first_when_it_has_failed,
+    a_step_that_was_cut_short_is_compensated_when_its_body_has_ended,
     cancel_compensates_an_open_saga_and_terminate_does_not,
     cancel_compensates_every_open_saga_also_beside_one_that_has_done_nothing,
     compensations_may_wait,
@@ -273,5 +275,62 @@ async fn compensations_may_wait(stage: Stage) -> Checked<()> {
     let host = stage.host_that_waits([built(saga.step("after", mark("after")))?]).await?;
     let id = host.start_workflow("wait", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "a late un-a after");
+    Ok(())
+}
+
+/// Gives a step a compensation that also runs if the step has not completed, and then writes the code of its failure.
+fn cleaned<L: After>(steps: Sequence<Story, Main, (), L>, word: &'static str) -> Sequence<Story> {
+    let told = task::<Story>()
+        .call(move |ctx, _| {
+            let failure = ctx.compensated().and_then(|step| step.failure.as_ref());
+            Ok(failure.map_or_else(|| format!("un-{word}"), |why| format!("{}-{word}", why.code)))
+        })
+        .output(note);
+    steps.compensate_even_if_failed(|undo| undo.step(format!("un-{word}"), told)).closed()
+}
+
+async fn a_step_that_asks_for_it_is_compensated_first_when_it_has_failed(stage: Stage) -> Checked<()> {
+    let saga = begin("half")
+        .saga("saga", |saga| {
+            let saga = cleaned(done(saga, "a").step("b", flaky(1, "b")).retry(Retry::every(HOUR)), "b");
+            let fails = saga.call("x", |ctx, _| match ctx.attempt() {
+                1 => Err::<(), _>(StepError::retryable("not yet")),
+                _ => explode(),
+            });
+            cleaned(fails.retry(Retry::every(HOUR).attempts(2)), "x")
+        })
+        .step("after", mark("after"));
+    let host = stage.host([built(saga)?]).await?;
+    let id = host.start_workflow("half", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "a b panic-x un-b un-a after");
+    Ok(())
+}
+
+async fn a_step_that_was_cut_short_is_compensated_when_its_body_has_ended(stage: Stage) -> Checked<()> {
+    let (gate, other) = (Gate::default(), Gate::default());
+    let slow = task::<Story>().with(gate.clone()).then(async |ctx, _| {
+        ctx.app.enter();
+        ctx.cancellation().cancelled().await;
+        ctx.app.enter();
+        Ok(())
+    });
+    let cleans = task::<Story>().with(gate.clone()).call(|ctx, _| {
+        let ended = ctx.app.entered() == 2;
+        Ok(if ended { "cleaned" } else { "too-soon" })
+    });
+    let saga = begin("short").saga("saga", |saga| {
+        saga.parallel("both", |all| {
+            all.branch(|b| {
+                b.step("slow", slow).compensate_even_if_failed(|undo| undo.step("clean", cleans.output(note)))
+            })
+            .branch(|b| cleaned(b.step("wait", other.step()).step("x", fail()), "x"))
+        })
+    });
+    let host = stage.host([built(saga)?]).await?;
+    let id = host.start_workflow("short", &Story::default()).await?;
+    gate.reached(1).await;
+    other.reached(1).await;
+    other.open();
+    assert_eq!(words(&host, &id).await?, "error-x cleaned");
     Ok(())
 }

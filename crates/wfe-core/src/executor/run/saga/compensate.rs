@@ -221,8 +221,7 @@ impl Run {
             return self.end_after_compensation(ending, cause.map(|cause| cause.0), env);
         }
         let Some(Why { failure: StoredFailure(failure), retryable, backoff }) = why else {
-            self.cancel(saga, env)?;
-            return self.proceed(saga, env);
+            return self.cancel_and_proceed(saga, env);
         };
         if let Some(backoff) = backoff {
             self.note_retried_for(saga, &failure)?;

@@ -7,10 +7,16 @@ use serde_json::Value;
 
 use crate::{
     Result,
-    executor::run::Run,
-    models::{ExecutionPointer, attributes, pointer_id},
-    steps::Compensated,
+    executor::{
+        idempotency_key,
+        run::{Run, subscriptions::last_subscription},
+    },
+    models::{ExecutionPointer, PointerStatus, attributes, pointer_id},
+    steps::{Compensated, ItemFailure, StepError},
 };
+
+/// What the compensation of a cancelled step sees as the failure of the step.
+pub(in crate::executor::run) const CUT_SHORT: &str = "the step was cancelled before it completed";
 
 /// An entry of the log: one completed step.
 #[derive(Debug, Serialize, Deserialize)]
@@ -152,7 +158,59 @@ impl Run {
 
     /// Adds an entry to the log, because a step that has a compensation has completed.
     pub(in crate::executor) fn log(&mut self, at: &str) -> Result<()> {
+        self.add_entry(at, None)
+    }
+
+    /// Adds an entry to the log for a step that has begun and did not complete, if the step is compensated in this case
+    /// too. A pointer has one entry at most.
+    pub(in crate::executor::run) fn log_unfinished(&mut self, at: &str, failure: ItemFailure) -> Result<()> {
+        if !self.node_of(at)?.compensates_unfinished || self.pointers.get(at)?.has(attributes::LOGGED) {
+            return Ok(());
+        }
+        self.pointers.edit(at)?.set(attributes::LOGGED, true);
+        self.add_entry(at, Some(failure))
+    }
+
+    /// Like [`log_unfinished`](Self::log_unfinished), for a step that neither completed nor failed for good. Called
+    /// before the pointer is cancelled.
+    pub(in crate::executor::run) fn log_cut_short(&mut self, at: &str, why: &str) -> Result<()> {
+        // An instance that ends is not compensated any more. Its definition may not even have the step.
+        if !self.status.is_final() && self.node_of(at)?.compensates_unfinished && self.has_begun(at)? {
+            let attempts = self.pointers.get(at)?.retry_count;
+            let (code, causes) = (StepError::CANCELLED.to_owned(), vec![why.to_owned()]);
+            self.log_unfinished(at, ItemFailure { code, causes, attempts })?;
+        }
+        Ok(())
+    }
+
+    /// Adds the entries of the steps in `saga` that the failure of the pointer `failed` is about to cut short. So the
+    /// entry of the failed step comes after them, and is compensated first. The containers around the failed step are
+    /// left out: their compensations replace that of the failed step, so their entries come last.
+    pub(in crate::executor::run) fn log_cut_short_beside(&mut self, saga: &str, failed: &str) -> Result<()> {
+        for id in self.pointers.below(&pointer_id::inside(saga)) {
+            let is_around = pointer_id::is_inside(failed, &id) || id == failed;
+            // A child that is requested to cancel may complete nevertheless. So may the step then.
+            if !is_around && self.pointers.get(&id)?.active && self.child_of(&id)?.is_none() {
+                self.log_cut_short(&id, CUT_SHORT)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the step of the pointer has begun, or may have begun before a crash.
+    fn has_begun(&self, at: &str) -> Result<bool> {
+        let pointer = self.pointers.get(at)?;
+        let subscription = last_subscription(&self.id, pointer);
+        Ok(pointer.start_time.is_some()
+            || pointer.retry_count > 0
+            || matches!(pointer.status, PointerStatus::Running | PointerStatus::Sleeping)
+            || subscription.is_some_and(|wait| !self.pending.is_new_wait(&wait))
+            || self.bodies.may_have_begun(at))
+    }
+
+    fn add_entry(&mut self, at: &str, failure: Option<ItemFailure>) -> Result<()> {
         let Some(root) = self.sagas_around(at)?.pop() else { return Ok(()) };
+        self.note_key(at)?;
         let node = self.node_of(at)?;
         let has_state = node.verb.body().is_some() && node.branches.is_empty();
         let pointer = self.pointers.get(at)?;
@@ -160,8 +218,14 @@ impl Run {
             step: Compensated {
                 step: pointer.step_name.clone().unwrap_or_default(),
                 pointer: at.to_owned(),
-                outcome: pointer.outcome.clone().or_else(|| pointer.event_data.clone()),
+                idempotency_key: idempotency_key(&self.id, pointer),
+                outcome: pointer
+                    .outcome
+                    .clone()
+                    .or_else(|| pointer.event_data.clone())
+                    .filter(|_| failure.is_none()),
                 state: pointer.persistence_data.clone().filter(|_| has_state),
+                failure,
             },
             item: pointer.context_item.clone(),
             since: pointer.number(attributes::LOG_START),
@@ -182,7 +246,7 @@ impl Run {
         pointer: String,
         since: Option<u64>,
     ) -> Result<()> {
-        let step = Compensated { step: String::new(), pointer, outcome: None, state: None };
+        let step = Compensated { pointer, ..Compensated::default() };
         self.put_entry(root, number, &Entry { step, item: None, since, is_compensated: true })
     }
 
@@ -248,11 +312,12 @@ mod tests {
             },
         });
         assert_eq!(serde_json::to_value(state).unwrap(), stored);
-        let step =
-            Compensated { step: "a".to_owned(), pointer: "saga/1/a".to_owned(), outcome: None, state: None };
+        let (pointer, idempotency_key) = ("saga/1/a".to_owned(), "i/saga/1/a".to_owned());
+        let step = Compensated { step: "a".to_owned(), pointer, idempotency_key, ..Compensated::default() };
         let entry = Entry { step, item: None, since: Some(1), is_compensated: true };
         let stored = json!({
-            "step": "a", "pointer": "saga/1/a", "outcome": null, "state": null, "item": null, "since": 1, "undone": true,
+            "step": "a", "pointer": "saga/1/a", "idempotency_key": "i/saga/1/a", "outcome": null, "state": null,
+            "item": null, "since": 1, "undone": true,
         });
         assert_eq!(serde_json::to_value(entry).unwrap(), stored);
     }
