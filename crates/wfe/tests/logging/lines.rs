@@ -12,11 +12,13 @@ use tracing::Level;
 use wfe::{
     Outcome, WorkflowHost,
     definition::{Definition, Event, OnFailure, Retry, WorkflowBuilder, WorkflowName},
+    schedules::{NewSchedule, Timetable},
     status::State,
     steps::StepError,
     traits::PersistenceProvider,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
+use wfe_testkit::VirtualClock;
 
 use crate::{PATIENCE, SAID, Said, host};
 
@@ -334,6 +336,38 @@ async fn a_slow_subscriber_stops_nothing_and_gets_every_line() {
         assert_eq!(lines_about(&id, SLOW).len(), 3);
     }
     host.stop().await.unwrap();
+}
+
+/// For two hours nobody runs the schedule.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missed_ticks_of_a_schedule_are_logged_once_with_what_was_started_for_them() {
+    LazyLock::force(&SAID);
+    let clock = Arc::new(VirtualClock::new("2030-01-01T00:00:00Z".parse().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let provider = SqlitePersistenceProvider::file(folder.path().join("a.db"))
+        .clock(clock.clone())
+        .open()
+        .await
+        .unwrap();
+    let host = WorkflowHost::builder(provider).clock(clock.clone()).build();
+    let quick = WorkflowBuilder::<u32>::new("hourly", 1).then("only", async |_, _| Ok(()));
+    host.register(quick.build().unwrap()).unwrap();
+    host.schedules()
+        .create(NewSchedule::new("missed", "hourly", Timetable::cron("0 * * * *")), &1_u32)
+        .await
+        .unwrap();
+    clock.advance(Duration::from_mins(150));
+    host.start().await.unwrap();
+    until(async || host.schedules().get("missed").await.unwrap().last.is_some()).await;
+    clock.advance(Duration::from_mins(30));
+    let third = "2030-01-01T03:00:00Z".parse::<DateTime<Utc>>().unwrap();
+    until(async || host.schedules().get("missed").await.unwrap().last == Some(third)).await;
+    host.stop().await.unwrap();
+    let lines = SAID.with("a schedule has missed ticks");
+    let [line] = &lines[..] else { panic!("{lines:#?}") };
+    assert_eq!(line.level, Level::WARN);
+    let fields = ["wfe.schedule.id", "first", "newest", "started"].map(|name| &*line.fields[name]);
+    assert_eq!(fields, ["missed", "2030-01-01T01:00:00Z", "2030-01-01T02:00:00Z", "1"]);
 }
 
 /// The first part of each text, up to what may vary.

@@ -18,7 +18,7 @@ use wfe_core::{
 };
 
 use super::{
-    periods::{Due, due, next_tick},
+    periods::{Due, due, missed, next_tick},
     spec::Spec,
     tick::Tick,
 };
@@ -94,12 +94,22 @@ async fn tick(starter: &dyn Starter, ctx: &Ctx<Arc<dyn Starter>>, spec: &Spec) -
     let periods = spec.periods();
     let Due { ticks, newest } = due(&periods, last, now, spec.catch_up);
     let schedule = spec.first_instance(ctx.instance_id());
+    let mut instances = 0_u32;
     for time in ticks {
+        instances = instances.saturating_add(1);
         if let Err(error) = starter.start(spec, Tick::new(schedule, time)).await {
-            let schedule = &spec.id;
-            logging::warn!(schedule, tick = %time, %error, "a schedule cannot start its workflow; it tries again");
+            logging::warn!(wfe.schedule.id = spec.id, tick = ?time, %error, "a schedule cannot start its workflow; it tries again");
             return Err(error);
         }
+    }
+    if let Some((first, newest)) = missed(&periods, last, newest, now) {
+        logging::warn!(
+            wfe.schedule.id = spec.id,
+            ?first,
+            ?newest,
+            started = instances,
+            "a schedule has missed ticks: no host ran it, or it was paused, when they were due"
+        );
     }
     let last = newest.unwrap_or(last);
     match next_tick(&periods, last, now) {

@@ -39,6 +39,18 @@ pub(crate) fn due(periods: &[Period], last: DateTime<Utc>, now: DateTime<Utc>, c
     Due { ticks: ticks.into_iter().flatten().skip(surplus), newest }
 }
 
+/// The first and the newest tick that are due at `now`, if the first is so late that it counts as missed. `newest` is that
+/// of [`Due`].
+pub(crate) fn missed(
+    periods: &[Period],
+    last: DateTime<Utc>,
+    newest: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let first = next_tick(periods, last, last)?;
+    (now - first > MISSED).then_some((first, newest?))
+}
+
 /// The number of ticks after `last` in a period that is over, but no more than `most`.
 pub(crate) fn count_due(period: &Period, last: DateTime<Utc>, most: u64) -> u64 {
     let to = period.until.unwrap_or(period.after);

@@ -2,6 +2,7 @@
 
 mod settings;
 mod status;
+mod text;
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};

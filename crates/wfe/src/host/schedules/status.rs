@@ -12,6 +12,23 @@ use crate::engine::{CatchUp, Spec, TICK, Ticked, Timetable};
 
 /// The status of a schedule. [`Schedules::get`](super::Schedules::get) and [`Schedules::list`](super::Schedules::list)
 /// return this type.
+///
+/// Its text is one line: `schedule "nightly" starts report at "0 3 * * *" in Europe/Berlin, next at 2026-01-05 02:00:00 UTC`.
+/// Its JSON is flat. Intervals are in seconds, times are in RFC 3339, and what is `None` is left out:
+///
+/// ```json
+/// {
+///   "id": "nightly", "definition": "report", "version": 2,
+///   "cron": "0 3 * * *", "zone": "Europe/Berlin",
+///   "catch_up": "all", "catch_up_limit": 5, "is_paused": false,
+///   "last": "2026-01-04T02:00:00Z", "next": "2026-01-05T02:00:00Z",
+///   "last_failure": { "step": "tick", "attempt": 1, … },
+///   "instance_id": "0193…", "first_instance_id": "0192…"
+/// }
+/// ```
+///
+/// In place of `cron`, a timetable with an interval has `interval`. `catch_up` is `one`, `all` or `none`; only `all` has a
+/// `catch_up_limit`. `last_failure` is a [`StepFailure`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScheduleStatus {
