@@ -51,6 +51,7 @@ const READS: &[&str] = &[
     "upcoming",
     "upcoming_event",
     "open_waits",
+    "unanswerable",
     "finished",
     "items",
     "failures",
@@ -242,6 +243,7 @@ async fn read_all(place: &Place) -> Vec<&'static str> {
     assert_eq!(read!(upcoming(&definitions, now, 9)), []);
     assert_eq!(read!(upcoming_event(now)), None);
     assert_eq!(read!(open_waits("wfe.user-task", None, 9)).rows, []);
+    assert_eq!(read!(unanswerable("i", &["w".to_owned()])), Vec::<String>::new());
     assert!(read!(finished("i", "", 0, 9)).is_empty());
     assert_eq!(read!(items("i", "p", 0, 9)), Vec::<serde_json::Value>::new());
     assert_eq!(read!(failures("i", None, 9)).rows, []);

@@ -91,4 +91,4 @@ pub use run::{Env, Follows, Run, RunningBodies, StepExecution};
 pub use view::ForEachProgress;
 
 pub(crate) use fault::{Fault, Kept, Moved, Spoilt};
-pub(crate) use primitive::Primitive;
+pub(crate) use primitive::{Closes, Primitive};

@@ -51,8 +51,14 @@ pub(crate) trait Primitive {
     /// Whether [`timer_fired`](Self::timer_fired) closes a subscription that a worker or user may answer. Before the
     /// timer of such a subscription fires, the store stops accepting answers for the subscription. The engine then
     /// checks once more whether the store has accepted an answer. This way, no accepted answer is dropped.
-    fn takes_no_answer_after(&self, _: &Run, _at: &str, _: &Env<'_>) -> crate::Result<bool> {
-        Ok(false)
+    fn closes_at_limit(&self, _: &Run, _at: &str, _: &Env<'_>) -> crate::Result<Closes> {
+        Ok(Closes::No)
+    }
+
+    /// Handles that the store did not close the subscription at the limit, because a worker has claimed it. Called only
+    /// for kinds of steps that close [unless claimed](Closes::UnlessClaimed).
+    fn claimed(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        Err(unexpected(run, at, "a claim ended a time limit"))
     }
 
     /// Handles a change of the instance's data. Called only for kinds of steps that [watch](Verb::watches_data) the
@@ -73,6 +79,15 @@ pub(crate) trait Primitive {
         let kind = run.node_of(&pointer.id).map_or("step", |node| node.verb.kind());
         Err(format!("is a {kind} now, but was {}", pointer.status))
     }
+}
+
+/// Whether a timer closes a subscription to answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closes {
+    No,
+    Yes,
+    /// The store closes it, unless a worker has claimed it.
+    UnlessClaimed,
 }
 
 /// Builds the error for a call that this kind of step can receive only if the state of the instance is invalid.

@@ -1,5 +1,6 @@
 //! Typed views of stored rows, for hosts that show them.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -15,6 +16,16 @@ use crate::{
     steps::UserTaskView,
     traits::{Ending, StepFailure, StoredFailure},
 };
+
+/// When the wait of this activity's pointer times out, or `None` if it never does. The claim limit counts only as long as
+/// no worker has claimed the activity.
+#[must_use]
+pub fn activity_limit(pointer: &ExecutionPointer, is_claimed: bool) -> Option<DateTime<Utc>> {
+    if is_claimed && pointer.has(attributes::CLAIM_BY) {
+        return serde_json::from_value(pointer.attribute(attributes::LIMIT)?.clone()).ok();
+    }
+    pointer.sleep_until
+}
 
 /// The id of a pointer's step.
 #[must_use]

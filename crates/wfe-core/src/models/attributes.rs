@@ -26,6 +26,10 @@ pub(crate) const GIVEN: &str = "given";
 
 /// On a pointer: the number of subscriptions that it has opened.
 pub(crate) const SUBSCRIPTIONS: &str = "waits";
+/// On an activity that a worker must claim in time, and that no worker is known to have claimed: the end of this time.
+pub(crate) const CLAIM_BY: &str = "claim-by";
+/// On an activity with the attribute [`CLAIM_BY`]: the end of its other time limit, if it has one.
+pub(crate) const LIMIT: &str = "limit";
 /// On a pointer that waits for a child workflow: the id of the child.
 pub(crate) const CHILD: &str = "child";
 /// On a pointer whose child workflow was cancelled because a saga is being compensated: the saga waits until

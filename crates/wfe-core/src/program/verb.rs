@@ -144,6 +144,8 @@ pub(crate) struct TimeLimit {
 pub(crate) struct ActivityStep {
     pub name: ActivityName,
     pub input: Ask<Value>,
+    /// The time within which a worker must claim the activity.
+    pub claim_within: Option<Ask<Duration>>,
     pub limit: Option<TimeLimit>,
     pub outputs: Vec<Receive>,
 }

@@ -105,6 +105,14 @@ pub struct StepCommit {
     /// will be cancelled next. The subscriptions stay open, and an answer that was accepted before is still
     /// delivered. So a load after this commit shows whether an answer was accepted. Unknown ids are ignored.
     pub unanswerable: Vec<String>,
+    /// Ids of subscriptions that can no longer be claimed or answered, as those in
+    /// [`unanswerable`](Self::unanswerable), unless a worker has claimed them: a subscription that has a token, even one
+    /// that has expired, stays as it is. So does a subscription that is answered. A claim that was given back is none.
+    ///
+    /// The check and the write are one, so a worker either holds its claim or does not get it. Afterwards,
+    /// [`unanswerable`](StepStore::unanswerable) tells which of the subscriptions were closed to answers. Unknown ids
+    /// are ignored.
+    pub unanswerable_unless_claimed: Vec<String>,
     /// Events that this commit consumes. For each event, the commit closes the subscription and advances the
     /// instance's position in the stream of the event's name and key.
     pub consumed: Vec<Consumed>,
@@ -149,6 +157,7 @@ impl StepCommit {
             dated,
             unsubscribed,
             unanswerable,
+            unanswerable_unless_claimed,
             consumed,
             published,
             created,
@@ -160,8 +169,8 @@ impl StepCommit {
         } = self;
         let state = status.is_none() && ending.is_none() && cause.is_none() && complete_time.is_none();
         let pointers = data.is_none() && upserted.is_empty() && finished.is_empty() && items.is_empty();
-        let waits =
-            subscribed.is_empty() && dated.is_empty() && unsubscribed.is_empty() && unanswerable.is_empty();
+        let closed = unanswerable.is_empty() && unanswerable_unless_claimed.is_empty();
+        let waits = subscribed.is_empty() && dated.is_empty() && unsubscribed.is_empty() && closed;
         let events = consumed.is_empty() && published.is_empty();
         let others = created.is_empty() && requested.is_empty() && commands.is_empty();
         *release && state && pointers && waits && events && others && failures.is_empty() && applied.is_none()

@@ -485,6 +485,17 @@ pub trait StepStore: Send + Sync {
         Err(WfeError::Unsupported("work for external workers"))
     }
 
+    /// Which of these open subscriptions of the instance `id` can no longer be claimed or answered, because a commit
+    /// named them in [`unanswerable`](StepCommit::unanswerable) or in
+    /// [`unanswerable_unless_claimed`](StepCommit::unanswerable_unless_claimed), in any order. The engine calls this
+    /// method after a commit with the latter, before it ends a wait that no worker has claimed in time.
+    ///
+    /// The default implementation returns all of them. It is for stores without work for external workers: no worker can
+    /// have claimed a subscription.
+    async fn unanswerable(&self, _id: &str, waits: &[String]) -> Result<Vec<String>> {
+        Ok(waits.to_vec())
+    }
+
     /// Checks that the store still has everything that it has acknowledged: its file must not have been removed
     /// or damaged. The check covers only what the store can tell at once. A host calls this method when it
     /// stops, so that it does not report success on a lost store. The default implementation returns `Ok`.

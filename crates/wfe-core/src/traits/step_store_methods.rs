@@ -117,6 +117,7 @@ macro_rules! step_store_methods {
                     token: Option<&str>,
                     event: &$crate::models::Event
                 ) -> $crate::Result<bool>;
+                async fn unanswerable(id: &str, waits: &[String]) -> $crate::Result<Vec<String>>;
                 async fn verify() -> $crate::Result<()>;
             }
             derived {

@@ -72,6 +72,21 @@ pub(crate) const ANSWER: Sql<2> =
 pub(crate) const TAKE_NO_ANSWER: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET answer = '' WHERE id = ? AND answer IS NULL").own(Own::Waits);
 
+/// Like `TAKE_NO_ANSWER`, but leaves a subscription as it is if a worker has claimed it. An expired token is a claim too.
+/// One statement checks and marks, so no worker gets the subscription in between.
+pub(crate) const TAKE_NO_ANSWER_UNLESS_CLAIMED: Sql<1> = Sql::new(
+    "UPDATE event_subscriptions SET answer = '' WHERE id = ? AND answer IS NULL AND external_token IS NULL",
+)
+.own(Own::Waits);
+
+/// Returns which of these subscriptions are open and marked as no longer answerable. The subscriptions are given as a JSON
+/// list of ids in hexadecimal; the second argument is their instance. The `+` makes SQLite look the ids up, and not read all
+/// open subscriptions of the instance.
+pub(crate) const UNANSWERABLE: Sql<2> = Sql::new(
+    "SELECT id FROM event_subscriptions WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?)) \
+     AND +workflow_id = ? AND is_open = 1 AND answer = ''",
+);
+
 /// Returns whether this subscription (third argument) has this name and key, provided that the event with this id
 /// (last) has answered it. Returns no row if the subscription has no answer, or if another event has answered it.
 pub(crate) const IS_ANSWERED_BY: Sql<4> =
@@ -87,5 +102,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("TAKES", TAKES.text()),
     ("ANSWER", ANSWER.text()),
     ("TAKE_NO_ANSWER", TAKE_NO_ANSWER.text()),
+    ("TAKE_NO_ANSWER_UNLESS_CLAIMED", TAKE_NO_ANSWER_UNLESS_CLAIMED.text()),
+    ("UNANSWERABLE", UNANSWERABLE.text()),
     ("IS_ANSWERED_BY", IS_ANSWERED_BY.text()),
 ];

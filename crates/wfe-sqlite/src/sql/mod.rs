@@ -154,6 +154,7 @@ mod tests {
             // As many rows as the list has ids.
             ("ENDED", &["SCAN json_each"]),
             ("FATES", &["SCAN json_each"]),
+            ("UNANSWERABLE", &["SCAN json_each"]),
             // As many rows as instances were claimed at once.
             ("DEATHS", &["SCAN json_each"]),
         ];
@@ -278,6 +279,7 @@ mod tests {
             (super::external_tasks::IS_ANY_FREE.text(), "event_subscriptions_work (event_name=?)"),
             (super::external_tasks::CLAIM.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
             (super::subscriptions::FATES.text(), "sqlite_autoindex_event_subscriptions_1 (id=?)"),
+            (super::external_tasks::UNANSWERABLE.text(), "sqlite_autoindex_event_subscriptions_1 (id=?)"),
             (super::ownership::HAS_LOST_POINTERS.text(), "execution_pointers_id (workflow=? AND kind=?)"),
             (super::commands::DUE.text(), "scheduled_commands_due ("),
         ];

@@ -134,6 +134,9 @@ impl SqlitePersistenceProvider {
         for wait in &step.unanswerable {
             script.add(&sql::external_tasks::TAKE_NO_ANSWER, [wait.into()]);
         }
+        for wait in &step.unanswerable_unless_claimed {
+            script.add(&sql::external_tasks::TAKE_NO_ANSWER_UNLESS_CLAIMED, [wait.into()]);
+        }
         for event in &step.published {
             let event_id = id_or_fresh(&event.id);
             script.guard_or(

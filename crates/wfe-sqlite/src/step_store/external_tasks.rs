@@ -12,7 +12,7 @@ use wfe_core::{
 use super::limit::rows;
 use crate::{
     SqlitePersistenceProvider,
-    codec::{self, Fields, single_int, time},
+    codec::{self, Fields, hexadecimal, single_int, time},
     connection::admission::Caller,
     repository::{add_positions, id_or_fresh},
     request::{Script, Value, Written},
@@ -112,6 +112,18 @@ pub(super) async fn answer_wait(
         Some(_) => Err(misfit()),
         None => Err(WfeError::SubscriptionNotFound(wait_id.to_owned())),
     }
+}
+
+pub(super) async fn unanswerable(
+    store: &SqlitePersistenceProvider,
+    id: &str,
+    waits: &[String],
+) -> Result<Vec<String>> {
+    let mut script = Script::default();
+    script.add(&sql::external_tasks::UNANSWERABLE, [hexadecimal::ids(waits).into(), id.into()]);
+    let done = store.read_for(Caller::Engine, script).await?;
+    let rows = done.iter().flat_map(|done| &done.rows);
+    rows.map(|row| Ok(Fields::new(row, "event_subscriptions", "").key("id")?.to_owned())).collect()
 }
 
 /// Returns a reader at the column of the row number, which comes after the columns of the model.

@@ -32,7 +32,7 @@ use self::{
     control::{intervene, request},
     crash_counts::isolate,
     due::{ended, position_due_events, requested, upcoming, upcoming_event},
-    external_tasks::{answer_wait, claim_wait, open_waits},
+    external_tasks::{answer_wait, claim_wait, open_waits, unanswerable},
     history::{failures, finished, items, last_failures},
     load::{check_closed_waits, inspect, load, load_many, pending},
     names::{named, replace},

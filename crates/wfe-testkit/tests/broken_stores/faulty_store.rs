@@ -39,6 +39,8 @@ pub enum Fault {
     AsksNobody,
     /// Takes answers to waits that are about to be taken away.
     KeepsWaitsAnswerable,
+    /// Takes work away from workers that have claimed it.
+    ClosesClaimedWaits,
     ResumesInstead,
     FinishesEveryEvent,
     DeliversTwice,
@@ -126,6 +128,7 @@ impl Broken {
         match self.fault {
             Fault::AsksNobody => step.requested.clear(),
             Fault::KeepsWaitsAnswerable => step.unanswerable.clear(),
+            Fault::ClosesClaimedWaits => step.unanswerable.append(&mut step.unanswerable_unless_claimed),
             Fault::LosesFinishedPointers => step.finished.clear(),
             Fault::LosesNewPointers => step.upserted.retain(|pointer| !pointer.active),
             Fault::LosesData => step.data = None,

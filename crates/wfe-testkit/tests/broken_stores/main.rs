@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 42] = [
+const FAULTS: [(Fault, &str); 43] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -43,6 +43,10 @@ const FAULTS: [(Fault, &str); 42] = [
     (
         Fault::KeepsWaitsAnswerable,
         "work: a wait that takes no answer any more has the one that was accepted before",
+    ),
+    (
+        Fault::ClosesClaimedWaits,
+        "work: a wait is closed unless a worker has claimed it and its store says which",
     ),
     (Fault::ResumesInstead, "control: an intervention is a pending resume with details"),
     (Fault::FinishesEveryEvent, "finishing events: an event that an open wait matches is not finished"),

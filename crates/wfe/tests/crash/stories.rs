@@ -273,6 +273,21 @@ fn a_race_between_a_worker_and_a_delay() {
 }
 
 #[test]
+fn an_activity_that_nobody_claims() {
+    dies_everywhere(async |life| {
+        let effects = &life.effects;
+        let definition = builder("w")
+            .activity("price", Activity::<u32, u32>::new("price"), |line| line.n)
+            .claim_within(|_| Duration::from_hours(1))
+            .on_timeout(|_| DAY, |late| late.step("late", act(effects, "late")))
+            .step("after", act(effects, "after"));
+        let (host, id) = begin(&life, [definition.build().unwrap()]).await?;
+        host.run_to_end::<Line>(&id).await?;
+        host.final_state(&id).await
+    });
+}
+
+#[test]
 fn a_cancelled_saga() {
     dies_everywhere(async |life| {
         let saga = builder("w").saga("saga", |saga| {

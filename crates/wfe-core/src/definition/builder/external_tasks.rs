@@ -108,6 +108,48 @@ macro_rules! external_tasks {
             }
         }
 
+        /// The claim limit of an activity.
+        impl<D: Data, A: App, O, $($t: Item)?> Sequence<D, $place, A, Awaits<O, OfActivity>> {
+            /// Limits the time until a worker claims the activity, counted from the start of the step.
+            ///
+            /// If no worker has claimed the activity within this time, the wait is over: the activity is withdrawn, so no
+            /// worker can claim it any more. If the step has [`on_timeout`](Sequence::on_timeout), the steps of that branch
+            /// run. Otherwise, the step fails with the code [`TIMEOUT`](crate::steps::StepError::TIMEOUT); a retry offers
+            /// the activity again, with a new limit.
+            ///
+            /// The first claim ends this limit for good, even if the lease of the claim expires later, because the worker
+            /// has died. A claim that the worker has given back counts as none. If the instance is suspended when the
+            /// limit passes, or no host is running, the limit takes effect afterwards; a claim is in time if it is stored
+            /// before that. The step's other time limit, of [`on_timeout`](Sequence::on_timeout) or
+            /// [`fail_after`](Sequence::fail_after), counts from the start of the step too, whether or not a worker has
+            /// claimed the activity.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            /// use wfe_core::definition::{Activity, WorkflowBuilder};
+            ///
+            /// const PRINT: Activity<String, ()> = Activity::new("print");
+            ///
+            /// let definition = WorkflowBuilder::<String>::new("letter", 1)
+            ///     .activity("print", PRINT, |text| text.clone())
+            ///     .claim_within(|_| Duration::from_mins(5)) // no printer is on
+            ///     .on_timeout(|_| Duration::from_hours(1), |late| late.then("send-by-mail", async |_, _| Ok(())))
+            ///     .build()?;
+            /// # Ok::<(), wfe_core::WfeError>(())
+            /// ```
+            pub fn claim_within(
+                self,
+                limit: impl Fn(&D $(, $by)?) -> Duration + Send + Sync + 'static,
+            ) -> Self {
+                let limit = ask("the claim limit of the activity", $on_data(limit));
+                self.own_once("`claim_within`", |draft| {
+                    if let Verb::Activity(activity) = &mut draft.verb {
+                        activity.claim_within = Some(limit);
+                    }
+                })
+            }
+        }
+
         /// Settings of a user task.
         impl<D: Data, A: App, $($t: Item)?> Sequence<D, $place, A, Awaits<UserAnswer, OfTask>> {
             /// Sets the assignee: the person who should answer. By default, anyone may answer.
@@ -166,7 +208,16 @@ impl<D, P, A, L> Sequence<D, P, A, L> {
         name: ActivityName,
         input: Ask<Value>,
     ) -> Sequence<D, P, A, Awaits<O, OfActivity>> {
-        self.leaf(id, Verb::Activity(ActivityStep { name, input, limit: None, outputs: Vec::new() }))
+        self.leaf(
+            id,
+            Verb::Activity(ActivityStep {
+                name,
+                input,
+                claim_within: None,
+                limit: None,
+                outputs: Vec::new(),
+            }),
+        )
     }
 }
 

@@ -1,6 +1,9 @@
 //! Activities. Workers find an activity by the name of the event that the activity waits for. The key of this event is
 //! the id of the activity's subscription, so an answer cannot reach another activity.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
@@ -8,12 +11,14 @@ use super::{
     wait_for::{expired, receive},
 };
 use crate::{
+    WfeError,
     executor::{
-        Moved, Primitive, events,
+        Closes, Moved, Primitive, events,
         run::{Env, Run, subscriptions::Expected},
     },
-    models::ExecutionPointer,
-    program::{ActivityName, ActivityStep, NAMELESS, name_problem},
+    limits::later,
+    models::{ExecutionPointer, attributes},
+    program::{ActivityName, ActivityStep, Ask, NAMELESS, name_problem},
     steps::{StepError, WorkerAnswer},
 };
 
@@ -25,6 +30,37 @@ fn checked(name: String) -> Result<String, StepError> {
     }
 }
 
+/// The claim limit that an activity had.
+struct ClaimLimit {
+    /// The end of the other time limit.
+    limit: Option<DateTime<Utc>>,
+}
+
+/// Removes the claim limit of this pointer. Returns `None` if it has none.
+fn forget_claim_limit(run: &mut Run, at: &str) -> Result<Option<ClaimLimit>, WfeError> {
+    if !run.pointer(at)?.has(attributes::CLAIM_BY) {
+        return Ok(None);
+    }
+    let pointer = run.edit(at)?;
+    pointer.unset(attributes::CLAIM_BY);
+    let limit = pointer.unset(attributes::LIMIT).map(serde_json::from_value).transpose()?;
+    Ok(Some(ClaimLimit { limit }))
+}
+
+impl ActivityStep {
+    /// Ends the wait, because no worker has claimed the activity in time.
+    fn unclaimed(&self, run: &mut Run, at: &str) -> Moved {
+        match &self.limit {
+            Some(limit) if limit.has_branch => limit.expire(run, at),
+            _ => {
+                run.wake(at)?;
+                let error = StepError::retryable("no worker claimed the activity within its limit");
+                Err(error.with_code(StepError::TIMEOUT).into())
+            }
+        }
+    }
+}
+
 impl Primitive for ActivityStep {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let name = match &self.name {
@@ -33,9 +69,22 @@ impl Primitive for ActivityStep {
         };
         let input = run.evaluate(at, &self.input)?;
         run.subscribe(at, Expected::own(events::activity_event(&name), None, Some(input)))?;
-        match &self.limit {
-            None => Ok(()),
-            Some(limit) => limit.start(run, at, env),
+        // These attributes belong to an earlier attempt.
+        forget_claim_limit(run, at)?;
+        let time = |after: &Ask<Duration>| -> Moved<_> { Ok(later(env.now, run.evaluate(at, after)?)) };
+        let limit = self.limit.as_ref().map(|limit| time(&limit.after)).transpose()?;
+        let claim_by = self.claim_within.as_ref().map(time).transpose()?;
+        match (claim_by.filter(|claim_by| limit.is_none_or(|limit| *claim_by < limit)), limit) {
+            (Some(claim_by), limit) => {
+                let pointer = run.edit(at)?;
+                pointer.set(attributes::CLAIM_BY, serde_json::to_value(claim_by)?);
+                if let Some(limit) = limit {
+                    pointer.set(attributes::LIMIT, serde_json::to_value(limit)?);
+                }
+                Ok(run.set_timer(at, claim_by)?)
+            }
+            (None, Some(limit)) => Ok(run.set_timer(at, limit)?),
+            (None, None) => Ok(()),
         }
     }
 
@@ -49,7 +98,11 @@ impl Primitive for ActivityStep {
     }
 
     fn timer_fired(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        if self.limit.is_none() {
+        let was_claim_limit = forget_claim_limit(run, at)?.is_some();
+        if was_claim_limit && self.claim_within.is_some() {
+            return self.unclaimed(run, at);
+        }
+        if was_claim_limit || self.limit.is_none() {
             // The definition no longer has the time limit, but the subscription may already refuse answers. So a new
             // subscription is opened.
             run.wake(at)?;
@@ -58,8 +111,22 @@ impl Primitive for ActivityStep {
         expired(self.limit.as_ref(), run, at)
     }
 
-    fn takes_no_answer_after(&self, _: &Run, _: &str, _: &Env<'_>) -> crate::Result<bool> {
-        Ok(self.limit.is_some())
+    fn closes_at_limit(&self, run: &Run, at: &str, _: &Env<'_>) -> crate::Result<Closes> {
+        Ok(if run.pointer(at)?.has(attributes::CLAIM_BY) {
+            Closes::UnlessClaimed
+        } else if self.limit.is_some() {
+            Closes::Yes
+        } else {
+            Closes::No
+        })
+    }
+
+    /// The first claim ends the claim limit. The other time limit continues.
+    fn claimed(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        match forget_claim_limit(run, at)?.and_then(|it| it.limit) {
+            Some(limit) => Ok(run.set_timer(at, limit)?),
+            None => Ok(run.clear_timer(at)?),
+        }
     }
 
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     executor::{
-        Moved, Primitive, USER_TASK,
+        Closes, Moved, Primitive, USER_TASK,
         run::{Env, Run, branches::branch_of, subscriptions::Expected},
     },
     limits::later,
@@ -144,14 +144,15 @@ impl Primitive for UserTaskStep {
         }
     }
 
-    fn takes_no_answer_after(&self, run: &Run, at: &str, env: &Env<'_>) -> crate::Result<bool> {
-        match &self.unanswered {
-            Unanswered { escalate: None, reassign: None } => Ok(self.limit.is_some()),
-            Unanswered { reassign: None, .. } => Ok(false), // the assignee stays the same
-            _ => Ok(unanswered_times(run, at, env)?
-                .and_then(|it| it.reassign)
-                .is_some_and(|time| time <= env.now)),
-        }
+    fn closes_at_limit(&self, run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Closes> {
+        let closes = match &self.unanswered {
+            Unanswered { escalate: None, reassign: None } => self.limit.is_some(),
+            Unanswered { reassign: None, .. } => false, // the assignee stays the same
+            _ => {
+                unanswered_times(run, at, env)?.and_then(|it| it.reassign).is_some_and(|time| time <= env.now)
+            }
+        };
+        Ok(if closes { Closes::Yes } else { Closes::No })
     }
 
     fn branch_ended(&self, run: &mut Run, at: &str, key: &str, env: &mut Env<'_>) -> Moved {

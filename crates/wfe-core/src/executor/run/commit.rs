@@ -57,6 +57,7 @@ impl Run {
             .then(|| self.subscriptions_to_check(&delta));
         let listen = !self.waits.is_empty() && waits.as_ref().is_none_or(|waits| !waits.is_empty());
         self.waits.take_no_answer(delta.unanswerable);
+        self.waits.take_no_answer_unless_claimed(delta.unanswerable_unless_claimed);
         for child in &delta.created {
             self.pending.publish(LifecycleEvent::started(child));
         }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Env, Run};
 use crate::{
     Result,
-    executor::Moved,
+    executor::{Closes, Moved},
     limits::later,
     models::{PointerChange, PointerStatus, WorkflowStatus, pointer_id},
     program::TimeLimit,
@@ -98,7 +98,9 @@ impl Run {
 
     /// Called after a delivery. Times out the overdue waits that are still open: the store had no event for them in
     /// time. If a worker or a user may still answer a wait, the wait does not time out yet. It stops accepting answers,
-    /// and stays overdue until the store was checked once more for an answer. Returns whether anything has changed.
+    /// and stays overdue until the store was checked once more for an answer. If only the claim limit of the wait has
+    /// passed, the store closes the wait only if no worker has claimed it, and [`decided`](Self::decided) tells whether
+    /// it did. Returns whether anything has changed.
     pub(super) fn meet_limits(&mut self, env: &mut Env<'_>) -> Result<bool> {
         let (mut changed, mut later) = (false, Vec::new());
         while self.status == WorkflowStatus::Runnable
@@ -126,11 +128,38 @@ impl Run {
         let Some(wait) = self.subscription_of(id)?.filter(|wait| self.waits.is_answerable(wait)) else {
             return Ok(false);
         };
-        let closes = self.verb_of(id)?.primitive().takes_no_answer_after(self, id, env)?;
-        if closes {
-            self.pending.accept_no_answer(wait);
+        match self.verb_of(id)?.primitive().closes_at_limit(self, id, env)? {
+            Closes::No => return Ok(false),
+            Closes::Yes => self.pending.accept_no_answer(wait),
+            Closes::UnlessClaimed => self.pending.accept_no_answer_unless_claimed(wait),
         }
-        Ok(closes)
+        Ok(true)
+    }
+
+    /// The subscriptions that the last commit closed to answers unless a worker had claimed them. Read from the store
+    /// which of them it closed ([`unanswerable`](crate::traits::StepStore::unanswerable)), and pass them to
+    /// [`decided`](Self::decided) before the next call of [`deliver`](Self::deliver).
+    #[must_use]
+    pub fn undecided(&self) -> Vec<String> {
+        self.waits.undecided()
+    }
+
+    /// Reports which of the [undecided](Self::undecided) subscriptions the store has closed to answers. The others were
+    /// claimed in time, so their claim limits are over. Returns whether anything has changed.
+    ///
+    /// # Errors
+    /// The state contradicts itself.
+    pub fn decided(&mut self, closed: &[String], env: &mut Env<'_>) -> Result<bool> {
+        let mut changed = false;
+        for wait in self.waits.decide(closed) {
+            let Some(at) = self.waits.pointer_of(&wait).map(str::to_owned) else { continue };
+            let verb = self.verb_of(&at)?;
+            if verb.primitive().closes_at_limit(self, &at, env)? == Closes::UnlessClaimed {
+                changed = true;
+                self.guard(&at, env, |run, env| verb.primitive().claimed(run, &at, env))?;
+            }
+        }
+        Ok(changed)
     }
 
     /// Removes a pointer from the overdue pointers if it no longer waits, or if its time limit has changed.

@@ -53,6 +53,7 @@ pub(super) struct Delta {
     dated: Vec<String>,
     unsubscribed: Vec<String>,
     pub unanswerable: Vec<String>,
+    pub unanswerable_unless_claimed: Vec<String>,
     pub consumed: Vec<Consumed>,
     /// The streams of the consumed events. The map leads from each event name to the keys of the events with this name.
     pub streams: HashMap<String, HashSet<String>>,
@@ -210,6 +211,13 @@ impl Pending {
         }
     }
 
+    /// Makes the store refuse further claims and answers for this subscription, unless a worker has claimed it.
+    pub fn accept_no_answer_unless_claimed(&mut self, id: String) {
+        if !self.delta.unanswerable_unless_claimed.contains(&id) {
+            self.delta.unanswerable_unless_claimed.push(id);
+        }
+    }
+
     /// Notes that the subscription has consumed an event of this stream.
     pub fn consume(&mut self, consumed: Consumed, name: String, key: String) {
         self.delta.streams.entry(name).or_default().insert(key);
@@ -282,6 +290,7 @@ impl Pending {
             && delta.subscribed.is_empty()
             && delta.unsubscribed.is_empty()
             && delta.unanswerable.is_empty()
+            && delta.unanswerable_unless_claimed.is_empty()
             && delta.consumed.is_empty()
             && delta.created.is_empty()
             && delta.requested.is_empty()
@@ -324,6 +333,7 @@ impl Pending {
             dated: delta.dated.clone(),
             unsubscribed: delta.unsubscribed.clone(),
             unanswerable: delta.unanswerable.clone(),
+            unanswerable_unless_claimed: delta.unanswerable_unless_claimed.clone(),
             consumed: delta.consumed.clone(),
             created: delta.created.clone(),
             requested: delta.requested.clone(),
@@ -367,5 +377,6 @@ impl Pending {
     /// information again.
     pub fn forget_unanswerable(&mut self) {
         self.delta.unanswerable.clear();
+        self.delta.unanswerable_unless_claimed.clear();
     }
 }

@@ -8,13 +8,15 @@ pub(in crate::executor) struct Waits {
     open: HashMap<String, String>,
     /// The subscriptions for which the store accepts no more answers.
     unanswerable: HashSet<String>,
+    /// The subscriptions that a stored commit has closed to answers unless they were claimed. The store knows which.
+    undecided: HashSet<String>,
 }
 
 impl Waits {
     /// Creates the collection from the stored subscriptions. Each subscription is given by its id and the pointer that
     /// waits.
     pub fn stored(open: impl Iterator<Item = (String, String)>) -> Self {
-        Self { open: open.collect(), unanswerable: HashSet::new() }
+        Self { open: open.collect(), ..Self::default() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -56,5 +58,23 @@ impl Waits {
     /// Notes that the store accepts no more answers for these subscriptions.
     pub fn take_no_answer(&mut self, waits: Vec<String>) {
         self.unanswerable.extend(waits);
+    }
+
+    /// Notes that the store accepts no more answers for these subscriptions, unless they were claimed.
+    pub fn take_no_answer_unless_claimed(&mut self, waits: Vec<String>) {
+        self.undecided.extend(waits);
+    }
+
+    /// The subscriptions of which it is not known whether the store still accepts answers.
+    pub fn undecided(&self) -> Vec<String> {
+        self.undecided.iter().filter(|wait| self.is_open(wait)).cloned().collect()
+    }
+
+    /// Notes which of the undecided subscriptions accept no more answers, and returns the others.
+    pub fn decide(&mut self, closed: &[String]) -> Vec<String> {
+        let (closed, claimed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.undecided).into_iter().partition(|wait| closed.contains(wait));
+        self.unanswerable.extend(closed);
+        claimed
     }
 }

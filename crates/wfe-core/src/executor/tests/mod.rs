@@ -5,6 +5,7 @@ mod attempts;
 mod branching;
 mod cancel_branch;
 mod children;
+mod claim_limits;
 mod consistency;
 mod control;
 mod deciding;

@@ -63,6 +63,8 @@ enum Tree {
     /// A wait for the event `tick`. If the event does not come in time, the branch runs.
     Patient(Vec<Tree>),
     Activity(Worker),
+    /// An activity that no worker claims in time, and the branch that then runs.
+    Unclaimed(Vec<Tree>),
     /// A user task. The first branch runs after the answer. The second branch is the escalation, which runs while the
     /// task is still open.
     Ask(When, Vec<Tree>, Vec<Tree>),
@@ -155,6 +157,7 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
             (any::<(bool, bool)>(), body(), body()).prop_map(|((x, y), a, b)| Tree::Branch(x, y, a, b)),
             (0_u8..3, body()).prop_map(|(values, body)| Tree::Split(values, body)),
             body().prop_map(Tree::Patient),
+            body().prop_map(Tree::Unclaimed),
             (prop_oneof![Just(When::Soon), Just(When::Late)], body(), body())
                 .prop_map(|(when, yes, late)| Tree::Ask(when, yes, late)),
             (0_usize..3, body()).prop_map(|(rounds, body)| Tree::Back(rounds, body)),
@@ -387,6 +390,11 @@ fn add(mut body: Body, trees: &[Tree], count: &Cell<u32>, around: Around<'_>) ->
                 .fail_after(|_, _| Duration::from_secs(4))
                 .retry(Retry::exponential().attempts(2))
                 .on_failure(OnFailure::Continue)
+                .closed(),
+            Tree::Unclaimed(late) => body
+                .activity(id, Activity::<_, ()>::named(format!("{:?}", Worker::Sleeps)), |_, _| ())
+                .claim_within(|_, _| Duration::from_secs(2))
+                .on_timeout(|_, _| Duration::from_hours(1), |b| add(b, late, count, around))
                 .closed(),
             Tree::Ask(when, yes, unanswered) => {
                 let when = format!("{when:?}");

@@ -37,6 +37,10 @@ pub struct World {
     pub asks: Vec<(DateTime<Utc>, Control)>,
     /// The interventions that an operator will make, each with its time.
     pub interventions: Vec<(DateTime<Utc>, Intervention)>,
+    /// The claims that workers will make, each with its time and the subscription.
+    pub claims: Vec<(DateTime<Utc>, String)>,
+    /// The subscriptions that accept no claims and answers any more.
+    pub unanswerable: Vec<String>,
     pub failures: Vec<StepFailure>,
     pub commits: Vec<StepCommit>,
     pub events: Vec<Lifecycle>,
@@ -92,6 +96,8 @@ impl World {
             planned: Vec::new(),
             asks: Vec::new(),
             interventions: Vec::new(),
+            claims: Vec::new(),
+            unanswerable: Vec::new(),
             failures: Vec::new(),
             commits: Vec::new(),
             events: Vec::new(),
@@ -222,6 +228,7 @@ impl World {
             }
             let mut goes_on = again || (!requests.is_empty() && !self.reads_slowly);
             if listen {
+                goes_on |= self.decide()?;
                 goes_on |= self.with_run(|run, env| run.deliver(deliveries, env))?;
             }
             for request in requests {
@@ -245,6 +252,12 @@ impl World {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells the run which waits the last commit has closed to answers.
+    fn decide(&mut self) -> crate::Result<bool> {
+        let closed = self.unanswerable.clone();
+        self.with_run(|run, env| run.decided(&closed, env))
     }
 
     /// Gives the run the items that were read and held back.
@@ -347,6 +360,11 @@ impl World {
             self.intervene(intervention);
             return true;
         }
+        if let Some(at) = self.claims.iter().position(|(at, _)| *at <= self.now) {
+            let (_, id) = self.claims.remove(at);
+            self.claim(&id);
+            return true;
+        }
         if self.run.is_none() {
             let is_due = self.instance.next_execution.is_some_and(|at| at <= self.now.timestamp_millis());
             let is_runnable = self.instance.status == WorkflowStatus::Runnable;
@@ -392,6 +410,7 @@ impl World {
         // External events and requests may come after the end.
         let outside = self.planned.iter().map(|(at, _)| *at).chain(self.asks.iter().map(|(at, _)| *at));
         let outside = outside.chain(self.interventions.iter().map(|(at, _)| *at));
+        let outside = outside.chain(self.claims.iter().map(|(at, _)| *at));
         own.into_iter().chain(outside).min()
     }
 
@@ -453,6 +472,20 @@ impl World {
         self.interventions.push((self.now + after, intervention));
     }
 
+    /// Plans that a worker claims the subscription when the duration `after` has passed.
+    pub fn plan_claim(&mut self, after: Duration, wait: &str) {
+        self.claims.push((self.now + after, wait.to_owned()));
+    }
+
+    /// A worker claims the subscription, if the store still lets it. The instance is not told.
+    pub fn claim(&mut self, id: &str) {
+        if let Some(wait) = self.waits.iter_mut().find(|wait| wait.id == id)
+            && !self.unanswerable.contains(&wait.id)
+        {
+            wait.external_token = Some("token".to_owned());
+        }
+    }
+
     pub fn pass(&mut self, time: Duration) {
         self.now += time;
     }
@@ -502,6 +535,12 @@ impl World {
         }
         let (now, waits) = (self.now, &mut self.waits);
         self.stream.borrow_mut().store(&commit, &self.instance.id, waits, now);
+        self.unanswerable.extend(commit.unanswerable.clone());
+        for id in &commit.unanswerable_unless_claimed {
+            if self.waits.iter().any(|wait| wait.id == *id && wait.external_token.is_none()) {
+                self.unanswerable.push(id.clone());
+            }
+        }
         if commit.applied.is_some() {
             self.control = None;
         }

@@ -27,6 +27,7 @@ cases! { "work":
     another_answer_is_refused,
     a_late_answer_is_refused_whether_or_not_another_has_the_wait,
     a_wait_that_takes_no_answer_any_more_has_the_one_that_was_accepted_before,
+    a_wait_is_closed_unless_a_worker_has_claimed_it_and_its_store_says_which,
     an_answer_without_a_token_needs_none,
     an_answered_wait_cannot_be_claimed,
     an_answer_to_an_unknown_or_closed_wait_is_refused,
@@ -303,6 +304,42 @@ async fn a_wait_that_takes_no_answer_any_more_has_the_one_that_was_accepted_befo
     assert_eq!(loaded.waits.len(), 3, "they stay open until a commit removes them");
     let delivered: Vec<_> = loaded.deliveries.iter().map(|d| (&*d.subscription_id, &*d.event.id)).collect();
     assert_eq!(delivered, [("b", "e")]);
+    Ok(())
+}
+
+async fn a_wait_is_closed_unless_a_worker_has_claimed_it_and_its_store_says_which(
+    bench: Bench,
+) -> Checked<()> {
+    let store = with_work(&bench, &["held", "expired", "back", "answered", "free"]).await?;
+    let steps = steps(&store)?;
+    let owner = steps.register().await?;
+    assert_eq!(take(&store, "h", 90).await?.as_deref(), Some("held"));
+    assert_eq!(take(&store, "e", 10).await?.as_deref(), Some("expired"));
+    assert_eq!(take(&store, "b", 90).await?.as_deref(), Some("back"));
+    store.clear_subscription_token("back", "b").await?;
+    assert!(steps.answer_wait("answered", None, &answer("e", "answered")).await?);
+    bench.clock.set(second(20));
+    let Some(claimed) = steps.acquire(&owner, &definitions(), "i", bench.now()).await? else {
+        unmet("nothing to acquire")
+    };
+    let all: Vec<String> =
+        ["held", "expired", "back", "answered", "free", "unknown"].map(str::to_owned).into();
+    assert_eq!(steps.unanswerable("i", &all).await?, Vec::<String>::new());
+    done(&store, claimed.fence, StepCommit { unanswerable_unless_claimed: all.clone(), ..commit("i") })
+        .await?;
+    let mut closed = steps.unanswerable("i", &all).await?;
+    closed.sort();
+    assert_eq!(closed, ["back", "free"]);
+    assert_eq!(steps.unanswerable("i", &all[4..5]).await?, ["free"]);
+    assert_eq!(steps.unanswerable("another", &all).await?, Vec::<String>::new());
+    assert!(steps.answer_wait("held", Some("h"), &answer("f", "held")).await?);
+    assert_eq!(take(&store, "again", 90).await?.as_deref(), Some("expired"), "its first worker has died");
+    assert_eq!(take(&store, "none", 90).await?, None);
+    assert_err!(
+        steps.answer_wait("free", None, &answer("g", "free")).await,
+        WfeError::SubscriptionNotFound(id) if id == "free"
+    );
+    assert_eq!(steps.load("i").await?.waits.len(), 5, "they stay open until a commit removes them");
     Ok(())
 }
 

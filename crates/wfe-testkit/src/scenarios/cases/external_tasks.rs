@@ -1,6 +1,7 @@
 use serde_json::Value;
 use wfe::{
     definition::{Awaits, Main, OfActivity, OfTask, Sequence},
+    status::Waits,
     steps::UserAnswer,
 };
 
@@ -10,6 +11,8 @@ scenarios!("external tasks":
     an_activity_continues_with_its_worker_s_result,
     an_activity_whose_worker_fails_is_offered_again_as_its_policy_says,
     an_activity_that_no_worker_does_in_time_takes_its_timeout_branch,
+    an_activity_that_no_worker_claims_in_time_takes_its_timeout_branch,
+    the_first_claim_of_an_activity_ends_its_claim_limit,
     activities_of_a_parallel_for_each_are_all_open_at_once,
     a_body_that_waits_for_a_worker_finds_the_result,
     an_activity_and_an_event_are_found_by_what_the_instance_makes_of_their_names,
@@ -66,6 +69,55 @@ async fn an_activity_that_no_worker_does_in_time_takes_its_timeout_branch(stage:
     let id = host.start_workflow("late", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "late");
     assert_eq!(host.activities("price").await?, []);
+    Ok(())
+}
+
+fn claimed_within_an_hour(id: &str) -> Sequence<Story, Main, (), Awaits<u64, OfActivity>> {
+    priced(id).claim_within(|_| HOUR).on_timeout(|_| DAY, |late| late.step("late", mark("late")))
+}
+
+async fn an_activity_that_no_worker_claims_in_time_takes_its_timeout_branch(stage: Stage) -> Checked<()> {
+    let host = stage.host_that_waits([built(claimed_within_an_hour("w"))?]).await?;
+    let id = host.start_workflow("w", &Story { n: 4, ..Story::default() }).await?;
+    host.advance(HOUR.saturating_sub(Duration::from_millis(1))).await?;
+    // A worker that gives the activity back has not claimed it.
+    let lease = Duration::from_mins(1);
+    let Some(claim) = host.host().activities().claim("price", "one", lease).await? else {
+        unmet("there is work")
+    };
+    claim.release().await?;
+    host.advance(Duration::from_millis(1)).await?;
+    assert_eq!(host.work("price", doubled).await?, None, "it is withdrawn");
+    let began = stage.clock.now();
+    assert_eq!(words(&host, &id).await?, "late");
+    assert_eq!(stage.clock.now(), began);
+    Ok(())
+}
+
+async fn the_first_claim_of_an_activity_ends_its_claim_limit(stage: Stage) -> Checked<()> {
+    let host = stage.host_that_waits([built(claimed_within_an_hour("w"))?]).await?;
+    let id = host.start_workflow("w", &Story { n: 4, ..Story::default() }).await?;
+    host.idle().await?;
+    let lease = Duration::from_mins(1);
+    let Some(lost) = host.host().activities().claim("price", "one", lease).await? else {
+        unmet("there is work")
+    };
+    // Its lease expires, as that of a worker that has died.
+    host.advance(5 * HOUR).await?;
+    assert!(lost.succeed(&7).await.is_err(), "its lease has expired");
+    assert_eq!(host.work_as("two", "price", doubled).await?, Some(id.clone()));
+    assert_eq!(completed(&host, &id).await?.n, 8);
+    let other = host.start_workflow("w", &Story::default()).await?;
+    host.idle().await?;
+    let until = async || match host.status(&other).await?.positions.remove(0).waits {
+        Waits::Activity { until, .. } => Ok::<_, wfe::WfeError>(until),
+        waits => unmet(&format!("it waits for {waits:?}")),
+    };
+    assert_eq!(until().await?, Some(stage.clock.now() + HOUR));
+    let held = host.host().activities().claim("price", "three", lease).await?;
+    assert!(held.is_some());
+    assert_eq!(until().await?, Some(stage.clock.now() + DAY));
+    assert_eq!(words(&host, &other).await?, "late", "the other limit counts, claimed or not");
     Ok(())
 }
 

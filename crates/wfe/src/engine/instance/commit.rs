@@ -254,6 +254,17 @@ pub(in crate::engine) async fn pending(
     again_and_again(&shared.store.loss, phase, id, || shared.store.pending(id, waits)).await
 }
 
+/// Reads which of these waits of the instance accept no more answers. If the store fails, the read is repeated as in
+/// [`read_or_corrupt`]. Returns `None` if the host closes.
+pub(in crate::engine) async fn unanswerable(
+    shared: &Shared,
+    phase: &PhaseWatch,
+    id: &str,
+    waits: &[String],
+) -> Option<Result<Vec<String>>> {
+    again_and_again(&shared.store.loss, phase, id, || shared.store.unanswerable(id, waits)).await
+}
+
 /// Suspends an instance that cannot be read or stored, so that hosts do not retry it endlessly. If a caller has
 /// requested to cancel or terminate the instance, the instance is ended instead. Pointers, subscriptions and data of
 /// the instance remain unchanged. If even this commit cannot be stored, the instance stays owned, and other hosts may

@@ -51,8 +51,23 @@ impl Actor {
         if let Some(request) = pending.control {
             self.shared.with_env(|env| run.control(request, env))?;
         }
+        // The claim limits come first: a wait that a worker has claimed in time must not time out.
+        let claims_changed = self.look_for_claims(run).await?;
         let delivered = self.shared.with_env(|env| run.deliver(pending.deliveries, env))?;
-        Ok(delivered || is_requested)
+        Ok(delivered || is_requested || claims_changed)
+    }
+
+    /// Reads which waits the last commit has closed, because no worker had claimed them in time. Returns whether anything
+    /// has changed.
+    async fn look_for_claims(&mut self, run: &mut Run) -> Result<bool> {
+        let undecided = run.undecided();
+        if undecided.is_empty() {
+            return Ok(false);
+        }
+        match commit::unanswerable(&self.shared, &self.bodies.phase, &self.work.id, &undecided).await {
+            Some(closed) => self.shared.with_env(|env| run.decided(&closed?, env)),
+            None => Ok(false), // the host closes, and the limits take effect at the next start
+        }
     }
 
     /// Waits until something happens to the instance, and passes everything that has happened to the executor. If

@@ -254,7 +254,8 @@ pub enum Waits {
         /// The worker's claim. `None` means that no worker has claimed the activity.
         #[serde(skip_serializing_if = "Option::is_none")]
         held: Option<Held>,
-        /// When the wait times out. `None` means never.
+        /// When the wait times out, or when its claim limit passes if no worker has claimed the activity yet. `None`
+        /// means never.
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<DateTime<Utc>>,
     },
@@ -417,7 +418,10 @@ fn waiting(pointer: &ExecutionPointer, loaded: &Loaded) -> Option<Waits> {
             let task = wait.and_then(|wait| view::user_task(wait).ok()); // shown as `None`
             Waits::UserTask { id, task, held, until }
         }
-        Awaited::Activity { name, id } => Waits::Activity { name, id, held, until },
+        Awaited::Activity { name, id } => {
+            let until = view::activity_limit(pointer, held.is_some());
+            Waits::Activity { name, id, held, until }
+        }
         Awaited::Event { name, key } => Waits::Event { name, key, until },
         _ => return None,
     })
