@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     definition::{Block, Main},
-    models::{PointerStatus, WorkflowStatus},
+    models::{PointerStatus, WorkflowStatus, attributes},
     traits::{Control, Ending},
 };
 
@@ -93,6 +93,13 @@ fn in_a_loop_the_iteration_ends_and_the_loop_goes_on() {
         world(each.step("after", mark("after")))
     });
     assert_eq!(line(&items), "a1 b1 c1 a2 a3 b3 c3 after");
+    let results = items.history.iter().filter(|row| row.pointer.has(attributes::LAST));
+    let results: Vec<_> = results.map(|row| (row.pointer.id.as_str(), row.pointer.status)).collect();
+    let cancelled = ("each/1/b", PointerStatus::Cancelled);
+    assert_eq!(
+        results,
+        [("each/0/c", PointerStatus::Complete), cancelled, ("each/2/c", PointerStatus::Complete)]
+    );
     let rounds = everywhere(|| {
         world(begin().while_(
             "while",

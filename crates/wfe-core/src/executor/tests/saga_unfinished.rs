@@ -171,6 +171,17 @@ fn endless_until_cancelled() -> impl IntoStep<Line> {
 }
 
 #[test]
+fn a_wait_that_fails_with_the_event_it_received_has_no_outcome() {
+    let mut world = world(saga(|b| {
+        let wait = b.wait_for("w", Event::<u32>::new("e"), |_| "k").output(|_, _| panic!("half way"));
+        cleaned(wait, "w")
+    }));
+    world.plan(HOUR, "e", "k", 7);
+    world.play();
+    assert_eq!(line(&world), "!w:panic");
+}
+
+#[test]
 fn a_step_that_the_failure_cuts_short_is_compensated_after_the_failed_one() {
     let mut world = world(saga(|b| {
         both(
