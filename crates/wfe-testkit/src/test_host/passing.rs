@@ -55,12 +55,13 @@ impl TestHost {
     }
 
     /// Waits until a body of this step sleeps on the [clock](super::TestHost::clock). Returns the time until which it
-    /// sleeps, or the earliest of these times if several bodies of the step sleep. Then [`VirtualClock::advance`] wakes
+    /// sleeps, or the earliest of these times if several bodies of the step sleep. Then [`VirtualClock::advance`](crate::VirtualClock::advance) wakes
     /// it.
     ///
     /// A body that sleeps in an `await` still runs, so the host is not [idle](Self::idle) meanwhile, and
     /// [`advance`](Self::advance), which waits until the host is idle, cannot be used to wake it. Sleepers of the engine
-    /// and of the test are left out. [`VirtualClock::wait_for_asleep`] waits for several bodies.
+    /// and of the test are left out. [`VirtualClock::wait_for_asleep`](crate::VirtualClock::wait_for_asleep) waits for
+    /// several bodies.
     ///
     /// # Errors
     /// [`Invalid`](WfeError::Invalid): no body of the step slept within 50 s of real time.
