@@ -5,8 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{OnFailure, draft::Draft};
-use crate::program::{Branch, Node, Policy, Verb, name_problem};
+use super::{
+    OnFailure,
+    draft::{Defaults, Draft},
+};
+use crate::program::{Branch, Node, Verb, name_problem};
 
 type Checked<T> = Result<T, String>;
 
@@ -18,8 +21,13 @@ pub(super) type IndexById = HashMap<Arc<str>, usize>;
 ///
 /// # Errors
 /// The first problem that is found. The message names the step.
-pub(super) fn nodes(drafts: Vec<Draft>, is_own: bool) -> Checked<(Vec<Node>, IndexById)> {
+pub(super) fn nodes(
+    drafts: Vec<Draft>,
+    defaults: &Defaults,
+    is_own: bool,
+) -> Checked<(Vec<Node>, IndexById)> {
     let mut assembly = Assembly {
+        defaults,
         nodes: Vec::new(),
         by_id: HashMap::new(),
         sequences: 0,
@@ -34,7 +42,8 @@ pub(super) fn nodes(drafts: Vec<Draft>, is_own: bool) -> Checked<(Vec<Node>, Ind
     Ok((assembly.nodes, assembly.by_id))
 }
 
-struct Assembly {
+struct Assembly<'a> {
+    defaults: &'a Defaults,
     nodes: Vec<Node>,
     by_id: IndexById,
     sequences: usize,
@@ -57,16 +66,18 @@ struct Around {
     is_own: bool,
 }
 
-impl Assembly {
+impl Assembly<'_> {
     /// Adds a sequence and everything inside it. Each step comes before the steps of its branches. Returns
     /// the first step.
     fn add(&mut self, drafts: Vec<Draft>, around: Around) -> Checked<Option<Branch>> {
         let sequence = self.sequences;
         self.sequences += 1;
         let (mut first, mut previous) = (None, None::<usize>);
-        for draft in drafts {
+        for mut draft in drafts {
+            self.defaults.apply(&mut draft);
             let index = self.nodes.len();
             check(&draft, around)?;
+            let on_failure = self.on_failure(&draft, around);
             let id: Arc<str> = draft.id.as_str().into();
             if self.by_id.insert(id.clone(), index).is_some() {
                 return Err(format!("two steps have the id {id:?}; give each step its own id"));
@@ -79,7 +90,7 @@ impl Assembly {
             }
             self.nodes.push(Node {
                 index,
-                on_failure: on_failure(&draft.policy, draft.fallback.is_some(), &draft.verb, around),
+                on_failure,
                 id: id.clone(),
                 name: draft.name,
                 policy: draft.policy,
@@ -118,6 +129,18 @@ impl Assembly {
             }
         }
         Ok(first)
+    }
+
+    fn on_failure(&self, draft: &Draft, around: Around) -> OnFailure {
+        match draft.policy.on_failure {
+            Some(behaviour) => behaviour,
+            None if draft.fallback.is_some() => OnFailure::Continue,
+            None if around.saga => OnFailure::Compensate,
+            // After a saga is compensated, the instance continues. After a compensation fails, the other
+            // compensations still run.
+            None if draft.verb.is_saga() || around.in_compensation => OnFailure::Continue,
+            None => self.defaults.on_failure.unwrap_or_default(),
+        }
     }
 
     fn body(&mut self, drafts: Vec<Draft>, around: Around, id: &str, what: &str) -> Checked<Branch> {
@@ -224,18 +247,6 @@ impl Assembly {
                 ))
             }
         }
-    }
-}
-
-fn on_failure(policy: &Policy, has_fallback: bool, verb: &Verb, around: Around) -> OnFailure {
-    match policy.on_failure {
-        Some(behaviour) => behaviour,
-        None if has_fallback => OnFailure::Continue,
-        None if around.saga => OnFailure::Compensate,
-        // After a saga is compensated, the instance continues. After a compensation fails, the other
-        // compensations still run.
-        None if verb.is_saga() || around.in_compensation => OnFailure::Continue,
-        None => OnFailure::Fail,
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::program::{CancelCondition, Policy, Verb};
+use crate::program::{CancelCondition, OnFailure, Policy, Retry, Verb};
 
 /// A step as collected by the builder. When the definition is assembled, each draft becomes a node.
 pub(crate) struct Draft {
@@ -21,6 +21,28 @@ pub(crate) struct Draft {
     /// The ids under which helper functions were used that made this step, outermost first.
     pub helpers: Vec<String>,
 }
+
+/// What a whole definition sets for its steps.
+#[derive(Debug, Default)]
+pub(crate) struct Defaults {
+    /// The retry policy of the steps that do work and have none of their own.
+    pub retry: Option<Retry>,
+    /// What happens instead of [`OnFailure::Fail`], where that is the default of a step.
+    pub on_failure: Option<OnFailure>,
+}
+
+impl Defaults {
+    /// Applies the retry policy to this step, if it does work and has no policy of its own.
+    pub fn apply(&self, draft: &mut Draft) {
+        let does_work = matches!(draft.verb, Verb::RunBody(_) | Verb::Activity(_));
+        if let Some(retry) = self.retry.as_ref().filter(|_| does_work && !draft.called.contains(&RETRY)) {
+            draft.policy.retry = retry.clone();
+        }
+    }
+}
+
+/// The name of the modifier that sets a step's own retry policy.
+pub(crate) const RETRY: &str = "`retry`";
 
 impl Draft {
     pub fn new(id: impl Into<String>, verb: Verb) -> Self {

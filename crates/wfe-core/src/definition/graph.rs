@@ -5,7 +5,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::draft::Draft;
+use super::draft::{Defaults, Draft};
 use crate::{
     Result, WfeError,
     limits::LONGEST_DEFINITION_ID,
@@ -119,6 +119,21 @@ impl AnyDefinition {
         Ok(WorkflowInstance { execution_pointers: vec![self.first_pointer()], ..new })
     }
 
+    /// Creates an instance with this stored data, as [`instance`](Self::instance) does.
+    ///
+    /// # Errors
+    /// [`Invalid`](WfeError::Invalid): the data cannot be read as the definition's data type.
+    pub fn instance_with_stored(&self, data: Value, now: DateTime<Utc>) -> Result<WorkflowInstance> {
+        if let Err(error) = self.decode(&data) {
+            let (id, version, wanted) = (self.id(), self.version(), self.0.data_name);
+            return Err(WfeError::Invalid(format!(
+                "the stored data cannot be read as {wanted}, which version {version} of workflow {id:?} needs: {error}"
+            )));
+        }
+        let new = WorkflowInstance::created_at(self.id(), self.version(), data, now);
+        Ok(WorkflowInstance { execution_pointers: vec![self.first_pointer()], ..new })
+    }
+
     pub(crate) fn first_pointer(&self) -> ExecutionPointer {
         let first = &self.0.nodes[0];
         first.new_pointer(first.id.to_string())
@@ -180,6 +195,7 @@ impl AnyDefinition {
         version: u32,
         deadline: Option<Duration>,
         drafts: Vec<Draft>,
+        defaults: &Defaults,
         is_own: bool,
     ) -> Result<Self> {
         let invalid = |problem| WfeError::InvalidDefinition { definition: id.to_owned(), problem };
@@ -205,7 +221,7 @@ impl AnyDefinition {
         if id.starts_with(OWN_NAMES) && !is_own {
             return Err(invalid(format!("ids that begin with {OWN_NAMES:?} are reserved for the engine")));
         }
-        let (nodes, by_id) = super::assembly::nodes(drafts, is_own).map_err(invalid)?;
+        let (nodes, by_id) = super::assembly::nodes(drafts, defaults, is_own).map_err(invalid)?;
         Ok(Self(Arc::new(Inner {
             id: id.into(),
             version,

@@ -4,6 +4,11 @@ use crate::error::{StepError, drop_payload};
 
 /// How many attempts a step gets, and the backoff before each further attempt.
 ///
+/// By default, a step gets one attempt ([`never`](Self::never)): only its author knows whether it may run twice. A
+/// definition can set another default for its steps ([`retry_steps`](crate::definition::Sequence::retry_steps)).
+/// [`exponential`](Self::exponential) allows 5 attempts; [`every`](Self::every) has no limit. When the attempts are used
+/// up, [`OnFailure`] decides.
+///
 /// The full backoff before retry `n` is `min(max, initial * factor^(n-1))`; the first retry has `n = 1`. The full
 /// backoff is then shortened at random, by at most the fraction `jitter` of its length. The time of the next attempt is
 /// stored. So a crash does not change it, and to wait for it costs nothing.
@@ -40,7 +45,9 @@ impl Retry {
         Self { attempts: 1, ..Self::exponential() }
     }
 
-    /// The same backoff before each attempt, and no limit of attempts.
+    /// The same backoff before each attempt, without jitter, and **no limit of attempts**: the step is retried until it
+    /// succeeds, until it fails with a fatal error, or until the instance is cancelled or reaches its deadline. For a
+    /// limit, add [`attempts`](Self::attempts).
     #[must_use]
     pub fn every(backoff: Duration) -> Self {
         Self {
@@ -204,11 +211,18 @@ impl fmt::Debug for Retry {
 /// * If a step inside a [saga](crate::definition::Sequence::saga) fails, the saga is compensated.
 /// * If a saga fails that is not inside another saga, it is compensated, and the instance continues after it.
 /// * If a compensating step fails, the saga's other compensations still run.
-/// * If any other step fails, the instance fails.
+/// * If any other step fails, the instance fails. A definition can set another behaviour for these steps
+///   ([`on_failure`](crate::definition::Sequence::on_failure) before its first step).
+///
+/// Why the instance fails by default: an instance that has failed tells its caller at once, holds nothing, and keeps its
+/// data, its failures and where it stood. It is not the end: a *retry* takes the instance up again at the failed step,
+/// with all its attempts, and a *restart* begins it anew (`retry` and `restart` of the host). Choose
+/// [`Suspend`](Self::Suspend) where the caller is to go on waiting while an operator mends the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// Fail the instance: the other branches of the instance are cancelled, and nothing is compensated.
+    /// Fail the instance: the other branches of the instance are cancelled, and nothing is compensated. The instance can
+    /// be retried: the step then runs again, and the cancelled branches continue where they stood.
     #[default]
     Fail,
     /// Suspend the instance. When the instance is resumed, the step runs again, with its full number of retries.

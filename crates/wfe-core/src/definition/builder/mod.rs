@@ -15,6 +15,7 @@ macro_rules! at_both_places {
 mod bodies;
 mod branches;
 mod containers;
+mod defaults;
 mod external_tasks;
 mod into_step;
 mod modifiers;
@@ -26,7 +27,10 @@ use std::{marker::PhantomData, time::Duration};
 
 use serde::de::IgnoredAny;
 
-use super::{AnyDefinition, Data, Definition, WorkflowName, draft::Draft};
+use super::{
+    AnyDefinition, Data, Definition, WorkflowName,
+    draft::{Defaults, Draft},
+};
 use crate::{
     Result, WfeError,
     program::{Body, Output, RunBody, Verb},
@@ -36,6 +40,7 @@ use bodies::body_of;
 
 pub use bodies::{AsyncBody, AsyncItemBody, BodyFuture, Items, Yields};
 pub use branches::{Branches, Choice, Decision, Gives};
+pub use defaults::Covers;
 pub use into_step::{IntoStep, Task, item_task, task};
 pub use place::{
     After, Awaits, Block, Branch, Each, FitsIn, HasBody, Loop, Main, OfActivity, OfChild, OfEvent, OfTask,
@@ -104,6 +109,7 @@ struct Parts {
     id: String,
     version: u32,
     deadline: Option<Duration>,
+    defaults: Defaults,
     is_main: bool,
 }
 
@@ -199,7 +205,7 @@ impl<D: Data, A: App, L> Sequence<D, Main, A, L> {
     /// * A limit, a timeout, an interval or a retry policy is out of range.
     /// * A step outside of a saga has a compensation.
     /// * A modifier was called twice for one step, or would have no effect.
-    /// * [`with`](Self::with) comes after the first step.
+    /// * [`with`](Self::with), or a setting for the whole definition, comes after the first step.
     pub fn build(self) -> Result<Definition<D>> {
         self.assemble(false).map(Definition::of)
     }
@@ -214,11 +220,11 @@ impl<D: Data, A: App, L> Sequence<D, Main, A, L> {
     }
 
     fn assemble(self, is_own: bool) -> Result<AnyDefinition> {
-        let Parts { id, version, deadline, drafts, problems, .. } = *self.parts;
+        let Parts { id, version, deadline, defaults, drafts, problems, .. } = *self.parts;
         if let Some(problem) = problems.into_iter().next() {
             return Err(WfeError::InvalidDefinition { definition: id, problem });
         }
-        AnyDefinition::assemble::<D>(&id, version, deadline, drafts, is_own)
+        AnyDefinition::assemble::<D>(&id, version, deadline, drafts, &defaults, is_own)
     }
 }
 

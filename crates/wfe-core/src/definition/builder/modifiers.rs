@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::{After, App, Branch, Each, HasBody, Loop, Main, Sequence};
+use super::{After, App, Branch, Covers, Each, HasBody, Loop, Main, Sequence};
 use crate::{
-    definition::{Data, Item, OnFailure, Retry, draft::Draft},
+    definition::{
+        Data, Item, OnFailure, Retry,
+        draft::{Draft, RETRY},
+    },
     program::{CancelCondition, ForEach, Verb, ask},
 };
 
@@ -18,7 +21,12 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
         self.once("`name`", |draft| draft.name = Some(name.into()))
     }
 
-    /// Sets the retry policy of the last added step. By default, a step is not retried.
+    /// Sets the retry policy of the last added step. By default, a step gets one attempt: only the author of a step
+    /// knows whether it may run twice, and a body that must not run twice is the more dangerous one to forget. The
+    /// definition can set another default for all its steps ([`retry_steps`](Self::retry_steps)).
+    ///
+    /// [`Retry::exponential`] allows 5 attempts. [`Retry::every`] has no limit, unless [`Retry::attempts`] sets one.
+    /// After the last failed attempt, the step has failed for good, and [`on_failure`](Self::on_failure) decides.
     ///
     /// A retry runs a body again, evaluates a condition again, or starts a new wait, a new activity or a new
     /// child workflow. A saga is first compensated, and then runs again from its beginning.
@@ -31,17 +39,38 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     where
         L: After,
     {
-        self.once("`retry`", |draft| draft.policy.retry = retry)
+        self.once(RETRY, |draft| draft.policy.retry = retry)
     }
 
     /// Sets what happens when the last added step has failed for good; [`OnFailure`] describes the default.
     ///
     /// On a [saga](Self::saga), the setting covers the failure of the steps inside the saga. On any other
     /// container, it covers only the container's own failures.
-    pub fn on_failure(self, behaviour: OnFailure) -> Self
+    ///
+    /// Before the first step, it is the default of the whole definition: it replaces [`OnFailure::Fail`] for each step
+    /// whose failure would fail the instance. A step's own setting wins. Steps with a fallback, steps in a saga or in a
+    /// compensation, and sagas keep their own defaults. [`build`](Sequence::build) refuses the setting at the beginning
+    /// of a branch, and [`OnFailure::Compensate`] for a whole definition.
+    ///
+    /// ```
+    /// use wfe_core::definition::{OnFailure, WorkflowBuilder};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("import", 1)
+    ///     .on_failure(OnFailure::Suspend) // of every step: an operator mends the cause and resumes the instance
+    ///     .then("read", async |_, _| Ok(()))
+    ///     .then("tell", async |_, _| Ok(()))
+    ///     .on_failure(OnFailure::Continue) // of this step
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    pub fn on_failure(mut self, behaviour: OnFailure) -> Self
     where
-        L: After,
+        L: Covers,
     {
+        if L::WHOLE_DEFINITION {
+            self.parts.on_failure_of_steps(behaviour);
+            return self;
+        }
         self.once("`on_failure`", |draft| draft.policy.on_failure = Some(behaviour))
     }
 

@@ -6,13 +6,13 @@ use super::world::{World, advanced};
 use crate::{
     WfeError,
     definition::{
-        Block, Data, Event, Every, IntoStep, Main, OnFailure, Retry, Sequence, WorkflowBuilder, WorkflowName,
-        task,
+        Activity, Block, Data, Event, Every, IntoStep, Main, OnFailure, OutlineOnFailure, Retry, Sequence,
+        WorkflowBuilder, WorkflowName, task,
     },
     executor::Lifecycle,
     limits::LONGEST_DEFINITION_ID,
     models::{PointerStatus, WorkflowStatus},
-    steps::{Ctx, Next, Step, StepResult},
+    steps::{Ctx, Next, Step, StepError, StepResult},
     traits::Ending,
 };
 
@@ -339,4 +339,72 @@ fn a_commit_that_was_refused_is_made_again_with_what_came_meanwhile() {
     let both = advanced(&mut run, &mut env).unwrap().unwrap();
     assert_eq!(both.finished.len(), 2);
     assert_eq!(both.status, Some(WorkflowStatus::Complete));
+}
+
+#[test]
+fn a_definition_sets_the_retries_and_the_failure_behaviour_of_its_steps_and_a_step_its_own() {
+    let thrice = || Retry::every(Duration::ZERO).attempts(3);
+    let definition = begin()
+        .retry_steps(thrice())
+        .on_failure(OnFailure::Suspend)
+        .step("plain", nothing())
+        .step("own", nothing())
+        .retry(Retry::never())
+        .on_failure(OnFailure::Fail)
+        .step("caught", nothing())
+        .fallback(|b| b.step("instead", nothing()))
+        .saga("saga", |b| b.step("inside", nothing()).compensate_with(|b| b.step("undo", nothing())))
+        .if_("if", |_| true, |b| b.step("deep", nothing()))
+        .activity("activity", Activity::<(), ()>::new("a"), |_| ())
+        .wait_for("wait", Event::<u32>::new("e"), |_| "k")
+        .build()
+        .unwrap();
+    let outline = definition.outline();
+    let of = |id: &str| {
+        let step = outline.step(id).unwrap();
+        (step.retry.as_ref().map(|retry| retry.limit + 1), step.on_failure)
+    };
+    assert_eq!(of("plain"), (Some(3), OutlineOnFailure::Suspend));
+    assert_eq!(of("own"), (None, OutlineOnFailure::Fail));
+    assert_eq!(of("caught"), (Some(3), OutlineOnFailure::Continue));
+    assert_eq!(of("instead"), (Some(3), OutlineOnFailure::Suspend));
+    assert_eq!(of("saga"), (None, OutlineOnFailure::Continue));
+    assert_eq!(of("inside"), (Some(3), OutlineOnFailure::Compensate));
+    assert_eq!(of("undo"), (Some(3), OutlineOnFailure::Continue));
+    assert_eq!(of("if"), (None, OutlineOnFailure::Suspend));
+    assert_eq!(of("deep"), (Some(3), OutlineOnFailure::Suspend));
+    assert_eq!(of("activity"), (Some(3), OutlineOnFailure::Suspend));
+    assert_eq!(of("wait"), (None, OutlineOnFailure::Suspend));
+}
+
+#[test]
+fn a_step_is_retried_as_its_definition_says() {
+    let flaky = task::<u32>()
+        .call(|ctx, _| if ctx.attempt() < 3 { Err(StepError::retryable("not yet")) } else { Ok(7) })
+        .output(|seven, n| *n = seven);
+    let definition =
+        begin().retry_steps(Retry::every(Duration::ZERO).attempts(3)).step("a", flaky).build().unwrap();
+    let mut world = World::new(&definition, &0_u32);
+    world.play();
+    assert_eq!((world.ending, world.data::<u32>(), world.failures.len()), (Some(Ending::Completed), 7, 2));
+}
+
+#[test]
+fn a_setting_of_the_whole_definition_elsewhere_is_refused() {
+    let late = begin().step("a", nothing()).closed().retry_steps(Retry::exponential());
+    assert!(problem(late).starts_with("`retry_steps` comes after step \"a\"; set it before the first step"));
+    let late = begin().step("a", nothing()).closed().on_failure(OnFailure::Suspend);
+    assert!(problem(late).starts_with("`on_failure` comes after step \"a\""));
+    let inside = begin().block("b", |b| b.retry_steps(Retry::exponential()).step("a", nothing()));
+    assert!(problem(inside).starts_with("a branch begins with `retry_steps`"));
+    let inside = begin().block("b", |b| b.on_failure(OnFailure::Suspend).step("a", nothing()));
+    assert!(problem(inside).starts_with("a branch begins with `on_failure`"));
+    let all = begin().on_failure(OnFailure::Compensate).step("a", nothing());
+    assert!(problem(all).contains("not all of them are inside a saga"));
+    let twice = begin().on_failure(OnFailure::Fail).on_failure(OnFailure::Suspend).step("a", nothing());
+    assert_eq!(problem(twice), "it has `on_failure` twice before its first step; keep one of them");
+    let twice = begin().retry_steps(Retry::never()).retry_steps(Retry::never()).step("a", nothing());
+    assert_eq!(problem(twice), "it has `retry_steps` twice; keep one of them");
+    let none = begin().retry_steps(Retry::exponential().attempts(0)).step("a", nothing());
+    assert_eq!(problem(none), "`retry_steps`: its retry policy allows 0 attempts; it must be 1 or more");
 }
