@@ -28,5 +28,5 @@ pub mod sync;
 pub mod traits;
 
 pub use corrupt::CorruptValues;
-pub use error::{Advice, BoxError, Family, Kind, NoEffectReason, Result, WfeError};
+pub use error::{Advice, BoxError, Family, Kind, NoEffectReason, Result, RetryRefusal, WfeError};
 pub use redact::redact;

@@ -82,7 +82,7 @@ pub mod middleware {
 
 /// What an error is about, and what the caller can do.
 pub mod error {
-    pub use wfe_core::{Advice, BoxError, Family, Kind, NoEffectReason};
+    pub use wfe_core::{Advice, BoxError, Family, Kind, NoEffectReason, RetryRefusal};
 }
 
 /// The store on SQLite.

@@ -119,21 +119,6 @@ impl AnyDefinition {
         Ok(WorkflowInstance { execution_pointers: vec![self.first_pointer()], ..new })
     }
 
-    /// Creates an instance with this stored data, as [`instance`](Self::instance) does.
-    ///
-    /// # Errors
-    /// [`Invalid`](WfeError::Invalid): the data cannot be read as the definition's data type.
-    pub fn instance_with_stored(&self, data: Value, now: DateTime<Utc>) -> Result<WorkflowInstance> {
-        if let Err(error) = self.decode(&data) {
-            let (id, version, wanted) = (self.id(), self.version(), self.0.data_name);
-            return Err(WfeError::Invalid(format!(
-                "the stored data cannot be read as {wanted}, which version {version} of workflow {id:?} needs: {error}"
-            )));
-        }
-        let new = WorkflowInstance::created_at(self.id(), self.version(), data, now);
-        Ok(WorkflowInstance { execution_pointers: vec![self.first_pointer()], ..new })
-    }
-
     pub(crate) fn first_pointer(&self) -> ExecutionPointer {
         let first = &self.0.nodes[0];
         first.new_pointer(first.id.to_string())

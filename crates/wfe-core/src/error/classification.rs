@@ -74,6 +74,8 @@ impl WfeError {
             Self::EventNotFound(_) => (Store, "event-not-found", GiveUp),
             Self::SubscriptionNotFound(_) => (Store, "subscription-not-found", GiveUp),
             Self::AlreadyExists { .. } => (Store, "already-exists", Reload),
+            Self::AlreadyStarted { .. } => (Host, "already-started", Reload),
+            Self::CannotRetry { reason, .. } => (Host, "cannot-retry", reason.advice()),
             Self::LockFailed(_) => (Store, "lock-failed", Retry),
             Self::Busy { .. } => (Store, "busy", Retry),
             Self::Full { .. } => (Store, "full", Retry),
@@ -108,7 +110,7 @@ mod tests {
     use std::{collections::HashSet, path::PathBuf};
 
     use super::*;
-    use crate::{Kind, NoEffectReason, error::Ending};
+    use crate::{Kind, NoEffectReason, RetryRefusal, error::Ending};
 
     /// One error of each variant, all with the same text.
     fn all() -> Vec<WfeError> {
@@ -127,6 +129,8 @@ mod tests {
             WfeError::EventNotFound(text()),
             WfeError::SubscriptionNotFound(text()),
             WfeError::AlreadyExists { kind: Kind::Event, id: text() },
+            WfeError::AlreadyStarted { reference: text(), id: text() },
+            WfeError::CannotRetry { id: text(), reason: RetryRefusal::NotEnded },
             WfeError::LockFailed(text()),
             WfeError::Busy { message: text(), source: source() },
             WfeError::Full { message: text(), source: source() },

@@ -2,6 +2,7 @@ mod classification;
 mod execution_error;
 mod failure;
 mod no_effect;
+mod retry_refusal;
 mod step;
 
 use std::{error::Error, fmt, path::PathBuf};
@@ -12,6 +13,7 @@ pub use classification::{Advice, Family};
 pub use execution_error::ExecutionError;
 pub use failure::{Ending, StepFailure, StoredFailure};
 pub use no_effect::NoEffectReason;
+pub use retry_refusal::RetryRefusal;
 pub use step::{StepError, StepResultExt};
 pub(crate) use step::{drop_contained, drop_payload};
 
@@ -135,6 +137,26 @@ pub enum WfeError {
     /// An error of the program or of another library.
     #[error(transparent)]
     Other(BoxError),
+
+    /// An instance cannot be retried, or cannot be restarted. Nothing was written.
+    #[error("instance {id:?} cannot run again: {reason}")]
+    CannotRetry {
+        /// The id of the instance.
+        id: String,
+        /// Why, and what to do.
+        reason: RetryRefusal,
+    },
+    /// The reference is known, and the start asked to refuse it ([`Known::Refuse`](crate::traits::Known::Refuse)).
+    /// Nothing was written.
+    #[error(
+        "reference {reference:?} was used before, by instance {id:?}; use that instance, or choose another reference"
+    )]
+    AlreadyStarted {
+        /// The reference.
+        reference: String,
+        /// The id of the instance that was started with the reference.
+        id: String,
+    },
 
     /// The id or name is already in use.
     #[error("{kind} {id:?} exists already; choose another id, or read the stored one")]

@@ -72,6 +72,8 @@ pub enum Lifecycle {
     Suspended,
     /// The instance was resumed.
     Resumed,
+    /// The instance had failed or was cancelled, and was retried: it runs again.
+    Retried,
     /// The instance ended early.
     Terminated {
         /// How it ended.

@@ -47,6 +47,13 @@
 //! [`INTERVENTION`](crate::steps::StepError::INTERVENTION) is stored. This failure gives the reason, and nothing else
 //! changes.
 //!
+//! # The retry of an ended instance
+//!
+//! [`reopen`] makes the commit with which [`StepStore::reopen`](crate::traits::StepStore::reopen) makes an instance
+//! runnable that has failed or was cancelled. It continues from where it stood: the failed step begins as another
+//! execution pointer, with all its attempts and another idempotency key; a failed saga begins another round; all other
+//! pointers continue where the end has stopped them.
+//!
 //! # Activities and user tasks
 //!
 //! An activity is an open wait for the event [`ACTIVITY`]` + name`. The key is the wait's own id, so that no other wait
@@ -75,6 +82,7 @@ mod job;
 mod lifecycle;
 mod primitive;
 mod primitives;
+pub(crate) mod reopening;
 mod run;
 pub mod view;
 
@@ -87,6 +95,7 @@ pub use events::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 pub use idempotency::{idempotency_key, idempotency_key_of_path};
 pub use job::Job;
 pub use lifecycle::{Lifecycle, LifecycleEvent};
+pub use reopening::{Surroundings, reopen};
 pub use run::{Env, Follows, Run, RunningBodies, StepExecution};
 pub use view::ForEachProgress;
 

@@ -62,6 +62,15 @@ pub(crate) const COMPENSATES: &str = "undoes";
 /// On a pointer in a compensation: the path that replaces the pointer's id in the pointer's idempotency key.
 pub(crate) const KEY: &str = "key";
 
+/// On a pointer that the end of its instance cancelled, or that ended its instance: where the pointer stood
+/// ([`Stopped`](crate::executor::reopening::Stopped)). A retry reads it.
+pub(crate) const STOPPED: &str = "stopped";
+/// On a pointer that waits for a child workflow: the child was requested to cancel when the instance ended, and
+/// the instance was retried meanwhile.
+pub(crate) const CHILD_STOPPED: &str = "child-stopped";
+/// On one pointer of an instance that was retried: the retry was not reported to subscribers yet.
+pub(crate) const RETRIED: &str = "retried";
+
 impl ExecutionPointer {
     pub(crate) fn has(&self, attribute: &str) -> bool {
         self.extension_attributes.contains_key(attribute)

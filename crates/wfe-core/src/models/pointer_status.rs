@@ -51,6 +51,8 @@ pub enum PointerChange {
     Compensate,
     /// The step is cancelled.
     Cancel,
+    /// The end of the instance cancelled the step, or a saga has failed, and the instance is retried.
+    Reopen,
 }
 
 impl PointerStatus {
@@ -73,6 +75,7 @@ impl PointerStatus {
             (live, On::Skip) if !live.is_final() || live == Is::Failed => Ok(Is::Skipped),
             (live, On::Cancel) if !live.is_final() => Ok(Is::Cancelled),
             (Is::Complete | Is::Failed, On::Compensate) => Ok(Is::Compensated),
+            (Is::Cancelled | Is::Failed | Is::Compensated, On::Reopen) => Ok(Is::Pending),
             (from, change) => {
                 Err(WfeError::IllegalTransition { from: from.to_string(), change: format!("{change:?}") })
             }

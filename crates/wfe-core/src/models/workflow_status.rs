@@ -29,6 +29,8 @@ pub enum StatusChange {
     Complete,
     /// The instance fails, or is cancelled or terminated.
     Terminate,
+    /// The instance has failed or was cancelled, and is retried.
+    Reopen,
 }
 
 impl WorkflowStatus {
@@ -38,13 +40,13 @@ impl WorkflowStatus {
     ///
     /// # Errors
     /// [`WfeError::IllegalTransition`]: the change is not possible in this status. The status of an instance
-    /// that has ended never changes.
+    /// that has ended changes only if the instance is reopened.
     pub fn after(self, change: StatusChange) -> crate::Result<Self> {
         use StatusChange as On;
         use WorkflowStatus as Is;
         match (self, change) {
             (Is::Runnable | Is::Suspended, On::Suspend) => Ok(Is::Suspended),
-            (Is::Runnable | Is::Suspended, On::Resume) => Ok(Is::Runnable),
+            (Is::Runnable | Is::Suspended, On::Resume) | (Is::Terminated, On::Reopen) => Ok(Is::Runnable),
             (Is::Runnable, On::Complete) => Ok(Is::Complete),
             (Is::Runnable | Is::Suspended, On::Terminate) => Ok(Is::Terminated),
             (from, change) => {

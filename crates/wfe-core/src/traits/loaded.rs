@@ -1,9 +1,14 @@
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
+
 use super::{ControlRequest, Deaths, Ending, Fence, StepFailure};
 #[cfg(doc)]
 use super::{EventRepository, Owner, StepCommit, StepStore};
-use crate::models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance};
+use crate::{
+    RetryRefusal,
+    models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance},
+};
 
 /// The result of a [`start`](StepStore::start).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +20,32 @@ pub struct Started {
     pub fence: Option<Fence>,
     /// Whether this call created the instance.
     pub is_new: bool,
+    /// The id of the ended instance that the new instance replaces: the start was a restart.
+    pub restart_of: Option<String>,
+}
+
+/// What a start does if an instance with the same definition id and reference is stored already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Known {
+    /// Starts nothing, and returns the stored instance, whatever its version and status.
+    #[default]
+    Existing,
+    /// Starts nothing, and fails with [`AlreadyStarted`](crate::WfeError::AlreadyStarted), which names the stored
+    /// instance.
+    Refuse,
+    /// If the stored instance has failed, starts a new one in its place, as
+    /// [`restart`](StepStore::restart) does. Otherwise, returns the stored instance.
+    RestartIfFailed,
+}
+
+/// The result of a [`reopen`](StepStore::reopen).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reopened {
+    /// The whole change is durable.
+    Done,
+    /// Nothing was written, for this reason.
+    Refused(RetryRefusal),
 }
 
 /// An instance that the caller owns now.
@@ -75,6 +106,12 @@ pub struct Loaded {
     pub cause: Option<StepFailure>,
     /// The instance that created this one as its child.
     pub parent: Option<String>,
+    /// When the instance was last [reopened](StepStore::reopen).
+    pub retried: Option<DateTime<Utc>>,
+    /// The ended instance that this one replaces, if this one was started by a [`restart`](StepStore::restart).
+    pub restart_of: Option<String>,
+    /// The instance that replaces this one, if this one was [restarted](StepStore::restart).
+    pub restarted_as: Option<String>,
     /// The open subscriptions of the instance, oldest first.
     pub waits: Vec<EventSubscription>,
     /// The next event of each open subscription, if that event is stored and due.

@@ -5,18 +5,23 @@ use serde_json::Value;
 
 use super::{
     Claimed, Committed, Control, Cursor, ErrorRecord, Expected, Fence, Finished, Intervention, Isolation,
-    Loaded, Owner, Page, Pending, Requested, Started, StepCommit, StepFailure, Swept, defaults,
+    Known, Loaded, Owner, Page, Pending, Reopened, Requested, Started, StepCommit, StepFailure, Swept,
+    defaults,
 };
 #[cfg(doc)]
 use super::{ControlState, Deaths, Delivery, EventRepository, SubscriptionRepository, WorkflowRepository};
-#[cfg(doc)]
-use crate::WfeError::{
-    AlreadyExists, Busy, CommitUnknown, Corrupt, DefinitionNotFound, EventNotFound, Invalid, NoEffect,
-    OwnerLost, SubscriptionNotFound, Unstorable, Unsupported, Unusable, WorkflowNotFound,
-};
 use crate::{
     Result, WfeError,
     models::{Event, EventSubscription, WorkflowInstance},
+};
+#[cfg(doc)]
+use crate::{
+    RetryRefusal,
+    WfeError::{
+        AlreadyExists, AlreadyStarted, Busy, CannotRetry, CommitUnknown, Corrupt, DefinitionNotFound,
+        EventNotFound, Invalid, NoEffect, OwnerLost, SubscriptionNotFound, Unstorable, Unsupported, Unusable,
+        WorkflowNotFound,
+    },
 };
 
 /// The prefix of event names and event ids that belong to the engine. Subscriptions to names with this prefix
@@ -77,6 +82,87 @@ pub trait StepStore: Send + Sync {
     ///   error.
     async fn replace(&self, _old: &Expected, _new: &WorkflowInstance) -> Result<Option<String>> {
         Err(WfeError::Unsupported("to replace an instance"))
+    }
+
+    /// Stores a new instance as [`start`](Self::start) does, but `known` decides what happens if the reference is
+    /// known. The decision and the start are one transaction.
+    ///
+    /// The default implementation calls [`start`](Self::start) for [`Known::Existing`].
+    ///
+    /// # Errors
+    /// * The errors of [`start`](Self::start).
+    /// * [`AlreadyStarted`]: the reference is known, and `known` is [`Known::Refuse`].
+    /// * [`Unsupported`]: the store does not support this value of `known`. The default implementation supports
+    ///   only [`Known::Existing`].
+    async fn start_if(
+        &self,
+        owner: Option<&Owner>,
+        instance: &WorkflowInstance,
+        known: Known,
+    ) -> Result<Started> {
+        match known {
+            Known::Existing => self.start(owner, instance).await,
+            _ => Err(WfeError::Unsupported("a start that refuses or restarts a known reference")),
+        }
+    }
+
+    /// Stores a new instance that replaces the ended instance `of`, in one transaction. The two instances are
+    /// linked: [`Loaded::restart_of`] and [`Loaded::restarted_as`].
+    ///
+    /// If a start with a reference created the instance `of`, the reference now belongs to the new instance:
+    /// later starts with this reference, and [`find`](Self::find), give the new instance. Both instances keep
+    /// the reference in their [`reference`](WorkflowInstance::reference). The reference in `instance` is
+    /// ignored: the new instance gets the reference of the instance `of`. The new instance has no parent, even
+    /// if the instance `of` was a child.
+    ///
+    /// # Errors
+    /// * [`WorkflowNotFound`]: no instance has the id `of`.
+    /// * [`CannotRetry`]: the instance `of` has not ended, or was restarted before. If two callers restart an
+    ///   instance at the same time, one of them gets this error.
+    /// * The errors of [`start`](Self::start).
+    /// * [`Unsupported`]: the store does not support this call. The default implementation always returns this
+    ///   error.
+    async fn restart(
+        &self,
+        _owner: Option<&Owner>,
+        _of: &str,
+        _instance: &WorkflowInstance,
+    ) -> Result<Started> {
+        Err(WfeError::Unsupported("to restart an instance"))
+    }
+
+    /// The id of the instance to which the reference belongs: the instance that was started with this
+    /// definition id and reference, or the newest restart of it. `None` means that there is no such instance.
+    ///
+    /// # Errors
+    /// [`Unsupported`]: the store does not support this call. The default implementation always returns this
+    /// error.
+    async fn find(&self, _definition: &str, _reference: &str) -> Result<Option<String>> {
+        Err(WfeError::Unsupported("to find an instance by its reference"))
+    }
+
+    /// Makes an ended instance runnable again, in one transaction. The call stores the commit `step`, which the
+    /// [executor](crate::executor::reopen) made from the instance at the revision `revision`. The call needs no
+    /// fencing token, because an ended instance has no owner.
+    ///
+    /// In addition, the call clears the instance's ending, cause and completion time, releases the instance,
+    /// discards a control request from before the end, and stores `at` as [`Loaded::retried`]. If the instance
+    /// is a child, the call withdraws the event that reports its end to the parent
+    /// ([`CHILD_ENDED`](crate::executor::CHILD_ENDED)), so that the parent goes on waiting.
+    ///
+    /// Nothing is written, and the result says why, if one of these conditions holds in the transaction:
+    ///
+    /// * The instance is no longer at this revision ([`Changed`](RetryRefusal::Changed)), or has not ended.
+    /// * The instance was restarted.
+    /// * The instance is a child whose parent exists, but has no open subscription to the child's end.
+    ///
+    /// # Errors
+    /// * [`WorkflowNotFound`]: no instance has this id.
+    /// * [`Unsupported`]: the store does not support this call. The default implementation always returns this
+    ///   error.
+    /// * The errors of [`commit_step`](Self::commit_step).
+    async fn reopen(&self, _revision: u64, _at: DateTime<Utc>, _step: &StepCommit) -> Result<Reopened> {
+        Err(WfeError::Unsupported("to retry an ended instance"))
     }
 
     /// Stores a step's whole effect in one transaction, or nothing; see [`Committed`].

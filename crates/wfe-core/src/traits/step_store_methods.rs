@@ -28,6 +28,22 @@ macro_rules! step_store_methods {
                     old: &$crate::traits::Expected,
                     new: &$crate::models::WorkflowInstance
                 ) -> $crate::Result<Option<String>>;
+                async fn start_if(
+                    owner: Option<&$crate::traits::Owner>,
+                    instance: &$crate::models::WorkflowInstance,
+                    known: $crate::traits::Known
+                ) -> $crate::Result<$crate::traits::Started>;
+                async fn restart(
+                    owner: Option<&$crate::traits::Owner>,
+                    of: &str,
+                    instance: &$crate::models::WorkflowInstance
+                ) -> $crate::Result<$crate::traits::Started>;
+                async fn find(definition: &str, reference: &str) -> $crate::Result<Option<String>>;
+                async fn reopen(
+                    revision: u64,
+                    at: ::chrono::DateTime<::chrono::Utc>,
+                    step: &$crate::traits::StepCommit
+                ) -> $crate::Result<$crate::traits::Reopened>;
                 async fn commit_step(
                     fence: $crate::traits::Fence,
                     step: &$crate::traits::StepCommit

@@ -1,5 +1,5 @@
 //! All SQL statements, and the reasons why each is written as it is. There is one file for each subject. The schema
-//! consists of `schema.sql` and the upgrades `version_2.sql`, `version_3.sql` and `version_4.sql`.
+//! consists of `schema.sql` and the upgrades `version_2.sql` to `version_5.sql`.
 //!
 //! A *guard* is a statement that does nothing if its condition holds. Otherwise it fails, because it inserts a NULL
 //! into a NOT NULL column. A script of many statements therefore stops at a guard whose condition does not hold. The
@@ -43,6 +43,7 @@ pub(crate) mod events;
 pub(crate) mod external_tasks;
 pub(crate) mod ownership;
 pub(crate) mod pointers;
+pub(crate) mod retries;
 pub(crate) mod sequences;
 pub(crate) mod streams;
 pub(crate) mod subscriptions;
@@ -54,7 +55,7 @@ mod tests {
 
     use crate::file::open;
 
-    const FILES: [(&[(&str, &str)], &str); 12] = [
+    const FILES: [(&[(&str, &str)], &str); 13] = [
         (super::commands::ALL, include_str!("commands.rs")),
         (super::commits::ALL, include_str!("commits.rs")),
         (super::counters::ALL, include_str!("counters.rs")),
@@ -62,6 +63,7 @@ mod tests {
         (super::events::ALL, include_str!("events.rs")),
         (super::ownership::ALL, include_str!("ownership.rs")),
         (super::pointers::ALL, include_str!("pointers.rs")),
+        (super::retries::ALL, include_str!("retries.rs")),
         (super::sequences::ALL, include_str!("sequences.rs")),
         (super::streams::ALL, include_str!("streams.rs")),
         (super::subscriptions::ALL, include_str!("subscriptions.rs")),

@@ -42,6 +42,14 @@ pub(crate) const LAST_FENCE: i64 = 1 << 62;
 /// See `last_revision`.
 pub(crate) const LAST_REVISION: i64 = 1 << 42;
 
+/// The columns of retries and restarts. An instance whose replacement was deleted is as if it was never restarted.
+macro_rules! again {
+    () => {
+        "retried, restart_of, \
+         iif(restarted_as IS NULL, NULL, (SELECT n.id FROM workflows AS n WHERE n.id = workflows.restarted_as))"
+    };
+}
+
 /// The columns of an instance that a claim needs.
 macro_rules! candidate {
     () => {
@@ -93,7 +101,9 @@ pub(crate) const REQUEST_OF_COMMIT: Sql<3> = Sql::new(concat!(
 pub(crate) const ENGINE_COLUMNS: Sql<1> = Sql::new(concat!(
     "SELECT fence, owner, control, control_number, ",
     intervention!(),
-    ", ending, cause, parent FROM workflows WHERE id = ?"
+    ", ending, cause, parent, ",
+    again!(),
+    " FROM workflows WHERE id = ?"
 ));
 
 /// Like `ENGINE_COLUMNS`, but for several instances, which are given as a JSON list of ids in hexadecimal.
@@ -101,7 +111,9 @@ pub(crate) const ENGINE_COLUMNS: Sql<1> = Sql::new(concat!(
 pub(crate) const ENGINE_COLUMNS_OF_MANY: Sql<1> = Sql::new(concat!(
     "SELECT id, fence, owner, control, control_number, ",
     intervention!(),
-    ", ending, cause, parent FROM workflows WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))"
+    ", ending, cause, parent, ",
+    again!(),
+    " FROM workflows WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))"
 ));
 
 /// All owners that own instances, except this owner.

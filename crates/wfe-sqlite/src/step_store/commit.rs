@@ -102,16 +102,21 @@ impl SqlitePersistenceProvider {
     }
 
     fn script(&self, fence: i64, step: &StepCommit) -> Result<Script> {
-        let id = Value::from(&step.instance_id);
         let mut script = Script::about(&step.instance_id);
+        let applied =
+            step.applied.map(|number| to_integer("a control request's number", number)).transpose()?;
+        script.guard(&sql::commits::MAY_COMMIT, [(&step.instance_id).into(), fence.into(), applied.into()]);
+        self.add_commit(script, step)
+    }
+
+    /// Adds the changes of the commit to a script that begins with a guard.
+    pub(super) fn add_commit(&self, mut script: Script, step: &StepCommit) -> Result<Script> {
+        let id = Value::from(&step.instance_id);
         // A released instance has ended, or has a due time that other hosts must know in case this host
         // crashes. A step that is followed by the next step does not concern other hosts.
         let concerns_others =
             !(step.published.is_empty() && step.created.is_empty() && step.requested.is_empty());
         script.notifies = step.release || concerns_others;
-        let applied =
-            step.applied.map(|number| to_integer("a control request's number", number)).transpose()?;
-        script.guard(&sql::commits::MAY_COMMIT, [id.clone(), fence.into(), applied.into()]);
         let now = self.clock.now();
         let touches_events =
             !(step.consumed.is_empty() && step.subscribed.is_empty() && step.published.is_empty());

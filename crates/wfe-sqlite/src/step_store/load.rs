@@ -294,6 +294,9 @@ fn with_engine_columns(
     let (ending, cause) = (fields.optional_name("ending", names::as_ending)?, fields.optional_json("cause")?);
     let cause = cause.map(|StoredFailure(cause)| cause);
     let parent = fields.optional_string("parent")?;
+    let retried = fields.optional_time("retried")?;
+    let restart_of = fields.optional_string("restart_of")?;
+    let restarted_as = fields.optional_string("restarted_as")?;
     let revision = u64::try_from(revision)
         .map_err(|source| fields.corrupt("revision", "it is negative", Some(Box::new(source))))?;
     // A request that was stored before the instance ended, but was not carried out, is void.
@@ -307,6 +310,9 @@ fn with_engine_columns(
         ending,
         cause,
         parent,
+        retried,
+        restart_of,
+        restarted_as,
         waits: Vec::new(),
         deliveries: Vec::new(),
     })

@@ -16,6 +16,7 @@ mod limit;
 mod load;
 mod names;
 mod owner;
+mod retries;
 mod start;
 mod sweep;
 
@@ -37,7 +38,8 @@ use self::{
     load::{check_closed_waits, inspect, load, load_many, pending},
     names::{named, replace},
     owner::{heartbeat, register, verify},
-    start::start,
+    retries::reopen,
+    start::{find, restart, start, start_if},
     sweep::{finish_event, finish_events},
 };
 use crate::SqlitePersistenceProvider;

@@ -1,16 +1,16 @@
-//! Idempotent starts.
+//! Starts: idempotent by a reference, and those that replace an ended instance.
 
 use std::sync::Arc;
 
 use wfe_core::{
-    Result,
+    Result, RetryRefusal, WfeError,
     models::WorkflowInstance,
-    traits::{Fence, Owner, Started},
+    traits::{Ending, Fence, Known, Owner, Started},
 };
 
 use crate::{
     SqlitePersistenceProvider,
-    codec::{single_int, to_integer},
+    codec::{Fields, names, single_int, to_integer},
     instance::diff::New,
     repository::{add_guards, add_positions, with_id_and_name},
     request::{Script, Value, Written},
@@ -22,44 +22,160 @@ pub(super) async fn start(
     owner: Option<&Owner>,
     instance: &WorkflowInstance,
 ) -> Result<Started> {
-    if let Some(owner) = owner {
-        store.owners.check_lock_file(owner.id())?;
-    }
-    let instance = with_id_and_name(instance)?;
-    let new = New::encode(&instance)?;
-    let id = instance.id.clone();
-    let owner_id = owner.map(|owner| to_integer("an owner's id", owner.id())).transpose()?;
-    let fence = i64::from(owner.is_some());
+    start_if(store, owner, instance, Known::Existing).await
+}
+
+pub(super) async fn start_if(
+    store: &SqlitePersistenceProvider,
+    owner: Option<&Owner>,
+    instance: &WorkflowInstance,
+    known: Known,
+) -> Result<Started> {
+    let start = Start::new(store, owner, instance)?;
+    let Some(reference) = &start.instance.reference else {
+        return match start.store(store, None, None).await? {
+            Some(started) => Ok(started),
+            None => Err(WfeError::Persistence("a start without a condition was refused".to_owned())),
+        };
+    };
+    let definition = &start.instance.workflow_definition_id;
     loop {
+        if let Some(started) = start.store(store, Some(reference), None).await? {
+            return Ok(started);
+        }
+        let mut script = Script::default();
+        script.add(&sql::retries::KNOWN, [definition.into(), reference.into()]);
+        let done = store.read(script).await?;
+        // If that instance was deleted meanwhile, this start becomes the first one again.
+        let Some(row) = done.first().and_then(|done| done.rows.first()) else { continue };
+        let mut fields = Fields::new(row, "workflows", "");
+        let id = fields.string("id")?;
+        let has_failed = fields.optional_name("ending", names::as_ending)? == Some(Ending::Failed);
+        let revision = fields.int("revision")?;
+        match known {
+            Known::Refuse => return Err(WfeError::AlreadyStarted { reference: reference.clone(), id }),
+            Known::RestartIfFailed if has_failed => {
+                let of = Replaced { id: &id, revision };
+                // If the instance has changed since it was read, it may run again.
+                if let Some(started) = start.store(store, Some(reference), Some(of)).await? {
+                    return Ok(started);
+                }
+            }
+            _ => return Ok(Started { id, fence: None, is_new: false, restart_of: None }),
+        }
+    }
+}
+
+pub(super) async fn restart(
+    store: &SqlitePersistenceProvider,
+    owner: Option<&Owner>,
+    of: &str,
+    instance: &WorkflowInstance,
+) -> Result<Started> {
+    let mut start = Start::new(store, owner, instance)?;
+    loop {
+        let mut script = Script::default();
+        script.add(&sql::retries::TO_RESTART, [of.into()]);
+        let done = store.read(script).await?;
+        let Some(row) = done.first().and_then(|done| done.rows.first()) else {
+            return Err(WfeError::WorkflowNotFound(of.to_owned()));
+        };
+        let mut fields = Fields::new(row, "workflows", of);
+        let (has_ended, revision) = (fields.flag("status")?, fields.int("revision")?);
+        let restarted_as = fields.optional_string("restarted_as")?;
+        let (key, reference) = (fields.optional_string("start_key")?, fields.optional_string("reference")?);
+        let refused = |reason| Err(WfeError::CannotRetry { id: of.to_owned(), reason });
+        if !has_ended {
+            return refused(RetryRefusal::NotEnded);
+        }
+        if let Some(id) = restarted_as {
+            return refused(RetryRefusal::Restarted { id });
+        }
+        start.instance.reference = reference;
+        start.new = New::encode(&start.instance)?;
+        if let Some(started) = start.store(store, key.as_ref(), Some(Replaced { id: of, revision })).await? {
+            return Ok(started);
+        }
+    }
+}
+
+pub(super) async fn find(
+    store: &SqlitePersistenceProvider,
+    definition: &str,
+    reference: &str,
+) -> Result<Option<String>> {
+    let mut script = Script::default();
+    script.add(&sql::commits::STARTED, [definition.into(), reference.into()]);
+    Ok(store.ids(script, "workflows").await?.pop())
+}
+
+/// An ended instance that another one replaces, as it was read.
+#[derive(Clone, Copy)]
+struct Replaced<'a> {
+    id: &'a str,
+    revision: i64,
+}
+
+/// A new instance to store.
+struct Start {
+    instance: WorkflowInstance,
+    new: New,
+    owner: Option<i64>,
+}
+
+impl Start {
+    fn new(
+        store: &SqlitePersistenceProvider,
+        owner: Option<&Owner>,
+        instance: &WorkflowInstance,
+    ) -> Result<Self> {
+        if let Some(owner) = owner {
+            store.owners.check_lock_file(owner.id())?;
+        }
+        let instance = with_id_and_name(instance)?;
+        let new = New::encode(&instance)?;
+        let owner = owner.map(|owner| to_integer("an owner's id", owner.id())).transpose()?;
+        Ok(Self { instance, new, owner })
+    }
+
+    /// Stores the instance under this key. Returns `None` if the key is taken, or if the replaced instance has changed
+    /// since it was read.
+    async fn store(
+        &self,
+        store: &SqlitePersistenceProvider,
+        key: Option<&String>,
+        of: Option<Replaced<'_>>,
+    ) -> Result<Option<Started>> {
+        let Self { instance, new, owner } = self;
+        let id = &instance.id;
         // An instance that its owner runs at once does not concern other hosts.
-        let mut script = Script::about(&id);
+        let mut script = Script::about(id);
         script.notifies = owner.is_none();
         let definition = Value::from(&instance.workflow_definition_id);
-        if let Some(reference) = &instance.reference {
-            script.guard(&sql::commits::START_IS_FREE, [definition.clone(), reference.into()]);
+        let key = Value::from(key.cloned());
+        if let Some(Replaced { id: of, revision }) = of {
+            script.guard(&sql::retries::MAY_RESTART, [of.into(), revision.into()]);
+            script.add(&sql::retries::REPLACE, [id.into(), of.into()]);
         }
-        add_guards(&mut script, &instance);
+        if key != Value::Null {
+            script.guard(&sql::commits::START_IS_FREE, [definition, key.clone()]);
+        }
+        add_guards(&mut script, instance);
         add_positions(&mut script, store.clock.now());
-        let key = Value::from(&instance.reference);
+        let fence = i64::from(owner.is_some());
         let engine_columns =
-            [owner_id.into(), fence.into(), key.clone(), Value::Null, new.begun(), new.revision.into()];
+            [(*owner).into(), fence.into(), key, Value::Null, new.begun(), new.revision.into()];
         let inserted = script.add_with(&sql::commits::INSERT, engine_columns, &new.columns, []);
-        new.add_pointers(&mut script, &id);
-        match store.writer.write(script).await? {
-            Written::Done(done) => {
-                if let Some(seq) = single_int(done.get(inserted)) {
-                    store.cache.put(Arc::new(new.stored(seq, instance)));
-                }
-                return Ok(Started { id, fence: owner.map(|_| Fence(1)), is_new: true });
-            }
-            Written::Refused(_) => {
-                let mut script = Script::default();
-                script.add(&sql::commits::STARTED, [definition, key]);
-                // If that instance was deleted meanwhile, this start becomes the first one again.
-                if let Some(id) = store.ids(script, "workflows").await?.pop() {
-                    return Ok(Started { id, fence: None, is_new: false });
-                }
-            }
+        new.add_pointers(&mut script, id);
+        if let Some(Replaced { id: of, .. }) = of {
+            script.add(&sql::retries::LINK, [of.into(), id.into()]);
         }
+        let Written::Done(done) = store.writer.write(script).await? else { return Ok(None) };
+        if let Some(seq) = single_int(done.get(inserted)) {
+            store.cache.put(Arc::new(new.stored(seq, instance.clone())));
+        }
+        let fence = owner.map(|_| Fence(1));
+        let restart_of = of.map(|of| of.id.to_owned());
+        Ok(Some(Started { id: id.clone(), fence, is_new: true, restart_of }))
     }
 }

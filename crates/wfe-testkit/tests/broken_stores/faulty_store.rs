@@ -10,12 +10,13 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 use wfe_core::{
-    Result, WfeError,
+    Result, RetryRefusal, WfeError,
+    executor::CHILD_ENDED,
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
         Claimed, CommandFuture, Committed, Control, Cursor, Deaths, Delivery, ErrorRecord, Expected, Fence,
-        Intervention, Isolation, Loaded, Owner, Page, Pending, PersistenceProvider, Requested, Started,
-        StepCommit, StepStore, Swept,
+        Intervention, Isolation, Known, Loaded, Owner, Page, Pending, PersistenceProvider, Reopened,
+        Requested, Started, StepCommit, StepStore, Swept,
     },
 };
 use wfe_testkit::Layer;
@@ -94,6 +95,14 @@ pub enum Fault {
     CountsNoDeaths,
     CountsEveryClaim,
     NotesNoIsolation,
+    RetriesWhateverHasChanged,
+    KeepsEndsOfChildren,
+    ReopensEveryChild,
+    ForgetsRestarts,
+    RestartsTwice,
+    TakesKnownForExisting,
+    RestartsWhateverHasEnded,
+    FindsNothing,
 }
 
 pub struct Broken {
@@ -334,6 +343,67 @@ impl Layer for Broken {
             page.next = None;
         }
         Ok(page)
+    }
+
+    async fn start_if(
+        &self,
+        owner: Option<&Owner>,
+        instance: &WorkflowInstance,
+        known: Known,
+    ) -> Result<Started> {
+        match known {
+            Known::RestartIfFailed if self.is(Fault::RestartsWhateverHasEnded) => {
+                let started = self.steps().start_if(owner, instance, known).await?;
+                if started.is_new {
+                    return Ok(started);
+                }
+                self.steps().restart(owner, &started.id, instance).await.or(Ok(started))
+            }
+            _ if self.is(Fault::TakesKnownForExisting) => self.start(owner, instance).await,
+            _ => self.steps().start_if(owner, instance, known).await,
+        }
+    }
+
+    async fn restart(&self, owner: Option<&Owner>, of: &str, instance: &WorkflowInstance) -> Result<Started> {
+        let anew = WorkflowInstance { reference: None, ..instance.clone() };
+        if self.is(Fault::ForgetsRestarts) {
+            return self.steps().start(owner, &anew).await;
+        }
+        match self.steps().restart(owner, of, instance).await {
+            Err(WfeError::CannotRetry { reason: RetryRefusal::Restarted { .. }, .. })
+                if self.is(Fault::RestartsTwice) =>
+            {
+                self.steps().start(owner, &anew).await
+            }
+            other => other,
+        }
+    }
+
+    async fn find(&self, definition: &str, reference: &str) -> Result<Option<String>> {
+        if self.is(Fault::FindsNothing) { Ok(None) } else { self.steps().find(definition, reference).await }
+    }
+
+    async fn reopen(&self, revision: u64, at: DateTime<Utc>, step: &StepCommit) -> Result<Reopened> {
+        let ends = self.below.get_events(CHILD_ENDED, &step.instance_id, DateTime::<Utc>::MAX_UTC).await?;
+        let end = match ends.first() {
+            Some(end) => Some(self.below.get_event(end).await?),
+            None => None,
+        };
+        match self.steps().reopen(revision, at, step).await? {
+            Reopened::Refused(RetryRefusal::Changed) if self.is(Fault::RetriesWhateverHasChanged) => {
+                let revision = self.steps().load(&step.instance_id).await?.revision;
+                self.steps().reopen(revision, at, step).await
+            }
+            Reopened::Refused(RetryRefusal::Child { .. }) if self.is(Fault::ReopensEveryChild) => {
+                Ok(Reopened::Done)
+            }
+            reopened => {
+                if let Some(end) = end.filter(|_| self.is(Fault::KeepsEndsOfChildren)) {
+                    self.below.create_event(&end).await?;
+                }
+                Ok(reopened)
+            }
+        }
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {

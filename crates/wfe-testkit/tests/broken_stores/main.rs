@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 43] = [
+const FAULTS: [(Fault, &str); 51] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -96,6 +96,20 @@ const FAULTS: [(Fault, &str); 43] = [
     (Fault::TellsOldNews, "news: a new subscriber is not notified of earlier changes"),
     (Fault::OverlooksWhatIsPending, "streams: what is pending equals a load"),
     (Fault::SeesNoRequestsForBusyInstances, "news: requests for busy instances are listed for their owner"),
+    (
+        Fault::RetriesWhateverHasChanged,
+        "retries: an instance that has changed since it was read is not reopened",
+    ),
+    (Fault::KeepsEndsOfChildren, "retries: the end of a child is withdrawn while its parent waits for it"),
+    (Fault::ReopensEveryChild, "retries: a child whose parent no longer waits for it is not reopened"),
+    (Fault::ForgetsRestarts, "retries: a restart links both instances and moves the reference"),
+    (Fault::RestartsTwice, "retries: an instance is restarted once"),
+    (Fault::TakesKnownForExisting, "retries: a known reference is refused with the stored id"),
+    (
+        Fault::RestartsWhateverHasEnded,
+        "retries: a failed instance is restarted by its reference and no other",
+    ),
+    (Fault::FindsNothing, "retries: a reference that is not known is not found"),
     (Fault::TakesAllForEnded, "news: ended and missing instances are distinguished from running ones"),
 ];
 

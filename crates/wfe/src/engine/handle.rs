@@ -30,7 +30,7 @@ use super::{
         spec::Spec,
         tick::Tick,
     },
-    start::{self, StoredStart},
+    start::{self, StartRule, StoredStart},
     state::{
         notifications::{Notifications, Permit},
         options::Options,
@@ -102,18 +102,19 @@ impl Handle {
     /// the id of the instance. If the engine does not run or has no capacity, the instance waits in the store. If the
     /// future is dropped while it waits for the middleware or for its permit, nothing was started. If the future is
     /// dropped later, the start may still happen.
-    pub async fn start(&self, instance: WorkflowInstance) -> Result<StoredStart> {
+    pub async fn start(&self, instance: WorkflowInstance, rule: StartRule) -> Result<StoredStart> {
         let shared = &self.0.shared;
         self.check_start(&instance).await?;
         let Some(engine) = self.runtime() else {
-            return start::store_new(shared, instance, None).await;
+            return start::store_new(shared, instance, &rule, None).await;
         };
         // The permit is requested after the middleware has run, because a middleware may itself start instances.
         let Some(permit) = shared.channel.permit().await else { return Err(shared.store.loss.or_closed()) };
         // The start runs in a separate task, which continues if the caller drops its future. Otherwise an instance
         // could be left that this host owns but does not run; it would wait until the next start of the host.
         let shared = shared.clone();
-        let stored = engine.spawn(async move { start::store_new(&shared, instance, Some(permit)).await });
+        let stored =
+            engine.spawn(async move { start::store_new(&shared, instance, &rule, Some(permit)).await });
         stored.await.unwrap_or_else(|ended| Err(ended_meanwhile(ended)))
     }
 
@@ -170,7 +171,7 @@ impl Handle {
         let mut instance =
             WorkflowInstance::created_at(&spec.definition, found.version(), spec.data.clone(), shared.now());
         (instance.name, instance.reference) = (name, Some(reference));
-        Ok(self.start(instance).await?.id)
+        Ok(self.start(instance, StartRule::default()).await?.id)
     }
 
     /// Returns the permit that is needed to pass a request to the engine. Call this before the request is stored. Waits

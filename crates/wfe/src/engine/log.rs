@@ -60,6 +60,7 @@ pub(super) fn committed(run: &Run, events: &[LifecycleEvent]) {
             Lifecycle::Completed => line!(info, event, "the instance has completed"),
             Lifecycle::Suspended => suspended(event, run.cause()),
             Lifecycle::Resumed => line!(info, event, "the instance is resumed"),
+            Lifecycle::Retried => line!(info, event, "the instance is retried"),
             Lifecycle::Terminated { ending } => ended_early(event, *ending, run.cause()),
             // The steps that begin and complete are seen in their spans.
             _ => {}

@@ -24,7 +24,7 @@ pub(crate) use self::{
         definition::{TICK, Ticked, own_definition},
         spec::Spec,
     },
-    start::StoredStart,
+    start::{StartRule, StoredStart},
     state::options::Options,
     steps::in_flight::{BodyState, BodyStates},
 };

@@ -6,7 +6,7 @@ use wfe_core::{
     Result, WfeError,
     executor::LifecycleEvent,
     models::{WorkflowInstance, WorkflowStatus},
-    traits::{Claimed, Deaths, Expected, Fence, Loaded},
+    traits::{Claimed, Deaths, Expected, Fence, Known, Loaded, Owner, Started},
 };
 
 use super::{
@@ -19,11 +19,28 @@ use super::{
     steps::slots::take_slots,
 };
 
+/// What a start does besides storing a new instance.
+#[derive(Debug, Clone)]
+pub(crate) enum StartRule {
+    /// What it does if the instance's reference is known.
+    Known(Known),
+    /// It replaces the ended instance with this id.
+    Restart(String),
+}
+
+impl Default for StartRule {
+    fn default() -> Self {
+        Self::Known(Known::Existing)
+    }
+}
+
 /// An instance that is stored.
 pub(crate) struct StoredStart {
     pub id: String,
     /// Whether this call stored it. False: an instance with the same definition id and reference was stored before.
     pub is_new: bool,
+    /// The ended instance that the new one replaces.
+    pub restart_of: Option<String>,
 }
 
 /// Stores a new instance. If `permit` is set, also has the engine run the instance. If `permit` is `None`, the host
@@ -36,6 +53,7 @@ pub(crate) struct StoredStart {
 pub(super) async fn store_new(
     shared: &Arc<Shared>,
     mut instance: WorkflowInstance,
+    rule: &StartRule,
     permit: Option<Permit>,
 ) -> Result<StoredStart> {
     // If there is no capacity in memory, the instance waits in the store and is claimed later.
@@ -49,11 +67,11 @@ pub(super) async fn store_new(
     // An instance without an owner may be claimed by any host, including this one, as soon as it is stored.
     let pending_start = || shared.start_barrier.of_definition(&instance.workflow_definition_id);
     let mut _pending_start = owner.is_none().then(pending_start);
-    let mut started = shared.store.start(owner.as_deref(), &instance).await;
+    let mut started = start(shared, owner.as_deref(), &instance, rule).await;
     if let Err(WfeError::OwnerLost { .. }) = started {
         // Nothing was stored. The engine's next claim detects that the host needs a new owner.
         (owner, _pending_start) = (None, Some(pending_start()));
-        started = shared.store.start(None, &instance).await;
+        started = start(shared, None, &instance, rule).await;
     }
     let started = match started {
         Ok(started) => started,
@@ -65,7 +83,7 @@ pub(super) async fn store_new(
         }
     };
     if !started.is_new {
-        return Ok(StoredStart { id: started.id, is_new: false });
+        return Ok(StoredStart { id: started.id, is_new: false, restart_of: None });
     }
     instance.id.clone_from(&started.id);
     let event = LifecycleEvent::started(&instance);
@@ -85,7 +103,20 @@ pub(super) async fn store_new(
         // This also happens on a host that does not run, because it may have been started meanwhile.
         shared.channel.notify(Notifications::unowned_instance);
     }
-    Ok(StoredStart { id: started.id, is_new: true })
+    Ok(StoredStart { id: started.id, is_new: true, restart_of: started.restart_of })
+}
+
+async fn start(
+    shared: &Shared,
+    owner: Option<&Owner>,
+    instance: &WorkflowInstance,
+    rule: &StartRule,
+) -> Result<Started> {
+    match rule {
+        StartRule::Known(Known::Existing) => shared.store.start(owner, instance).await,
+        StartRule::Known(known) => shared.store.start_if(owner, instance, *known).await,
+        StartRule::Restart(of) => shared.store.restart(owner, of, instance).await,
+    }
 }
 
 /// Stores a new instance in the place of another one, if that one is still as expected. Any host may claim the new
@@ -114,6 +145,9 @@ fn just_started(instance: WorkflowInstance, fence: Fence, owner: u64) -> Loaded 
         ending: None,
         cause: None,
         parent: None,
+        retried: None,
+        restart_of: None,
+        restarted_as: None,
         waits: Vec::new(),
         deliveries: Vec::new(),
     }

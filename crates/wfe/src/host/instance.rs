@@ -1,9 +1,17 @@
 use std::{fmt, marker::PhantomData};
 
 use serde::{Serialize, de::DeserializeOwned};
-use wfe_core::{Result, definition::Event, steps::Results, traits::Requested};
+use wfe_core::{
+    Result,
+    definition::{Data, Event},
+    steps::Results,
+    traits::Requested,
+};
 
-use super::{failures::Failures, publish::Publish, status::InstanceStatus, workflow_host::WorkflowHost};
+use super::{
+    failures::Failures, publish::Publish, restart::Restarting, status::InstanceStatus,
+    workflow_host::WorkflowHost,
+};
 use crate::engine::Outcome;
 
 /// An instance on a host, whose data is of type `D`. [`Workflow::start`](crate::host::Workflow::start) and
@@ -85,6 +93,34 @@ impl<D> Instance<D> {
     /// The errors of [`WorkflowHost::resume_from`].
     pub async fn resume_from(&self, step: &str) -> Result<Requested> {
         self.host.resume_from(&self.id, step).await
+    }
+
+    /// Takes up the failed or cancelled instance again, at its failed step.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::retry`].
+    pub async fn retry(&self) -> Result<()> {
+        self.host.retry(&self.id).await
+    }
+
+    /// Starts a new instance in place of the ended one, with this data, once the result is awaited.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::restart`].
+    pub fn restart(&self, data: &D) -> Restarting<D>
+    where
+        D: Data,
+    {
+        self.host.restart(&self.id, data)
+    }
+
+    /// Starts a new instance in place of the ended one, with the data that the ended one had last, once the result is
+    /// awaited.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::restart`].
+    pub fn restart_with_its_data(&self) -> Restarting<D> {
+        Restarting::with_its_data(&self.host, &self.id)
     }
 
     /// Cancels the instance: its open sagas are compensated, then it ends.

@@ -8,6 +8,8 @@ mod idle;
 mod instance;
 mod publish;
 mod query;
+mod restart;
+mod retry;
 pub(crate) mod schedules;
 mod start;
 pub(crate) mod status;
@@ -20,11 +22,12 @@ pub use crate::{
 };
 pub use wfe_core::{
     executor::{Lifecycle, LifecycleEvent},
-    traits::Requested,
+    traits::{Known, Requested},
 };
 
 pub use crate::host::instance::Instance;
 pub use crate::host::publish::{Publish, Published};
+pub use crate::host::restart::Restarting;
 pub use crate::host::start::{Started, Starting, Workflow};
 pub use crate::host::workflow_host::WorkflowHost;
 

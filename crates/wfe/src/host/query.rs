@@ -30,6 +30,16 @@ impl WorkflowHost {
         self.outcome(id).await
     }
 
+    /// Returns the id of the instance to which this reference belongs: the instance of this definition that was
+    /// [started with the reference](crate::host::Starting::reference), or the newest [restart](Self::restart) of it.
+    /// `None` means that there is no such instance. [`Workflow::find`](crate::host::Workflow::find) is the typed form.
+    ///
+    /// # Errors
+    /// [`Unsupported`](WfeError::Unsupported): the store cannot look up references.
+    pub async fn find(&self, definition: &str, reference: &str) -> Result<Option<String>> {
+        self.store().find(definition, reference).await
+    }
+
     /// Returns the status of an instance: at which steps it is, and what it waits for.
     ///
     /// # Errors

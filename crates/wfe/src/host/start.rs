@@ -8,13 +8,14 @@ use std::{
 use wfe_core::{
     Result, WfeError,
     definition::{Data, WorkflowName},
+    traits::Known,
 };
 
 use super::{
     instance::Instance,
     workflow_host::{WorkflowHost, refuse_reserved},
 };
-use crate::engine::StoredStart;
+use crate::engine::{StartRule, StoredStart};
 
 /// A workflow on a host: starts its instances, with data of type `D`. [`WorkflowHost::register`] and
 /// [`WorkflowHost::workflow`] return it. Cheap to clone.
@@ -32,6 +33,16 @@ impl<D: Data> Workflow<D> {
 
     pub(super) fn host(&self) -> &WorkflowHost {
         &self.host
+    }
+
+    /// Finds the instance to which this reference belongs: the instance that was started with the reference, or the newest
+    /// [restart](WorkflowHost::restart) of it. `None` means that no instance of this workflow has the reference.
+    ///
+    /// # Errors
+    /// The errors of [`WorkflowHost::find`].
+    pub async fn find(&self, reference: &str) -> Result<Option<Instance<D>>> {
+        let found = self.host.find(self.name.name(), reference).await?;
+        Ok(found.map(|id| self.host.instance(id)))
     }
 
     /// The instance with this id, with typed calls. Nothing is read: an unknown id, or an instance of another workflow, is
@@ -89,6 +100,9 @@ impl<D: Data> Workflow<D> {
     /// * [`Invalid`](WfeError::Invalid): the definition has another data type; or the given name begins with `wfe.`,
     ///   which is reserved for the engine.
     /// * [`AlreadyExists`](WfeError::AlreadyExists): another instance has the given name.
+    /// * [`AlreadyStarted`](WfeError::AlreadyStarted): the reference is known, and the start
+    ///   [refuses](Known::Refuse) a known reference. The error names the stored instance.
+    /// * [`Unsupported`](WfeError::Unsupported): the store supports only [`Known::Existing`].
     /// * [`Closed`](WfeError::Closed): the host was stopped, or it ended because the runtime on which it was started
     ///   has ended.
     /// * [`Unusable`](WfeError::Unusable): the store is lost, and the host has ended or will end soon.
@@ -99,6 +113,7 @@ impl<D: Data> Workflow<D> {
             workflow: self.clone(),
             data: data.clone(),
             reference: None,
+            known: Known::Existing,
             version: None,
             name: None,
             description: None,
@@ -125,6 +140,7 @@ pub struct Starting<D> {
     workflow: Workflow<D>,
     data: D,
     reference: Option<String>,
+    known: Known,
     version: Option<u32>,
     name: Option<String>,
     description: Option<String>,
@@ -133,10 +149,43 @@ pub struct Starting<D> {
 impl<D> Starting<D> {
     /// Sets the caller's own key for the instance. It makes the start idempotent: a second start with the same
     /// definition id and reference starts nothing and returns the stored instance, whatever its version and status.
-    /// Steps can read the reference with [`Ctx::reference`](wfe_core::steps::Ctx::reference). By default, every start
+    /// [`if_known`](Self::if_known) chooses another behaviour. Steps can read the reference with [`Ctx::reference`](wfe_core::steps::Ctx::reference). By default, every start
     /// creates an instance.
     pub fn reference(mut self, reference: impl Into<String>) -> Self {
         self.reference = Some(reference.into());
+        self
+    }
+
+    /// Sets what happens if an instance with the same definition id and [reference](Self::reference) is stored already.
+    /// By default, the start returns the stored instance ([`Known::Existing`]). The store decides in the transaction of
+    /// the start, so two processes that start with the same reference never start two instances. Without a reference,
+    /// this has no effect.
+    ///
+    /// ```
+    /// use wfe::{host::Known, prelude::*};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> wfe::Result<()> {
+    /// let fails = WorkflowBuilder::<bool>::new("import", 1)
+    ///     .call("read", |_, good| if *good { Ok(()) } else { Err(StepError::fatal("no such file")) });
+    /// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
+    /// let imports = host.register(fails.build()?)?;
+    /// host.start().await?;
+    /// let first = imports.start(&false).reference("2026-03").await?;
+    /// first.outcome().await?;
+    /// let second = imports.start(&true).reference("2026-03").if_known(Known::RestartIfFailed).await?;
+    /// assert_eq!((second.is_new, second.restart_of.as_deref()), (true, Some(first.id())));
+    /// assert!(second.outcome().await?.completed()?);
+    /// // It completed, so the next start finds it.
+    /// let third = imports.start(&true).reference("2026-03").if_known(Known::RestartIfFailed).await?;
+    /// assert_eq!((third.is_new, third.id()), (false, second.id()));
+    /// let refused = imports.start(&true).reference("2026-03").if_known(Known::Refuse).await;
+    /// assert_eq!(refused.unwrap_err().code(), "already-started");
+    /// # host.stop().await
+    /// # }
+    /// ```
+    pub fn if_known(mut self, known: Known) -> Self {
+        self.known = known;
         self
     }
 
@@ -165,6 +214,7 @@ impl<D: Data> Starting<D> {
             workflow: Workflow { host, name: definition },
             data,
             reference,
+            known,
             version,
             name,
             description,
@@ -178,8 +228,8 @@ impl<D: Data> Starting<D> {
         refuse_reserved("instance", "name", &instance.name)?;
         instance.reference = reference;
         instance.description = description;
-        let StoredStart { id, is_new } = engine.start(instance).await?;
-        Ok(Started { instance: host.instance(id), is_new })
+        let stored = engine.start(instance, StartRule::Known(known)).await?;
+        Ok(Started::of(&host, stored))
     }
 }
 
@@ -194,10 +244,11 @@ impl<D: Data> IntoFuture for Starting<D> {
 
 impl<D> fmt::Debug for Starting<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { workflow, reference, version, name, .. } = self;
+        let Self { workflow, reference, known, version, name, .. } = self;
         f.debug_struct("Starting")
             .field("workflow", workflow)
             .field("reference", reference)
+            .field("known", known)
             .field("version", version)
             .field("name", name)
             .finish_non_exhaustive()
@@ -213,9 +264,17 @@ pub struct Started<D> {
     /// Whether this call started the instance. False: an instance with the same definition id and
     /// [reference](Starting::reference) was stored before.
     pub is_new: bool,
+    /// The id of the ended instance that the new instance replaces. `None`: the start was no
+    /// [restart](WorkflowHost::restart).
+    pub restart_of: Option<String>,
 }
 
 impl<D> Started<D> {
+    pub(super) fn of(host: &WorkflowHost, stored: StoredStart) -> Self {
+        let StoredStart { id, is_new, restart_of } = stored;
+        Self { instance: host.instance(id), is_new, restart_of }
+    }
+
     /// The id of the instance, without the host.
     #[must_use]
     pub fn into_id(self) -> String {

@@ -1,10 +1,13 @@
 use std::time::Duration;
 
 use wfe::{
-    Result,
-    definition::{Activity, Definition, Event, Every, OnFailure, Retry, WorkflowBuilder, WorkflowName},
+    Outcome, Result,
+    definition::{
+        Activity, Definition, Event, Every, IntoStep, OnFailure, Retry, WorkflowBuilder, WorkflowName, task,
+    },
     error::Family,
     status::State,
+    steps::StepError,
 };
 use wfe_testkit::{TestHost, crash::Effects, steps::fail};
 
@@ -300,6 +303,84 @@ fn a_cancelled_saga() {
         unless_ended(host.host().cancel(&id).await)?;
         host.idle().await?;
         host.final_state(&id).await
+    });
+}
+
+/// Fails in its first execution.
+fn second_time(effects: &Effects) -> impl IntoStep<Line> {
+    task::<Line>().with(effects.clone()).call(|ctx, _| {
+        ctx.app.happen(ctx);
+        if ctx.idempotency_key().contains('#') { Ok(()) } else { Err(StepError::fatal("once")) }
+    })
+}
+
+#[test]
+fn a_retried_instance() {
+    dies_everywhere(async |life| {
+        let effects = &life.effects;
+        let flow = builder("w")
+            .parallel("all", |all| {
+                all.branch(|b| b.delay("hour", |_| HOUR).step("fails", second_time(effects)))
+                    .branch(|b| {
+                        b.step("a", act(effects, "a"))
+                            .wait_for("word", WORD, |_| "k")
+                            .output(|word, line| line.words.push(word))
+                    })
+                    .branch(|b| b.delay("day", |_| DAY).step("b", act(effects, "b")))
+            })
+            .step("after", act(effects, "after"));
+        let (host, id) = begin(&life, [flow.build().unwrap()]).await?;
+        while let Outcome::Failed(_) = host.run_to_end::<Line>(&id).await? {
+            publish(&host, "one").await?;
+            host.retry(&id).await?;
+        }
+        host.final_state(&id).await
+    });
+}
+
+#[test]
+fn a_retried_saga() {
+    dies_everywhere(async |life| {
+        let effects = &life.effects;
+        let flow = builder("w")
+            .saga("saga", |saga| {
+                saga.step("a", undoable(effects, "a", "un-a")).step("b", undoable(effects, "b", "un-b")).call(
+                    "c",
+                    |ctx, _| {
+                        if ctx.idempotency_key().contains("saga/1/") {
+                            Err(StepError::fatal("first round"))
+                        } else {
+                            Ok(())
+                        }
+                    },
+                )
+            })
+            .on_failure(OnFailure::Fail)
+            .step("after", act(effects, "after"));
+        let (host, id) = begin(&life, [flow.build().unwrap()]).await?;
+        while let Outcome::Failed(_) = host.run_to_end::<Line>(&id).await? {
+            host.retry(&id).await?;
+        }
+        host.final_state(&id).await
+    });
+}
+
+#[test]
+fn a_restarted_instance() {
+    dies_everywhere(async |life| {
+        let flow = builder("w")
+            .step("a", act(&life.effects, "a"))
+            .call("b", |_, line| if line.n < 10 { Err(StepError::fatal("too few")) } else { Ok(()) });
+        let (host, id) = begin(&life, [flow.build().unwrap()]).await?;
+        let mut newest = id;
+        while let Outcome::Failed(_) = host.run_to_end::<Line>(&newest).await? {
+            newest = if let Some(newer) = host.status(&newest).await?.restarted_as {
+                newer
+            } else {
+                host.restart(&newest, &Line { n: 10, ..Line::default() }).await?.into_id()
+            };
+        }
+        host.final_state(&newest).await
     });
 }
 

@@ -47,6 +47,7 @@ impl Primitive for SubWorkflow {
         if run.is_child_cancelled(at)? {
             return Ok(run.cancelled_child_ended(at, env)?); // an operator has closed the subscription
         }
+        run.edit(at)?.unset(attributes::CHILD_STOPPED);
         let data = run.evaluate(at, &self.data)?;
         let child = (env.definition)(&self.definition, self.version);
         // A child whose data does not fit its definition would be suspended at its start. Its parent would then wait
@@ -85,6 +86,10 @@ impl Primitive for SubWorkflow {
             return self.cancelled_child_ended(run, at, end.ok(), env);
         }
         let end = end?;
+        if run.edit(at)?.unset(attributes::CHILD_STOPPED).is_some() && end.ending != Ending::Completed {
+            // The end of this instance had stopped the child, and the instance was retried.
+            return Ok(run.begin_again(at, env)?);
+        }
         match (end.ending, end.cause) {
             (Ending::Completed, _) => {
                 receive(run, at, &self.outputs, &end.data)?;

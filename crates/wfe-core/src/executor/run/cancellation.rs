@@ -4,7 +4,8 @@
 use super::{Env, Run, saga::log::CUT_SHORT};
 use crate::{
     Result,
-    models::{PointerChange, PointerStatus, pointer_id},
+    executor::reopening::Stopped,
+    models::{PointerChange, PointerStatus, attributes, pointer_id},
 };
 
 impl Run {
@@ -67,14 +68,40 @@ impl Run {
         }
     }
 
-    /// Cancels all active pointers, and closes all subscriptions.
-    pub(super) fn cancel_all(&mut self, env: &mut Env<'_>) -> Result<()> {
+    /// Cancels all active pointers, and closes all subscriptions. `records` says whether each pointer stores where it
+    /// stood, for a retry.
+    pub(super) fn cancel_all(&mut self, records: bool, env: &mut Env<'_>) -> Result<()> {
         let active: Vec<String> = self.pointers.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
         for id in active {
+            if records {
+                self.note_stopped(&id, false)?;
+            }
             self.cancel(&id, env)?;
         }
         self.close_all_subscriptions();
         self.pending.stop();
+        Ok(())
+    }
+
+    /// Stores with an active pointer where it stands, before the end of the instance cancels it. `closing` says whether
+    /// the instance closes first.
+    pub(super) fn note_stopped(&mut self, at: &str, closing: bool) -> Result<()> {
+        let (pointer, child) = (self.pointers.get(at)?, self.child_of(at)?);
+        // A child that is not stored yet never starts, so its step begins again.
+        let is_new = child.as_ref().is_some_and(|child| self.pending.is_new_child(child));
+        let stopped = Stopped {
+            was: if is_new { PointerStatus::Pending } else { pointer.status },
+            until: pointer.sleep_until.filter(|_| !is_new),
+            child: child.filter(|_| !is_new),
+            closing,
+            compensated: false,
+        };
+        self.keep_stopped(at, &stopped)
+    }
+
+    pub(super) fn keep_stopped(&mut self, at: &str, stopped: &Stopped) -> Result<()> {
+        let stopped = serde_json::to_value(stopped)?;
+        self.pointers.edit(at)?.set(attributes::STOPPED, stopped);
         Ok(())
     }
 

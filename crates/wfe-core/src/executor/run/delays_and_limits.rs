@@ -51,10 +51,11 @@ impl Run {
         }
     }
 
-    /// The deadline of the whole instance, or `None` if the instance has no deadline or is already closing.
+    /// The deadline of the whole instance, or `None` if the instance has no deadline or is already closing. After a
+    /// retry, the time counts from the retry.
     fn deadline(&self) -> Option<DateTime<Utc>> {
         let limit = self.definition.deadline()?;
-        (!self.is_closing()).then(|| later(self.created, limit))
+        (!self.is_closing()).then(|| later(self.retried.unwrap_or(self.created), limit))
     }
 
     /// Whether a wait has reached its time limit. If the next call of [`deliver`](Self::deliver) brings no event for

@@ -1,6 +1,7 @@
 //! How an instance ends.
 
 use super::{Env, Run};
+use crate::executor::reopening::Stopped;
 use crate::{
     Result,
     executor::Lifecycle,
@@ -24,7 +25,7 @@ impl Run {
         self.set_status(StatusChange::Complete, None)?;
         self.ending = Some(Ending::Completed);
         self.pending.set_complete_time(env.now);
-        self.cancel_all(env)?;
+        self.cancel_all(false, env)?;
         self.notify(Lifecycle::Completed, env);
         Ok(())
     }
@@ -46,17 +47,21 @@ impl Run {
         self.set_status(StatusChange::Terminate, cause)?;
         self.ending = Some(ending);
         self.pending.set_complete_time(env.now);
-        self.cancel_all(env)?;
+        // Only a failed or cancelled instance can be retried.
+        self.cancel_all(matches!(ending, Ending::Failed | Ending::Cancelled), env)?;
         self.notify(Lifecycle::Terminated { ending }, env);
         Ok(())
     }
 
+    /// Ends the instance because the step of the pointer `at` has failed for good.
     pub(super) fn end_as_failed(
         &mut self,
+        at: &str,
         failure: StepFailure,
         error: &StepError,
         env: &mut Env<'_>,
     ) -> Result<()> {
+        self.keep_stopped(at, &Stopped::failed())?;
         self.end_early(Ending::Failed, Some(failure), env)?;
         self.is_fatal = !error.is_retryable();
         Ok(())

@@ -43,15 +43,16 @@ impl Run {
             ItemFailure { code: failure.code.clone(), causes: failure.causes.clone(), attempts };
         let kept = serde_json::to_value(&item_failure)?;
         match on_failure {
-            OnFailure::Continue => self.log_unfinished(at, item_failure)?,
+            // If the instance is retried, its saga may be compensated later. The step then begins as another pointer.
+            OnFailure::Continue | OnFailure::Fail => self.log_unfinished(at, item_failure)?,
             OnFailure::Compensate => {
                 if let Some(saga) = self.sagas_around(at)?.first() {
                     self.log_cut_short_beside(saga, at)?;
                 }
                 self.log_unfinished(at, item_failure)?;
             }
-            // The instance ends, or the step gets another attempt after a resume.
-            OnFailure::Fail | OnFailure::Suspend => {}
+            // The step gets another attempt after a resume.
+            OnFailure::Suspend => {}
         }
         if on_failure == OnFailure::Continue
             && let Some(fallback) = fallback
@@ -63,7 +64,7 @@ impl Run {
         match on_failure {
             OnFailure::Fail => {
                 self.deactivate(at, env)?;
-                self.end_as_failed(failure, error, env)
+                self.end_as_failed(at, failure, error, env)
             }
             OnFailure::Suspend => {
                 // The pointer stays active: it gets another attempt when the instance is resumed.
@@ -85,7 +86,7 @@ impl Run {
                     Some(saga) => self.saga_failed(&saga, failure, error, env),
                     // A definition with this failure behaviour outside of a saga is refused. So the step was inside a
                     // saga when it began.
-                    None => self.end_as_failed(failure, error, env),
+                    None => self.end_as_failed(at, failure, error, env),
                 }
             }
         }

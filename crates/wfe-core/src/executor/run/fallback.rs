@@ -74,6 +74,11 @@ impl Run {
             return self.proceed(at, env);
         }
         self.deactivate(at, env)?;
-        self.end_as_failed(failure, error, env)
+        if self.node_of(at)?.verb.is_saga() {
+            // If the instance is retried, the saga begins another round under the same pointer, and may begin its
+            // fallback again.
+            self.restart(at)?;
+        }
+        self.end_as_failed(at, failure, error, env)
     }
 }

@@ -79,6 +79,7 @@ pub struct Run {
     root: Option<String>,
     reference: Option<Arc<str>>,
     created: DateTime<Utc>,
+    retried: Option<DateTime<Utc>>,
 
     status: WorkflowStatus,
     /// The reason why the engine quarantined the instance.

@@ -155,6 +155,7 @@ impl Run {
             root: instance.root_workflow_id,
             reference: instance.reference.map(Into::into),
             created: instance.create_time,
+            retried: loaded.retried,
             status: instance.status,
             fault: None,
             ending: loaded.ending,
@@ -201,6 +202,10 @@ impl Run {
         let active: Vec<String> = self.pointers.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
         let definition = self.definition.clone();
         for id in active {
+            if self.pointers.get(&id)?.has(attributes::RETRIED) {
+                self.pointers.edit(&id)?.unset(attributes::RETRIED);
+                self.notify(Lifecycle::Retried, env);
+            }
             let pointer = self.pointers.get(&id)?;
             let node = match self.fitting_node(&definition, pointer) {
                 Ok(node) => node,

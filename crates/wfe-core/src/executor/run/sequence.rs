@@ -143,6 +143,13 @@ impl Run {
         Ok(id)
     }
 
+    /// Cancels the pointer, and begins its step as another execution pointer.
+    pub(in crate::executor) fn begin_again(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        let step = self.node_of(at)?.index;
+        self.cancel(at, env)?;
+        self.begin_step(step, at, at).map(drop)
+    }
+
     /// Ends the pointer `at`, and continues with the step `target`, which is in the same sequence or in an enclosing
     /// sequence. To find the enclosing sequence, sequences are compared and not containers. The reason is that the
     /// container of a compensation is the saga, and not the compensated step.

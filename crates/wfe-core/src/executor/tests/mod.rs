@@ -25,6 +25,7 @@ mod race;
 mod random_definitions;
 mod restarted_containers;
 mod result_order;
+mod retried;
 mod retry;
 mod saga;
 mod saga_cancel;

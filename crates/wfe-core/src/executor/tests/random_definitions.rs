@@ -16,6 +16,7 @@ use super::{
     world::{Step, World},
 };
 use crate::{
+    RetryRefusal, WfeError,
     definition::{
         Activity, After, Block, Definition, Each, Event, Every, IntoStep, OnFailure, Retry, Sequence, Start,
         WorkflowBuilder, task,
@@ -32,6 +33,8 @@ enum Tree {
     /// A step whose compensation begins with a delay.
     Slow,
     Broken,
+    /// A step that fails in its first execution, and succeeds after a retry of the instance.
+    Mends,
     Flaky,
     /// A step that is compensated even if it has not completed. The flag says whether it fails.
     Half(bool),
@@ -123,6 +126,7 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
         5 => Just(Tree::Work),
         2 => Just(Tree::Slow),
         1 => Just(Tree::Broken),
+        1 => Just(Tree::Mends),
         1 => Just(Tree::Flaky),
         2 => prop::bool::weighted(0.4).prop_map(Tree::Half),
         1 => Just(Tree::Delay),
@@ -185,6 +189,19 @@ fn work() -> impl IntoStep<Log> {
 
 fn broken() -> impl IntoStep<Log> {
     task::<Log>().then(async |_, _| Err::<(), _>(StepError::fatal("broken")))
+}
+
+fn mends() -> impl IntoStep<Log> {
+    task::<Log>()
+        .then(async |ctx, _| {
+            let key = ctx.idempotency_key();
+            if models::pointer_id::execution_number(&key) > 1 {
+                Ok(key)
+            } else {
+                Err(StepError::fatal("once"))
+            }
+        })
+        .output(|key, log| log.done.push(key))
 }
 
 /// If the step is inside a saga, adds a compensation to it. The compensation writes the key of the step into `undone`.
@@ -256,6 +273,7 @@ fn add(mut body: Body, trees: &[Tree], count: &Cell<u32>, around: Around<'_>) ->
             Tree::Work => undone(body.step(id.clone(), work()), &id, in_saga, false),
             Tree::Slow => undone(body.step(id.clone(), work()), &id, in_saga, true),
             Tree::Broken => body.step(id, broken()).closed(),
+            Tree::Mends => undone(body.step(id.clone(), mends()), &id, in_saga, false),
             Tree::Flaky => {
                 let flaky = body
                     .then(id.clone(), async |ctx, _, _| {
@@ -652,6 +670,22 @@ fn cancel(mut world: World, deaths: &[bool]) {
     assert_eq!(undone, after.undone.len() - before.undone.len(), "nothing else is undone");
 }
 
+/// Plays the world until nothing can happen any more, and retries the instance each time when it has failed, but at
+/// most `retries` times.
+fn play_with_retries(world: &mut World, mut retries: usize) {
+    play(world, |_| Step::Finish(1));
+    while retries > 0 && world.ending == Some(Ending::Failed) {
+        world.retry().unwrap();
+        play(world, |_| Step::Finish(1));
+        retries -= 1;
+    }
+}
+
+/// How many retries were stored.
+fn retries_of(world: &World) -> usize {
+    world.commits.iter().filter(|commit| commit.status == Some(models::WorkflowStatus::Runnable)).count()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
@@ -691,6 +725,88 @@ proptest! {
             Some((_, index)) => Step::Finish(index.index(waiting) + 1),
         });
         check(&world);
+    }
+
+    #[test]
+    fn a_failed_instance_that_is_retried_ends_the_same_way_wherever_the_process_died(
+        trees in trees(),
+        deaths in prop::collection::btree_set(1_usize..90, 0..20),
+    ) {
+        let definition = definition(&trees);
+        let mut whole = world(&definition);
+        play_with_retries(&mut whole, 3);
+        check(&whole);
+        let mut killed = world(&definition);
+        for death in deaths {
+            if death > killed.commits.len() {
+                killed.dies_after = Some(death);
+                let left = 3 - retries_of(&killed);
+                play_with_retries(&mut killed, left);
+            }
+        }
+        let left = 3 - retries_of(&killed);
+        play_with_retries(&mut killed, left);
+        check(&killed);
+        prop_assert_eq!(End::of(&whole), End::of(&killed));
+    }
+
+    #[test]
+    fn a_cancel_at_any_moment_that_is_taken_back_by_a_retry_changes_nothing_if_no_saga_was_open(
+        trees in trees(),
+        moment in 0_usize..120,
+        again in 0_usize..3,
+    ) {
+        let definition = definition(&trees);
+        let mut whole = world(&definition);
+        play(&mut whole, |_| Step::Finish(1));
+        let (mut world, mut answered) = (world(&definition), BTreeSet::new());
+        for _ in 0..moment {
+            if !world.act(&mut |_| Step::Finish(1)) && !answer(&mut world, &mut answered)
+                && let Some(at) = world.next_time() {
+                world.now = world.now.max(at);
+            }
+        }
+        for _ in 0..=again {
+            // An event that is there already comes before the cancel, and may be the end.
+            while world.run.is_none() && world.act(&mut |_| Step::Finish(1)) {}
+            if world.ending.is_some() {
+                return Ok(());
+            }
+            let had_saga = !open_sagas(&world).is_empty();
+            let planned = std::mem::take(&mut world.planned);
+            world.ask(Control::Cancel);
+            world.play();
+            world.jobs.clear();
+            world.planned = planned;
+            prop_assert_eq!(world.ending, Some(Ending::Cancelled));
+            let log: Log = world.data();
+            let undone = log.undone.len();
+            match world.retry() {
+                Ok(()) => {}
+                Err(WfeError::CannotRetry { reason: RetryRefusal::Compensated, .. }) => {
+                    prop_assert!(had_saga);
+                    return Ok(());
+                }
+                Err(other) => panic!("{other}"),
+            }
+            if had_saga {
+                // It begins another round.
+                play(&mut world, |_| Step::Finish(1));
+                check(&world);
+                let log: Log = world.data();
+                prop_assert!(log.undone.len() >= undone);
+                return Ok(());
+            }
+        }
+        play(&mut world, |_| Step::Finish(1));
+        check(&world);
+        let sorted = |world: &World| {
+            let mut log: Log = world.data();
+            log.done.sort();
+            log.undone.sort();
+            (world.ending, log)
+        };
+        prop_assert_eq!(sorted(&whole), sorted(&world));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::event_stream::Stream;
 use crate::{
     definition::{AnyDefinition, Data, Registry},
-    executor::{Effects, Env, Job, Lifecycle, Run, contradiction, lost_waits},
+    executor::{Effects, Env, Job, Lifecycle, Run, Surroundings, contradiction, lost_waits, reopen},
     limits,
     models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance, WorkflowStatus},
     steps::StepError,
@@ -24,12 +24,17 @@ pub struct World {
     pub now: DateTime<Utc>,
     pub instance: WorkflowInstance,
     pub parent: Option<String>,
+    pub retried: Option<DateTime<Utc>>,
     pub control: Option<ControlRequest>,
     pub ending: Option<Ending>,
     pub cause: Option<StepFailure>,
     pub history: Vec<Finished>,
     pub items: HashMap<String, Vec<Value>>,
     pub waits: Vec<EventSubscription>,
+    /// All subscriptions that were ever opened.
+    pub all_waits: HashMap<String, EventSubscription>,
+    /// The children, as far as a retry needs them.
+    pub children: HashMap<String, Loaded>,
     pub stream: Rc<RefCell<Stream>>,
     /// The events that external systems will publish, each with its time.
     pub planned: Vec<(DateTime<Utc>, Event)>,
@@ -41,6 +46,8 @@ pub struct World {
     pub claims: Vec<(DateTime<Utc>, String)>,
     /// The subscriptions that accept no claims and answers any more.
     pub unanswerable: Vec<String>,
+    /// The times at which an operator will retry the instance.
+    pub retries: Vec<DateTime<Utc>>,
     pub failures: Vec<StepFailure>,
     pub commits: Vec<StepCommit>,
     pub events: Vec<Lifecycle>,
@@ -86,18 +93,22 @@ impl World {
             now,
             instance,
             parent: None,
+            retried: None,
             control: None,
             ending: None,
             cause: None,
             history: Vec::new(),
             items: HashMap::new(),
             waits: Vec::new(),
+            all_waits: HashMap::new(),
+            children: HashMap::new(),
             stream: Rc::default(),
             planned: Vec::new(),
             asks: Vec::new(),
             interventions: Vec::new(),
             claims: Vec::new(),
             unanswerable: Vec::new(),
+            retries: Vec::new(),
             failures: Vec::new(),
             commits: Vec::new(),
             events: Vec::new(),
@@ -128,6 +139,9 @@ impl World {
             ending: self.ending,
             cause: self.cause.clone(),
             parent: self.parent.clone(),
+            retried: self.retried,
+            restart_of: None,
+            restarted_as: None,
             waits: self.waits.clone(),
             deliveries: self.stream.borrow().deliveries(&self.waits, self.now),
         }
@@ -365,6 +379,13 @@ impl World {
             self.claim(&id);
             return true;
         }
+        if let Some(at) = self.retries.iter().position(|at| *at <= self.now) {
+            self.retries.remove(at);
+            if self.instance.status.is_final() {
+                self.retry().unwrap();
+            }
+            return true;
+        }
         if self.run.is_none() {
             let is_due = self.instance.next_execution.is_some_and(|at| at <= self.now.timestamp_millis());
             let is_runnable = self.instance.status == WorkflowStatus::Runnable;
@@ -411,6 +432,7 @@ impl World {
         let outside = self.planned.iter().map(|(at, _)| *at).chain(self.asks.iter().map(|(at, _)| *at));
         let outside = outside.chain(self.interventions.iter().map(|(at, _)| *at));
         let outside = outside.chain(self.claims.iter().map(|(at, _)| *at));
+        let outside = outside.chain(self.retries.iter().copied());
         own.into_iter().chain(outside).min()
     }
 
@@ -422,6 +444,31 @@ impl World {
     /// Makes an intervention, as a caller of a host would.
     pub fn intervene(&mut self, intervention: Intervention) {
         self.request(Control::Resume, Some(intervention));
+    }
+
+    /// Retries the instance, as a caller of a host would.
+    pub fn retry(&mut self) -> crate::Result<()> {
+        assert!(self.run.is_none(), "an ended instance has no owner");
+        // The bodies that the end has cancelled were dropped meanwhile.
+        self.crash();
+        let loaded = self.loaded();
+        let (waits, _) = Surroundings::wanted(&loaded)?;
+        let found = |id: String| self.all_waits.get(&id).map(|wait| (id, wait.clone()));
+        let surroundings = Surroundings {
+            waits: waits.into_iter().filter_map(found).collect(),
+            children: self.children.clone(),
+        };
+        let commit = reopen(&loaded, &surroundings, self.now)?;
+        self.retried = Some(self.now);
+        self.control = None;
+        self.store(commit);
+        self.instance.complete_time = None;
+        Ok(())
+    }
+
+    /// Plans a retry that is made when the duration `after` has passed.
+    pub fn plan_retry(&mut self, after: Duration) {
+        self.retries.push(self.now + after);
     }
 
     fn request(&mut self, control: Control, intervention: Option<Intervention>) {
@@ -534,6 +581,7 @@ impl World {
             self.items.insert(list.container.clone(), list.values.clone());
         }
         let (now, waits) = (self.now, &mut self.waits);
+        self.all_waits.extend(commit.subscribed.iter().map(|wait| (wait.id.clone(), wait.clone())));
         self.stream.borrow_mut().store(&commit, &self.instance.id, waits, now);
         self.unanswerable.extend(commit.unanswerable.clone());
         for id in &commit.unanswerable_unless_claimed {

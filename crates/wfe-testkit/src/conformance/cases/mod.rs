@@ -24,6 +24,7 @@ mod positions;
 mod random;
 mod refusals;
 mod replacing;
+mod retries;
 mod set_back;
 mod starts;
 mod streams;
@@ -51,6 +52,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         durability::CASES,
         starts::CASES,
         replacing::CASES,
+        retries::CASES,
         commits::CASES,
         refusals::CASES,
         control::CASES,

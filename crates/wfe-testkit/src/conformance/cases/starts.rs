@@ -30,7 +30,7 @@ async fn a_started_instance_is_stored_as_given(bench: Bench) -> Checked<()> {
     let steps = steps(&store)?;
     let given = full_instance("i", 1);
     let started = steps.start(None, &given).await?;
-    assert_eq!(started, Started { id: "i".to_owned(), fence: None, is_new: true });
+    assert_eq!(started, Started { id: "i".to_owned(), fence: None, is_new: true, restart_of: None });
     assert_eq!(store.get_workflow_instance("i").await?, given);
     let loaded = steps.load("i").await?;
     assert_eq!(loaded.instance, given);
@@ -90,7 +90,7 @@ async fn a_second_start_with_the_same_reference_gives_the_first_instance_and_wri
         assert!(steps.start(None, &referred(&id, reference)).await?.is_new);
         let again = WorkflowInstance { data: json!("other"), ..referred("second", reference) };
         let started = steps.start(None, &again).await?;
-        assert_eq!(started, Started { id: id.clone(), fence: None, is_new: false });
+        assert_eq!(started, Started { id: id.clone(), fence: None, is_new: false, restart_of: None });
         let same = WorkflowInstance { id: String::new(), name: String::new(), ..again };
         assert_eq!(steps.start(None, &same).await?.id, id);
         assert_eq!(store.get_workflow_instance(&id).await?, referred(&id, reference));
@@ -183,7 +183,7 @@ async fn a_start_that_makes_nothing_gives_no_ownership(bench: Bench) -> Checked<
     let (mine, other) = (steps.register().await?, steps.register().await?);
     steps.start(None, &referred("i", "order")).await?;
     let again = steps.start(Some(&mine), &referred("j", "order")).await?;
-    assert_eq!(again, Started { id: "i".to_owned(), fence: None, is_new: false });
+    assert_eq!(again, Started { id: "i".to_owned(), fence: None, is_new: false, restart_of: None });
     let claimed = steps.claim(&other, &definitions(), bench.now(), 9).await?;
     assert_eq!(claimed.len(), 1);
     Ok(())

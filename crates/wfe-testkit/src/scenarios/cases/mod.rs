@@ -11,6 +11,7 @@ mod large;
 mod looping;
 mod nesting;
 mod races;
+mod retried;
 mod sagas;
 mod schedules;
 mod timing;
@@ -31,6 +32,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
         children::SCENARIOS,
         sagas::SCENARIOS,
         failing::SCENARIOS,
+        retried::SCENARIOS,
         control::SCENARIOS,
         versions::SCENARIOS,
         nesting::SCENARIOS,

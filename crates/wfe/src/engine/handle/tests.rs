@@ -32,7 +32,7 @@ impl Starts {
         let engine = self.engine.get().unwrap();
         let definition = engine.find_definition("grows", None).unwrap();
         self.started.fetch_add(1, SeqCst);
-        Ok(engine.start(definition.instance(&generations, engine.now())?).await?.id)
+        Ok(engine.start(definition.instance(&generations, engine.now())?, StartRule::default()).await?.id)
     }
 
     /// Stores a request for an instance in the same way as the host does, unless the instance has ended.

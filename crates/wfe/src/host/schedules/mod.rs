@@ -23,7 +23,7 @@ use super::{
     start::Workflow,
     workflow_host::{RESERVED, WorkflowHost},
 };
-use crate::engine::{Spec, Timetable, own_definition};
+use crate::engine::{Spec, StartRule, Timetable, own_definition};
 
 /// The beginning of the names of the instances that run schedules.
 const NAMES: &str = "schedule:";
@@ -214,7 +214,8 @@ impl Schedules {
         let is_paused = paused.unwrap_or(false);
         let stored = match found {
             Found::Free(name) => {
-                engine.start(own_instance(spec, name, is_paused, spec.created)?).await.map(|_| true)
+                let instance = own_instance(spec, name, is_paused, spec.created)?;
+                engine.start(instance, StartRule::default()).await.map(|_| true)
             }
             Found::Over(loaded) => {
                 let name = loaded.instance.name.clone();

@@ -35,7 +35,8 @@ use crate::engine::{BodyState, BodyStates};
 ///   ],
 ///   "for_each": [{ "step": "lines", "done": 3, "total": 10 }],
 ///   "end_step": "rejected", "parent": "0192…",
-///   "create_time": "2026-01-04T08:00:00Z", "complete_time": "2026-01-05T08:00:00Z"
+///   "create_time": "2026-01-04T08:00:00Z", "complete_time": "2026-01-05T08:00:00Z",
+///   "retried": "2026-01-04T12:00:00Z", "restart_of": "0191…", "restarted_as": "0194…"
 /// }
 /// ```
 ///
@@ -97,6 +98,16 @@ pub struct InstanceStatus {
     /// When the instance ended. `None` means that it has not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub complete_time: Option<DateTime<Utc>>,
+    /// When the instance was last [retried](crate::WorkflowHost::retry). `None` means that it was never retried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retried: Option<DateTime<Utc>>,
+    /// The id of the ended instance that this one replaces. `None` means that it was not started by a
+    /// [restart](crate::WorkflowHost::restart).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_of: Option<String>,
+    /// The id of the instance that replaces this one. `None` means that it was not restarted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarted_as: Option<String>,
 }
 
 /// Whether an instance is running, is suspended or has ended, and how it ended. Its text is one word, as in JSON:
@@ -341,6 +352,9 @@ impl InstanceStatus {
             closing: view::closing(&instance.execution_pointers).filter(|_| !instance.status.is_final()),
             cause: loaded.cause,
             parent: loaded.parent,
+            retried: loaded.retried,
+            restart_of: loaded.restart_of,
+            restarted_as: loaded.restarted_as,
         }
     }
 }

@@ -61,6 +61,9 @@ fn running() -> InstanceStatus {
         parent: None,
         create_time: time(),
         complete_time: None,
+        retried: None,
+        restart_of: None,
+        restarted_as: None,
     }
 }
 
@@ -211,6 +214,9 @@ fn a_status_is_serialised_flat() {
         end_step: Some("rejected".to_owned()),
         parent: Some("p".to_owned()),
         complete_time: Some(time() + TimeDelta::milliseconds(750)),
+        retried: Some(time()),
+        restart_of: Some("h".to_owned()),
+        restarted_as: Some("j".to_owned()),
         ..running()
     };
     assert_eq!(
@@ -222,6 +228,7 @@ fn a_status_is_serialised_flat() {
             "for_each": [{ "step": "lines", "done": 3, "total": 10 }],
             "end_step": "rejected", "parent": "p",
             "create_time": "2026-01-05T08:00:00.250Z", "complete_time": "2026-01-05T08:00:01Z",
+            "retried": "2026-01-05T08:00:00.250Z", "restart_of": "h", "restarted_as": "j",
         })
     );
     let missing = Blocked::DefinitionMissing { id: "order".to_owned(), version: 1 };

@@ -98,7 +98,7 @@ impl StepStore for PlainStore {
                         .to_owned(),
                 ));
             }
-            instance.name = format!("{}/{reference}", instance.workflow_definition_id);
+            instance.name = name_of(&instance.workflow_definition_id, reference);
             match self.provider.get_workflow_instance_by_name(&instance.name).await {
                 Ok(stored) => return started_before(stored, &instance),
                 Err(WfeError::WorkflowNotFound(_)) => {}
@@ -108,12 +108,25 @@ impl StepStore for PlainStore {
         match self.provider.create_new_workflow(&instance).await {
             Ok(id) => {
                 let fence = owner.map(|owner| ownership.take(&id, owner).fence);
-                Ok(Started { id, fence, is_new: true })
+                Ok(Started { id, fence, is_new: true, restart_of: None })
             }
             Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, .. }) if instance.reference.is_some() => {
                 let stored = self.provider.get_workflow_instance_by_name(&instance.name).await?;
                 started_before(stored, &instance)
             }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn find(&self, definition: &str, reference: &str) -> Result<Option<String>> {
+        let _whole = self.lock().await;
+        match self.provider.get_workflow_instance_by_name(&name_of(definition, reference)).await {
+            Ok(found) => {
+                let is_found = found.workflow_definition_id == definition
+                    && found.reference.as_deref() == Some(reference);
+                Ok(is_found.then_some(found.id))
+            }
+            Err(WfeError::WorkflowNotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -218,6 +231,9 @@ impl StepStore for PlainStore {
             ending,
             cause,
             parent: None,
+            retried: None,
+            restart_of: None,
+            restarted_as: None,
             waits: Vec::new(),
             deliveries: Vec::new(),
         })
@@ -292,6 +308,11 @@ impl StepStore for PlainStore {
     }
 }
 
+/// The name under which this store keeps an instance with this reference.
+fn name_of(definition: &str, reference: &str) -> String {
+    format!("{definition}/{reference}")
+}
+
 /// Returns the result of a start whose reference was used before. This store makes the name of the wanted
 /// instance from its definition and its reference. If the stored instance has this name, but another
 /// definition or reference, it is a different instance, and the result is an error.
@@ -299,7 +320,7 @@ fn started_before(stored: WorkflowInstance, wanted: &WorkflowInstance) -> Result
     let of =
         |instance: &WorkflowInstance| (instance.workflow_definition_id.clone(), instance.reference.clone());
     if of(&stored) == of(wanted) {
-        return Ok(Started { id: stored.id, fence: None, is_new: false });
+        return Ok(Started { id: stored.id, fence: None, is_new: false, restart_of: None });
     }
     Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, id: wanted.name.clone() })
 }

@@ -122,6 +122,8 @@ impl Run {
     /// Cancels all pointers inside `at`, except the given sagas and the pointers inside these sagas. If `at` is the
     /// empty string, this applies to all pointers of the instance.
     ///
+    /// If `at` is the empty string, the instance closes, so each pointer stores where it stood.
+    ///
     /// The containers that enclose the sagas are cancelled too. Otherwise, a container could continue, tick, accept an
     /// answer, or cancel the sagas during the compensation.
     pub(super) fn cancel_all_but(
@@ -135,6 +137,9 @@ impl Run {
         let others = others.filter(|p| !p.scope.iter().chain([&p.id]).any(|id| sagas.contains(id)));
         let others: Vec<String> = others.map(|p| p.id.clone()).collect();
         for id in others {
+            if at.is_empty() {
+                self.note_stopped(&id, true)?;
+            }
             self.cancel(&id, env)?;
         }
         Ok(())

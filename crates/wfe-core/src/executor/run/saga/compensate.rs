@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     Result, WfeError,
-    executor::run::{Env, Run},
+    executor::{
+        reopening::Stopped,
+        run::{Env, Run},
+    },
     models::{PointerChange, attributes, pointer_id},
     program::Branch,
     redact,
@@ -91,7 +94,8 @@ impl Run {
         let root = self.root_of(saga)?;
         let next = self.saga_state(&root)?.log;
         let mut state = self.saga_state(saga)?;
-        state.compensating = Some(Compensating { next, current: None, covered: Vec::new(), why, end });
+        state.compensating =
+            Some(Compensating { next, current: None, covered: Vec::new(), why, has_begun: false, end });
         self.keep_saga_state(saga, &state)
     }
 
@@ -169,6 +173,7 @@ impl Run {
             return self.compensate_next(saga, env);
         }
         compensating.current = Some((entry.step.pointer.clone(), entry.since));
+        compensating.has_begun = true;
         self.keep_saga_state(saga, &state)?;
         let compensation =
             self.definition.find(&entry.step.step).and_then(|node| node.compensation).ok_or_else(|| {
@@ -203,7 +208,14 @@ impl Run {
             self.mark_compensated(&root, number, pointer, since)?;
         }
         match self.compensating_saga_around(saga)? {
-            Some(around) => self.pass_on(saga, &around, env),
+            Some(around) => {
+                let mut state = self.saga_state(&around)?;
+                if let Some(compensating) = &mut state.compensating {
+                    compensating.has_begun = true;
+                }
+                self.keep_saga_state(&around, &state)?;
+                self.pass_on(saga, &around, env)
+            }
             None => self.compensate_next(saga, env),
         }
     }
@@ -211,13 +223,15 @@ impl Run {
     /// Ends the compensation of the saga, because all entries of the saga are compensated.
     fn saga_compensated(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
-        let Some(Compensating { why, end, .. }) = state.compensating.take() else { return Ok(()) };
+        let Some(Compensating { why, has_begun, end, .. }) = state.compensating.take() else { return Ok(()) };
         self.keep_saga_state(saga, &state)?;
         if let Some((ending, cause)) = end {
             let pointer = self.pointers.edit(saga)?;
             let failed = pointer.status.after(PointerChange::Fail)?;
             pointer.status = failed.after(PointerChange::Compensate)?;
             self.deactivate(saga, env)?;
+            // If the instance is retried, the saga begins another round, like a saga that has failed.
+            self.keep_stopped(saga, &Stopped { closing: true, compensated: has_begun, ..Stopped::failed() })?;
             return self.end_after_compensation(ending, cause.map(|cause| cause.0), env);
         }
         let Some(Why { failure: StoredFailure(failure), retryable, backoff }) = why else {

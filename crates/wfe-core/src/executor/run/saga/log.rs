@@ -295,6 +295,7 @@ mod tests {
             current: Some(("saga/1/a".to_owned(), Some(2))),
             covered: vec![("saga/1/b/".to_owned(), 1)],
             why: None,
+            has_begun: false,
             end: Some((Ending::Cancelled, None)),
         };
         let state = SagaState {

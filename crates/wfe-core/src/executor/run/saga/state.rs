@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     Result,
-    executor::{Kept, Spoilt, run::Run},
+    executor::{Kept, Spoilt, reopening::is_false, run::Run},
     models::{ExecutionPointer, PointerStatus, attributes, pointer_id},
     program::kind,
     traits::{Ending, StoredFailure},
@@ -57,6 +57,9 @@ pub(in crate::executor) struct Compensating {
     /// The failure that caused the compensation. `None` means that the saga did not fail, but was cancelled: by its
     /// cancel condition, or together with the instance.
     pub why: Option<Why>,
+    /// Whether the compensation of a step has begun.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub has_begun: bool,
     /// How the instance ends after the compensation, or `None` if the instance continues.
     pub end: Option<(Ending, Option<StoredFailure>)>,
 }

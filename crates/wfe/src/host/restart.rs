@@ -1,0 +1,129 @@
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
+};
+
+use serde_json::Value;
+use wfe_core::{Result, WfeError, definition::Data, models::WorkflowInstance};
+
+use super::{start::Started, workflow_host::WorkflowHost};
+use crate::engine::StartRule;
+
+/// Makes the new instance from the ended one: `(host, ended instance, version)`.
+type Make = Box<dyn FnOnce(&WorkflowHost, &WorkflowInstance, Option<u32>) -> Result<WorkflowInstance> + Send>;
+
+/// A restart with its options. It happens when it is awaited.
+#[must_use = "nothing starts before it is awaited"]
+pub struct Restarting<D> {
+    host: WorkflowHost,
+    of: String,
+    version: Option<u32>,
+    make: Make,
+    data: PhantomData<fn(D)>,
+}
+
+impl WorkflowHost {
+    /// Starts a new instance in place of an ended one, with this data, once the result is awaited:
+    /// `host.restart(id, &data).await?`. The new instance begins at the first step.
+    ///
+    /// The new instance runs the newest version of the same definition that is registered with the host;
+    /// [`version`](Restarting::version) chooses another one. However the old instance ended, it stays as it is, with its
+    /// data and its failures. The two instances are linked: [`status`](Self::status) of each names the other.
+    ///
+    /// If the old instance was started with a [reference](crate::host::Starting::reference), the reference now belongs
+    /// to the new instance: [`find`](Self::find) and later starts with this reference give the new one. All this is one
+    /// transaction. An instance is restarted once: the next restart is one of the new instance. If the old instance was
+    /// a child, its parent knows nothing of the new one.
+    ///
+    /// To continue where the instance has failed instead, call [`retry`](Self::retry).
+    ///
+    /// # Errors
+    /// The awaited result is an error in these cases:
+    ///
+    /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`CannotRetry`](WfeError::CannotRetry): the instance has not ended, or was restarted before.
+    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits.
+    /// * The errors of [`Workflow::start`](crate::host::Workflow::start). After
+    ///   [`CommitUnknown`](WfeError::CommitUnknown), it is safe to restart the instance again.
+    pub fn restart<D: Data>(&self, id: &str, data: &D) -> Restarting<D> {
+        let data = data.clone();
+        Restarting::new(self, id, move |host, ended, version| {
+            host.definition_of(ended, version)?.instance(&data, host.engine().now())
+        })
+    }
+
+    /// Starts a new instance in place of an ended one, with the data that the ended one had last. Otherwise, this is
+    /// [`restart`](Self::restart).
+    ///
+    /// # Errors
+    /// The errors of [`restart`](Self::restart), and [`Invalid`](WfeError::Invalid) if the version to run cannot read
+    /// the data.
+    pub fn restart_with_its_data(&self, id: &str) -> Restarting<Value> {
+        Restarting::with_its_data(self, id)
+    }
+
+    fn definition_of(
+        &self,
+        ended: &WorkflowInstance,
+        version: Option<u32>,
+    ) -> Result<wfe_core::definition::AnyDefinition> {
+        let id = &ended.workflow_definition_id;
+        self.engine()
+            .find_definition(id, version)
+            .ok_or_else(|| WfeError::DefinitionNotFound { id: id.clone(), version: version.unwrap_or(0) })
+    }
+}
+
+impl<D> Restarting<D> {
+    fn new(
+        host: &WorkflowHost,
+        of: &str,
+        make: impl FnOnce(&WorkflowHost, &WorkflowInstance, Option<u32>) -> Result<WorkflowInstance>
+        + Send
+        + 'static,
+    ) -> Self {
+        Self { host: host.clone(), of: of.to_owned(), version: None, make: Box::new(make), data: PhantomData }
+    }
+
+    pub(super) fn with_its_data(host: &WorkflowHost, of: &str) -> Self {
+        Self::new(host, of, |host, ended, version| {
+            let (definition, data) = (host.definition_of(ended, version)?, ended.data.clone());
+            definition.check_data(&data)?;
+            Ok(WorkflowInstance::created_at(definition.id(), definition.version(), data, host.engine().now()))
+        })
+    }
+
+    /// Sets the version of the definition to run. By default, it is the newest registered version.
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    async fn run(self) -> Result<Started<D>> {
+        let Self { host, of, version, make, .. } = self;
+        let ended = host.store().inspect(&of).await?.instance;
+        let mut instance = make(&host, &ended, version)?;
+        instance.reference = ended.reference;
+        instance.description = ended.description;
+        let stored = host.engine().start(instance, StartRule::Restart(of)).await?;
+        Ok(Started::of(&host, stored))
+    }
+}
+
+impl<D: 'static> IntoFuture for Restarting<D> {
+    type Output = Result<Started<D>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<D> fmt::Debug for Restarting<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { of, version, .. } = self;
+        f.debug_struct("Restarting").field("of", of).field("version", version).finish_non_exhaustive()
+    }
+}

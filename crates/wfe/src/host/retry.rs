@@ -1,0 +1,103 @@
+use std::collections::HashMap;
+
+use wfe_core::{
+    Result, WfeError,
+    executor::{Surroundings, reopen},
+    traits::Reopened,
+};
+
+use super::workflow_host::WorkflowHost;
+
+impl WorkflowHost {
+    /// Takes up an instance again that has failed, or was cancelled: it continues where it stood when it ended.
+    ///
+    /// * The step that has failed runs again, with all its attempts, as another execution pointer: it has another
+    ///   [idempotency key](wfe_core::steps::Ctx::idempotency_key). State that its body has stored, and an event that it
+    ///   has received, are kept.
+    /// * A saga that was compensated begins another round: everything in it runs again from its start. If a step of a
+    ///   compensation had failed, the compensation continues with this step.
+    /// * Branches that the end has cancelled continue. A body that was running runs again, with the same idempotency key.
+    ///   Open waits, activities and user tasks are opened again; answers that workers give to the earlier ones are
+    ///   refused. Due times stay; what became due in the meantime happens at once. An event that was published in the
+    ///   meantime is delivered, and no event is delivered twice.
+    /// * A step that was waiting for a child receives the result if the child has completed. Otherwise, it starts
+    ///   another child, as soon as the first one, which the end of the instance has cancelled, has ended.
+    /// * A [deadline](crate::definition::WorkflowBuilder::deadline) of the workflow counts anew from the retry.
+    ///
+    /// The data is as it was at the end. For the callers that wait for it, for [`status`](Self::status) and for
+    /// [`outcome`](Self::outcome), the instance goes on as if it had not ended. Its failures stay stored. Subscribers
+    /// receive [`Retried`](crate::host::Lifecycle::Retried). To begin from the start instead, call
+    /// [`restart`](Self::restart).
+    ///
+    /// Returns once the change is stored, which is one transaction: a crash before it leaves the instance ended. This
+    /// host need not know the definition; any host that does runs the instance. If two callers retry an instance at the
+    /// same time, one of them gets an error. A body that ignores its cancellation may still be running in the process
+    /// in which the instance ended. In this process, the next body of the step waits for it. Another process cannot
+    /// know of it.
+    ///
+    /// # Errors
+    /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`CannotRetry`](WfeError::CannotRetry): the instance has not ended, completed, was terminated or restarted, or
+    ///   was cancelled and has compensated steps; or it is a child whose parent no longer waits for it. The
+    ///   [reason](crate::error::RetryRefusal) says what to do.
+    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits.
+    /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown), it is safe to call this again.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// use wfe::prelude::*;
+    ///
+    /// static BANK_IS_OPEN: AtomicBool = AtomicBool::new(false);
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> wfe::Result<()> {
+    /// let pays = WorkflowBuilder::<u32>::new("pays", 1)
+    ///     .change("price", |cents| *cents += 500)
+    ///     .call("pay", |_, _| match BANK_IS_OPEN.load(Ordering::Relaxed) {
+    ///         true => Ok(()),
+    ///         false => Err(StepError::fatal("the bank is closed")),
+    ///     });
+    /// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
+    /// let pays = host.register(pays.build()?)?;
+    /// host.start().await?;
+    /// let one = pays.start(&0).await?;
+    /// assert!(one.outcome().await?.completed().is_err());
+    ///
+    /// BANK_IS_OPEN.store(true, Ordering::Relaxed);
+    /// one.retry().await?;
+    /// assert_eq!(one.outcome().await?.completed()?, 500); // the price is not added again
+    /// # host.stop().await
+    /// # }
+    /// ```
+    pub async fn retry(&self, id: &str) -> Result<()> {
+        // The permit comes before the retry is stored: a call that is dropped while it waits has changed nothing.
+        let permit = self.engine().permit().await;
+        let store = self.store();
+        let loaded = store.inspect(id).await?;
+        let (waits, children) = Surroundings::wanted(&loaded)?;
+        let mut surroundings = Surroundings { waits: HashMap::new(), children: HashMap::new() };
+        for wait in waits {
+            match store.loss.seen(store.provider.get_subscription(&wait).await) {
+                Ok(closed) => drop(surroundings.waits.insert(wait, closed)),
+                Err(WfeError::SubscriptionNotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for child in children {
+            match store.inspect(&child).await {
+                Ok(stored) => drop(surroundings.children.insert(child, stored)),
+                Err(WfeError::WorkflowNotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let now = self.engine().now();
+        let step = reopen(&loaded, &surroundings, now)?;
+        match store.reopen(loaded.revision, now, &step).await? {
+            Reopened::Done => self.engine().wake(id, permit),
+            Reopened::Refused(reason) => return Err(WfeError::CannotRetry { id: id.to_owned(), reason }),
+        }
+        Ok(())
+    }
+}
