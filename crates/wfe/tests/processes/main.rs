@@ -10,6 +10,7 @@
 mod lock_files;
 mod lost_file;
 mod poison;
+mod retries;
 mod takeover;
 mod wakeups;
 mod worker;

@@ -13,7 +13,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use wfe::{
-    Outcome, WorkflowHost,
+    Outcome, WfeError, WorkflowHost,
     definition::{Definition, Event, Retry, WorkflowBuilder},
     steps::StepError,
 };
@@ -319,6 +319,23 @@ fn branching(folder: PathBuf, name: &str) -> Definition<Done> {
         .unwrap()
 }
 
+/// Fails until the file `mended` is there. In `log`, each body that began, as `fails`.
+fn failing(folder: PathBuf) -> Definition<Done> {
+    WorkflowBuilder::<Done>::new("fails", 1)
+        .with(folder)
+        .call("fail", |ctx, _| {
+            note(&ctx.app, &format!("fails {}\n", ctx.instance_id()))?;
+            if ctx.app.join("mended").exists() {
+                Ok(ctx.idempotency_key())
+            } else {
+                Err(StepError::fatal("not mended"))
+            }
+        })
+        .output(|key, done| done.by.push(key))
+        .build()
+        .unwrap()
+}
+
 /// Waits for three events of one stream, and writes down what each says.
 fn listening() -> Definition<Done> {
     WorkflowBuilder::<Done>::new("listen", 1)
@@ -356,6 +373,7 @@ async fn serve() {
     // Some that all know, one that only this worker knows, one that pauses, one of which only one body runs at once, and one
     // with branches.
     host.register(listening()).unwrap();
+    host.register(failing(folder.clone())).unwrap();
     host.register(holding("hold", folder.clone(), &name, None)).unwrap();
     host.register(holding(&format!("only-{name}"), folder.clone(), &name, None)).unwrap();
     host.register(holding("queue", folder.clone(), &name, None)).unwrap();
@@ -377,6 +395,11 @@ async fn serve() {
             Some(("wait", id)) => match host.outcome::<Done>(id).await {
                 Ok(Outcome::Completed(done)) => println!("\n@{}", done.by.join(",")),
                 Ok(other) => println!("\n@{other:?}"),
+                Err(error) => println!("\n@error {error}"),
+            },
+            Some(("retry", id)) => match host.retry(id).await {
+                Ok(()) => println!("\n@retried"),
+                Err(WfeError::CannotRetry { reason, .. }) => println!("\n@refused {reason:?}"),
                 Err(error) => println!("\n@error {error}"),
             },
             // As a program that has a look at its own database, or copies it.
