@@ -16,7 +16,7 @@ fn of_two_processes_that_retry_an_instance_one_does_and_the_step_runs_once_more(
     for worker in &mut workers {
         worker.send(&format!("retry {id}"));
     }
-    let mut answers: Vec<_> = workers.iter_mut().map(|worker| worker.answer()).collect();
+    let mut answers: Vec<_> = workers.iter_mut().map(Worker::answer).collect();
     answers.sort();
     assert_eq!(answers[1], "retried");
     let refused = ["refused NotEnded", "refused Changed", "refused Completed"];
