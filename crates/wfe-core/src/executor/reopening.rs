@@ -259,7 +259,13 @@ impl Reopening<'_> {
         // A side branch has already continued after its step, so the new pointer must not do this again.
         let is_forked = finished.has(attributes::FORKED);
         let forked: &[&str] = if is_forked { &[attributes::FORKED, attributes::LAST] } else { &[] };
-        let kept = [attributes::KIND, attributes::INDEX, attributes::COMPENSATES, attributes::FAILURE];
+        let kept = [
+            attributes::KIND,
+            attributes::INDEX,
+            attributes::COMPENSATES,
+            attributes::FAILURE,
+            attributes::GIVEN,
+        ];
         for name in kept.iter().chain(forked) {
             if let Some(value) = finished.attribute(name) {
                 pointer.set(name, value.clone());

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::{Env, Run};
 use crate::{
     Result,
@@ -48,6 +50,14 @@ impl Run {
             )));
         };
         let sequences = self.sequences_of(target)?;
+        if target.verb.decides_by_given()
+            && sequences.values().any(|beside| self.given_to(target, beside).is_none())
+        {
+            return Ok(Err(format!(
+                "cannot resume from {step:?}: this step decides by the value that the step before it gives, \
+                 and has no such value; name the step before it"
+            )));
+        }
         if sequences.is_empty() {
             return Ok(Err(format!(
                 "cannot resume from {step:?}: this step is inside a container in which no step has failed; \
@@ -76,10 +86,23 @@ impl Run {
                     self.pointers.edit(&at)?.unset(attributes::LAST);
                 }
             }
-            self.begin_step(target.index, &beside, &beside)?;
+            let given = self.given_to(target, &beside);
+            let begun = self.begin_step(target.index, &beside, &beside)?;
+            if let Some(given) = given {
+                self.pointers.edit(&begun)?.set(attributes::GIVEN, given);
+            }
         }
         self.retry_failed()?;
         Ok(Ok(()))
+    }
+
+    /// The value by which the last execution of the step decided. The step that gave this value does not run again, so
+    /// the next execution of the step decides by the same value.
+    fn given_to(&self, target: &Node, beside: &str) -> Option<Value> {
+        let first = pointer_id::in_sequence_of(beside, &target.id);
+        let executions = self.pointers.executions(&first);
+        let last = executions.iter().max_by_key(|id| pointer_id::execution_number(id))?;
+        self.pointers.get(last).ok()?.attribute(attributes::GIVEN).cloned()
     }
 
     /// The runs of the step's sequence that contain a failed step. A key is the path that the pointers of a run share,

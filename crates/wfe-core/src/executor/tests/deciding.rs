@@ -13,7 +13,7 @@ use super::{
 use crate::{
     definition::{Activity, Block, Event, OnFailure, Retry, WorkflowBuilder},
     executor::ACTIVITY,
-    models::PointerStatus,
+    models::{PointerStatus, WorkflowStatus},
     steps::StepError,
     traits::{Control, Ending, Intervention},
 };
@@ -164,6 +164,38 @@ fn a_decision_takes_the_branch_of_what_the_wait_before_it_received() {
     unreadable.plan(HOUR / 2, "said", "k", 7);
     unreadable.play();
     assert_eq!((unreadable.ending, &*unreadable.failures[0].step), (Some(Ending::Failed), "by"));
+    unreadable.plan_retry(HOUR);
+    unreadable.play();
+    let failed: Vec<_> = unreadable.failures.iter().map(|failure| &*failure.step).collect();
+    assert_eq!(
+        (unreadable.ending, failed),
+        (Some(Ending::Failed), vec!["by", "by"]),
+        "the value is still there"
+    );
+}
+
+#[test]
+fn a_decision_from_which_an_operator_resumes_has_the_value_that_it_had() {
+    let make = |from: &'static str| {
+        move || {
+            let builder = begin()
+                .call("count", |_, _| Ok(1))
+                .then_decide("by", |by| by.when(1, |one| one.step("one", mark("one"))))
+                .call("stop", |_, line| if line.len() > 1 { Ok(()) } else { Err("not yet".into()) })
+                .on_failure(OnFailure::Suspend)
+                .call("count-again", |_, _| Ok(2))
+                .then_decide("by-again", |by| by.when(2, |two| two.step("two", mark("two"))));
+            let mut world = world(builder);
+            world.plan_intervention(HOUR, Intervention::ResumeFrom(from.to_owned()));
+            world
+        }
+    };
+    assert_eq!(line(&everywhere(make("by"))), "one one two");
+    let mut early = make("by-again")();
+    early.play();
+    assert_eq!(early.instance.status, WorkflowStatus::Suspended);
+    let why = &early.failures.last().unwrap().error.message;
+    assert!(why.ends_with("has no such value; name the step before it"), "{why}");
 }
 
 #[test]
