@@ -206,6 +206,7 @@ macro_rules! examples {
 examples! {
     approval: ["expense-1", "expense-2"], false;
     fan_out: ["census-1", "census-2"], false;
+    invoice: ["invoice-1", "invoice-2", "invoice-3"], false;
     order: ["order-1", "order-2", "order-3"], false;
     report: ["wfe.schedule:1:daily"], true;
     worker: ["elm.jpg", "oak.jpg", "ash.jpg"], false;

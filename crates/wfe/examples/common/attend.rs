@@ -36,8 +36,9 @@ pub async fn attend<D>(
     }
 }
 
-/// Whether the instance waits for something other than the engine or a child workflow.
+/// Whether the instance waits for something other than the engine, a child workflow, or a worker that is at work.
 fn waits_outside(waits: &Waits) -> bool {
-    use Waits::{AttemptBefore, Child, Due, Running, Slot};
-    !matches!(waits, Running { .. } | Slot | AttemptBefore | Due | Child { .. })
+    use Waits::{Activity, AttemptBefore, Child, Due, Running, Slot};
+    let is_at_work = matches!(waits, Activity { held: Some(_), .. });
+    !is_at_work && !matches!(waits, Running { .. } | Slot | AttemptBefore | Due | Child { .. })
 }
