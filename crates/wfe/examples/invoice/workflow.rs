@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wfe::prelude::*;
+use wfe::{definition::Main, prelude::*};
 
 use super::office::Office;
 
@@ -75,7 +75,7 @@ pub fn invoice(office: Office) -> Result<Definition<Invoice>, Error> {
 }
 
 /// The clerk decides. If the clerk does not answer in time, the director decides.
-fn approval(large: Sequence<Invoice, wfe::definition::Main, Office>) -> impl Branch<Invoice, wfe::definition::Main, Office> {
+fn approval(large: Sequence<Invoice, Main, Office>) -> impl Branch<Invoice, Main, Office> {
     large
         .user_task("approve", |invoice| format!("Pay {} cents to {}?", invoice.cents, invoice.supplier))
         .assignee(|invoice| invoice.clerk.clone())
