@@ -29,6 +29,9 @@ pub enum RetryRefusal {
     NotRecorded,
     /// Another caller changed the instance at the same time.
     Changed,
+    /// The instance runs a definition of the engine, such as the one of a schedule: its id begins with
+    /// [`OWN_NAMES`](crate::traits::OWN_NAMES). A second one beside the one that may run now would do its work twice.
+    Engine,
 }
 
 impl RetryRefusal {
@@ -58,6 +61,9 @@ impl fmt::Display for RetryRefusal {
                  ended it; restart it",
             ),
             Self::Changed => f.write_str("another caller changed it at the same time; read its status first"),
+            Self::Engine => {
+                f.write_str("it belongs to the engine, which starts its own instances; create its schedule again")
+            }
         }
     }
 }

@@ -118,8 +118,8 @@ impl Surroundings {
 ///
 /// # Errors
 /// * [`CannotRetry`](WfeError::CannotRetry): the instance has not ended, completed, was terminated or restarted, or has
-///   compensated steps when it was cancelled; or the store does not know where it stood.
-/// * [`Corrupt`](WfeError::Corrupt): the record of where a step stood does not decode.
+///   compensated steps when it was cancelled; or it belongs to the engine; or the store does not know where it stood.
+/// * [`Corrupt`](WfeError::Corrupt): the record of where a step stood, or of its time limits, does not decode.
 pub fn reopen(loaded: &Loaded, surroundings: &Surroundings, now: DateTime<Utc>) -> Result<StepCommit> {
     let instance = &loaded.instance;
     let stopped = stopped(loaded)?;
@@ -162,6 +162,9 @@ fn stopped(loaded: &Loaded) -> Result<Vec<(&ExecutionPointer, Stopped)>> {
     let refused = |reason| Err(WfeError::CannotRetry { id: instance.id.clone(), reason });
     if !instance.status.is_final() {
         return refused(RetryRefusal::NotEnded);
+    }
+    if instance.workflow_definition_id.starts_with(OWN_NAMES) {
+        return refused(RetryRefusal::Engine);
     }
     if let Some(id) = &loaded.restarted_as {
         return refused(RetryRefusal::Restarted { id: id.clone() });

@@ -6,9 +6,12 @@ use std::{
 };
 
 use serde_json::Value;
-use wfe_core::{Result, WfeError, definition::Data, models::WorkflowInstance};
+use wfe_core::{Result, RetryRefusal, WfeError, definition::Data, models::WorkflowInstance};
 
-use super::{start::Started, workflow_host::WorkflowHost};
+use super::{
+    start::Started,
+    workflow_host::{RESERVED, WorkflowHost},
+};
 use crate::engine::StartRule;
 
 /// Makes the new instance from the ended one: `(host, ended instance, version)`.
@@ -43,7 +46,8 @@ impl WorkflowHost {
     /// The awaited result is an error in these cases:
     ///
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
-    /// * [`CannotRetry`](WfeError::CannotRetry): the instance has not ended, or was restarted before.
+    /// * [`CannotRetry`](WfeError::CannotRetry): the instance has not ended, was restarted before,
+    ///   or belongs to the engine, as the instance of a schedule does.
     /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits.
     /// * The errors of [`Workflow::start`](crate::host::Workflow::start). After
     ///   [`CommitUnknown`](WfeError::CommitUnknown), it is safe to restart the instance again.
@@ -104,6 +108,9 @@ impl<D> Restarting<D> {
     async fn run(self) -> Result<Started<D>> {
         let Self { host, of, version, make, .. } = self;
         let ended = host.store().inspect(&of).await?.instance;
+        if ended.workflow_definition_id.starts_with(RESERVED) {
+            return Err(WfeError::CannotRetry { id: of, reason: RetryRefusal::Engine });
+        }
         let mut instance = make(&host, &ended, version)?;
         instance.reference = ended.reference;
         instance.description = ended.description;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use wfe::{
     WfeError,
     definition::Definition,
+    error::RetryRefusal,
     host::Requested,
     schedules::{Change, ScheduleStatus, Timetable},
 };
@@ -17,6 +18,7 @@ scenarios!("schedules":
     a_paused_schedule_stays_paused_when_it_is_changed,
     a_deleted_schedule_is_created_again_at_once,
     data_that_cannot_be_read_fail_at_the_schedule,
+    the_ended_instance_of_a_schedule_is_neither_retried_nor_restarted,
 );
 
 const REPORT: WorkflowName<Story> = WorkflowName::new("report");
@@ -155,5 +157,40 @@ async fn data_that_cannot_be_read_fail_at_the_schedule(stage: Stage) -> Checked<
     host.idle().await?;
     assert_eq!(log.numbers(), [3], "one instance catches up, and none was left behind");
     assert_eq!(status(&host).await?.last_failure, None);
+    Ok(())
+}
+
+/// Otherwise, the schedule could be there twice.
+async fn the_ended_instance_of_a_schedule_is_neither_retried_nor_restarted(stage: Stage) -> Checked<()> {
+    stage.must_be_notified()?;
+    let log = Log::default();
+    let host = stage.host_that_waits([log.report(1)?.into()]).await?;
+    for n in 0..2 {
+        put(&host, HOUR, n).await?;
+        host.idle().await?;
+        let id = status(&host).await?.instance_id;
+        if n == 0 {
+            host.host().cancel(&id).await?;
+        } else {
+            host.schedules().delete(ID).await?;
+        }
+        host.idle().await?;
+        put(&host, HOUR, n + 10).await?;
+        let answers = [
+            host.host().retry(&id).await,
+            host.host().restart(&id, &Story::default()).await.map(drop),
+            host.host().restart_with_its_data(&id).version(1).await.map(drop),
+        ];
+        for answer in answers {
+            match answer {
+                Err(WfeError::CannotRetry { id: of, reason: RetryRefusal::Engine }) => assert_eq!(of, id),
+                other => unmet(&format!("it is not refused: {other:?}")),
+            }
+        }
+        host.advance(HOUR + MINUTE).await?;
+        assert_eq!(log.numbers().len() as u64, n + 1, "one instance per tick");
+        host.schedules().delete(ID).await?;
+    }
+    assert_eq!(log.numbers(), [10, 11]);
     Ok(())
 }
