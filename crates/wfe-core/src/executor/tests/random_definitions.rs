@@ -35,6 +35,9 @@ enum Tree {
     Broken,
     /// A step that fails in its first execution, and succeeds after a retry of the instance.
     Mends,
+    /// Like [`Mends`](Self::Mends), but its failure ends the instance even inside a saga. The flag says whether the step is
+    /// compensated even if it has not completed.
+    Stops(bool),
     Flaky,
     /// A step that is compensated even if it has not completed. The flag says whether it fails.
     Half(bool),
@@ -127,6 +130,7 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
         2 => Just(Tree::Slow),
         1 => Just(Tree::Broken),
         1 => Just(Tree::Mends),
+        1 => any::<bool>().prop_map(Tree::Stops),
         1 => Just(Tree::Flaky),
         2 => prop::bool::weighted(0.4).prop_map(Tree::Half),
         1 => Just(Tree::Delay),
@@ -274,6 +278,10 @@ fn add(mut body: Body, trees: &[Tree], count: &Cell<u32>, around: Around<'_>) ->
             Tree::Slow => undone(body.step(id.clone(), work()), &id, in_saga, true),
             Tree::Broken => body.step(id, broken()).closed(),
             Tree::Mends => undone(body.step(id.clone(), mends()), &id, in_saga, false),
+            Tree::Stops(is_half) => {
+                let body = body.step(id.clone(), mends()).on_failure(OnFailure::Fail);
+                if *is_half { cleaned(body, &id, in_saga) } else { undone(body, &id, in_saga, false) }
+            }
             Tree::Flaky => {
                 let flaky = body
                     .then(id.clone(), async |ctx, _, _| {
