@@ -11,7 +11,8 @@
 //! * All other pointers that the end cancelled continue where they stood. A body that was running runs again, with the
 //!   same idempotency key. A subscription is opened again, with the same name, key and effective date; the instance's
 //!   position in the stream decides which event is next. An activity and a user task are opened again, with the same
-//!   input. Due times stay.
+//!   input. Due times stay, except the claim limit of an activity: the time in which the instance was ended does not
+//!   count against it.
 //! * A step that waits for a child goes on waiting. The child was requested to cancel when the parent ended. If the
 //!   child completes all the same, the step receives the result. Otherwise, the step begins as another execution
 //!   pointer, with another child.
@@ -30,6 +31,7 @@ use super::{
 };
 use crate::{
     Result, RetryRefusal, WfeError,
+    limits::later,
     models::{
         EventSubscription, ExecutionPointer, PointerChange, PointerStatus, StatusChange, attributes,
         pointer_id,
@@ -80,7 +82,7 @@ fn corrupt(instance: &str, pointer: &ExecutionPointer, source: serde_json::Error
         table: "execution_pointers",
         column: "extension_attributes",
         row: format!("{} of {instance}", pointer.id),
-        message: "the record of where the step stood does not decode".to_owned(),
+        message: "the record of where the step stood, or of its time limits, does not decode".to_owned(),
         source: Some(Box::new(redact(source))),
     }
 }
@@ -219,9 +221,11 @@ impl Reopening<'_> {
                 pointer.sleep_until.get_or_insert(self.now);
             }
             PointerStatus::WaitingForEvent => return self.wait_again(pointer, before, stopped.child),
-            // The saga begins another round, with all its attempts.
+            // The saga begins another round, with all its attempts. Like another execution of a step, the round is
+            // compensated for itself, even if it does not complete.
             PointerStatus::Failed => {
                 pointer.outcome = None;
+                pointer.unset(attributes::LOGGED);
                 if pointer.retry_count > 0 {
                     pointer.set(attributes::FORGIVEN, pointer.retry_count);
                 }
@@ -319,8 +323,31 @@ impl Reopening<'_> {
             self.commit.upserted.push(pointer);
             return Ok(());
         }
+        self.delay_claim_limit(&mut pointer)?;
         self.subscribe(&mut pointer, closed.map(|(id, wait)| (id, wait.clone())))?;
         self.commit.upserted.push(pointer);
+        Ok(())
+    }
+
+    /// Moves the claim limit of an activity by the time in which the instance was ended, because no worker could claim
+    /// the activity then. The other time limit stays.
+    fn delay_claim_limit(&self, pointer: &mut ExecutionPointer) -> Result<()> {
+        let time = |name| {
+            let stored = pointer.attribute(name).map(DateTime::<Utc>::deserialize).transpose();
+            stored.map_err(|source| corrupt(&self.loaded.instance.id, pointer, source))
+        };
+        let (claim_by, limit) = (time(attributes::CLAIM_BY)?, time(attributes::LIMIT)?);
+        let Some(claim_by) = claim_by else { return Ok(()) };
+        let ended = self.loaded.instance.complete_time.unwrap_or(self.now);
+        let claim_by = later(claim_by, (self.now - ended).to_std().unwrap_or_default());
+        if let Some(limit) = limit.filter(|limit| *limit <= claim_by) {
+            pointer.unset(attributes::CLAIM_BY);
+            pointer.unset(attributes::LIMIT);
+            pointer.sleep_until = Some(limit);
+        } else {
+            pointer.set(attributes::CLAIM_BY, serde_json::to_value(claim_by)?);
+            pointer.sleep_until = Some(claim_by);
+        }
         Ok(())
     }
 

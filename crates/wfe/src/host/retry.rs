@@ -18,8 +18,9 @@ impl WorkflowHost {
     ///   compensation had failed, the compensation continues with this step.
     /// * Branches that the end has cancelled continue. A body that was running runs again, with the same idempotency key.
     ///   Open waits, activities and user tasks are opened again; answers that workers give to the earlier ones are
-    ///   refused. Due times stay; what became due in the meantime happens at once. An event that was published in the
-    ///   meantime is delivered, and no event is delivered twice.
+    ///   refused. Due times stay; what became due in the meantime happens at once. Only the limit within which a worker
+    ///   must [claim](crate::definition::Sequence::claim_within) an activity is moved by the time in which the instance
+    ///   was ended. An event that was published in the meantime is delivered, and no event is delivered twice.
     /// * A step that was waiting for a child receives the result if the child has completed. Otherwise, it starts
     ///   another child, as soon as the first one, which the end of the instance has cancelled, has ended.
     /// * A [deadline](crate::definition::WorkflowBuilder::deadline) of the workflow counts anew from the retry.
@@ -38,8 +39,9 @@ impl WorkflowHost {
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
     /// * [`CannotRetry`](WfeError::CannotRetry): the instance has not ended, completed, was terminated or restarted, or
-    ///   was cancelled and has compensated steps; or it is a child whose parent no longer waits for it. The
-    ///   [reason](crate::error::RetryRefusal) says what to do.
+    ///   was cancelled and has compensated steps; or it is a child whose parent no longer waits for it;
+    ///   or it belongs to the engine, as the instance of a schedule does. The [reason](crate::error::RetryRefusal) says
+    ///   what to do.
     /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits.
     /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown), it is safe to call this again.
     ///

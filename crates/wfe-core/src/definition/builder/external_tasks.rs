@@ -120,9 +120,10 @@ macro_rules! external_tasks {
             /// The first claim ends this limit for good, even if the lease of the claim expires later, because the worker
             /// has died. A claim that the worker has given back counts as none. If the instance is suspended when the
             /// limit passes, or no host is running, the limit takes effect afterwards; a claim is in time if it is stored
-            /// before that. The step's other time limit, of [`on_timeout`](Sequence::on_timeout) or
-            /// [`fail_after`](Sequence::fail_after), counts from the start of the step too, whether or not a worker has
-            /// claimed the activity.
+            /// before that. If the instance fails before the limit has passed, and is retried, the activity is offered
+            /// again and must be claimed again; the time in which the instance was ended does not count. The step's
+            /// other time limit, of [`on_timeout`](Sequence::on_timeout) or [`fail_after`](Sequence::fail_after), counts
+            /// from the start of the step too, whether or not a worker has claimed the activity.
             ///
             /// ```
             /// use std::time::Duration;

@@ -204,6 +204,8 @@ impl Run {
         for id in active {
             if self.pointers.get(&id)?.has(attributes::RETRIED) {
                 self.pointers.edit(&id)?.unset(attributes::RETRIED);
+                // The commit that ended the instance may have changed the data, but evaluated no conditions.
+                self.data.touch();
                 self.notify(Lifecycle::Retried, env);
             }
             let pointer = self.pointers.get(&id)?;

@@ -26,6 +26,7 @@ mod random_definitions;
 mod restarted_containers;
 mod result_order;
 mod retried;
+mod retried_with_others;
 mod retry;
 mod saga;
 mod saga_cancel;
