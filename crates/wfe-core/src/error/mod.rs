@@ -1,4 +1,5 @@
 mod classification;
+mod control;
 mod execution_error;
 mod failure;
 mod no_effect;
@@ -10,6 +11,7 @@ use std::{error::Error, fmt, path::PathBuf};
 use crate::redact::{Redacted, redact, redact_boxed};
 
 pub use classification::{Advice, Family};
+pub use control::Control;
 pub use execution_error::ExecutionError;
 pub use failure::{Ending, StepFailure, StoredFailure};
 pub use no_effect::NoEffectReason;

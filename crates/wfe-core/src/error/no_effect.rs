@@ -2,7 +2,7 @@ use std::fmt;
 
 #[cfg(doc)]
 use super::WfeError;
-use crate::traits::{Control, Ending};
+use super::{Control, Ending};
 
 /// Why a request cannot have an effect ([`WfeError::NoEffect`]). The text names what the caller can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -27,7 +27,10 @@ use serde::{Deserialize, Serialize, de::Error as _};
 
 use super::{
     CHILD_ENDED, ChildEnd,
-    run::{saga::state, subscriptions::last_subscription},
+    run::{
+        saga::state::{self, is_false},
+        subscriptions::last_subscription,
+    },
 };
 use crate::{
     Result, RetryRefusal, WfeError,
@@ -58,11 +61,6 @@ pub(in crate::executor) struct Stopped {
     /// On a saga that was compensated because the instance closed: whether a step of it was compensated.
     #[serde(default, skip_serializing_if = "is_false")]
     pub compensated: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-pub(in crate::executor) fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Stopped {

@@ -1,24 +1,9 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use super::Ending;
 #[cfg(doc)]
 use super::StepStore;
+use super::{Control, Ending};
 use crate::{NoEffectReason, Result, WfeError, models::WorkflowStatus};
-
-/// A control request to an instance, which may be busy or idle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Control {
-    /// Suspend: running steps finish, and no further steps start.
-    Suspend,
-    /// Resume a suspended instance.
-    Resume,
-    /// Cancel: compensate open sagas, then end.
-    Cancel,
-    /// Terminate: end at once, without compensation.
-    Terminate,
-}
 
 /// A way to resume a suspended instance other than running its failed steps again.
 ///
@@ -76,21 +61,11 @@ impl Control {
     /// `resume_from`.
     #[must_use]
     pub fn verb(self, intervention: Option<&Intervention>) -> &'static str {
-        match (self, intervention) {
-            (Self::Suspend, _) => "suspend",
-            (Self::Resume, None) => "resume",
-            (Self::Resume, Some(Intervention::Skip)) => "skip",
-            (Self::Resume, Some(Intervention::ResumeFrom(_))) => "resume_from",
-            (Self::Cancel, _) => "cancel",
-            (Self::Terminate, _) => "terminate",
+        match intervention {
+            Some(Intervention::Skip) if self == Self::Resume => "skip",
+            Some(Intervention::ResumeFrom(_)) if self == Self::Resume => "resume_from",
+            _ => self.name(),
         }
-    }
-}
-
-/// The verb of the request, as [`verb`](Control::verb) without an intervention.
-impl fmt::Display for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.verb(None))
     }
 }
 

@@ -40,8 +40,8 @@ mod step_store_methods;
 mod subscription_repository;
 mod workflow_repository;
 
-pub use crate::error::{Ending, StepFailure, StoredFailure};
-pub use control::{Control, ControlRequest, ControlState, Intervention, Requested};
+pub use crate::error::{Control, Ending, StepFailure, StoredFailure};
+pub use control::{ControlRequest, ControlState, Intervention, Requested};
 pub use event_repository::EventRepository;
 pub use isolation::{Deaths, Isolation};
 pub use loaded::{Claimed, Delivery, Expected, Finished, Known, Loaded, Pending, Reopened, Started, Swept};

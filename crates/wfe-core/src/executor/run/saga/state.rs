@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     Result,
-    executor::{Kept, Spoilt, reopening::is_false, run::Run},
+    executor::{Kept, Spoilt, run::Run},
     models::{ExecutionPointer, PointerStatus, attributes, pointer_id},
     program::kind,
     traits::{Ending, StoredFailure},
@@ -29,6 +29,12 @@ pub(in crate::executor) struct SagaState {
     /// The progress of the compensation, or `None` if the saga is not being compensated.
     #[serde(rename = "undoing")]
     pub compensating: Option<Compensating>,
+}
+
+/// For fields that are stored only if they are set.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+pub(in crate::executor) fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl SagaState {
