@@ -27,8 +27,8 @@ impl<D: Data, A: App> Sequence<D, Main, A> {
     /// more than one piece of work, or a whole waiting time. Give them a policy of their own where that is meant.
     ///
     /// When the attempts of a step are used up, [`on_failure`](Sequence::on_failure) decides, of the step or of the
-    /// whole definition. By default, the instance fails. It can be taken up again at the failed step, which then gets
-    /// all its attempts once more.
+    /// whole definition. By default, the instance fails. It can be retried: the failed step then gets all its
+    /// attempts once more.
     ///
     /// ```
     /// use wfe_core::definition::{Retry, WorkflowBuilder};

@@ -21,6 +21,7 @@ mod into_step;
 mod modifiers;
 mod place;
 mod sides;
+mod then_decide;
 mod waits;
 
 use std::{marker::PhantomData, time::Duration};
@@ -39,13 +40,14 @@ use crate::{
 use bodies::body_of;
 
 pub use bodies::{AsyncBody, AsyncItemBody, BodyFuture, Items, Yields};
-pub use branches::{Branches, Choice, Decision, Gives};
+pub use branches::{Branches, Choice, Decision};
 pub use defaults::Covers;
 pub use into_step::{IntoStep, Task, item_task, task};
 pub use place::{
     After, Awaits, Block, Branch, Each, FitsIn, HasBody, Loop, Main, OfActivity, OfChild, OfEvent, OfTask,
     OutputSet, Returns, Start, StructStep,
 };
+pub use then_decide::Gives;
 
 use place::Drafts;
 
