@@ -195,7 +195,15 @@ mod tests {
             (super::ownership::OF_OWNER.text(), "workflows_owned (owner=?)"),
             (super::ownership::CLEAR_OWNER.text(), "workflows_owned (owner=?)"),
             (super::ownership::ENDED.text(), "sqlite_autoindex_workflows_1 (id=?)"),
+            (super::ownership::CONTROL_STATE.text(), "sqlite_autoindex_workflows_1 (id=?)"),
+            (super::ownership::REQUEST.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (super::commits::IS_UNCHANGED.text(), "sqlite_autoindex_workflows_1 (id=?)"),
+            (super::retries::KNOWN.text(), "workflows_start (workflow_definition_id=? AND start_key=?)"),
+            (
+                super::retries::MAY_REOPEN.text(),
+                "event_subscriptions_waits (workflow_id=? AND event_name=? AND event_key=?)",
+            ),
+            (super::retries::WITHDRAW_END.text(), "events_stream (event_name=? AND event_key=?)"),
             (super::workflows::NAMED.text(), "sqlite_autoindex_workflows_2 (name>? AND name<?)"),
             (
                 super::commits::START_IS_FREE.text(),

@@ -10,9 +10,9 @@ macro_rules! is_replaced {
     };
 }
 
-/// Whether nobody waits for the end of the instance `w` any more: its parent exists, but has no open subscription to
-/// this end. An instance without a parent, or whose parent was deleted, is on its own.
-macro_rules! is_left_alone {
+/// Whether the parent of the instance `w` no longer waits for its end: the parent exists, but has no open subscription to
+/// this end. False for an instance that has no parent, or whose parent was deleted.
+macro_rules! parent_has_stopped_waiting {
     () => {
         "(EXISTS (SELECT 1 FROM workflows AS p WHERE p.id = w.parent) \
           AND NOT EXISTS (SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 \
@@ -27,7 +27,7 @@ pub(crate) const MAY_REOPEN: Sql<2> = Sql::new(guard!(concat!(
      AND NOT ",
     is_replaced!(),
     " AND NOT ",
-    is_left_alone!(),
+    parent_has_stopped_waiting!(),
     ")"
 )));
 
@@ -36,7 +36,7 @@ pub(crate) const WHY_NOT_REOPEN: Sql<1> = Sql::new(concat!(
     "SELECT w.status IN ('Complete', 'Terminated'), w.revision, iif(",
     is_replaced!(),
     ", w.restarted_as, NULL), iif(",
-    is_left_alone!(),
+    parent_has_stopped_waiting!(),
     ", w.parent, NULL) FROM workflows AS w WHERE w.id = ?"
 ));
 
@@ -99,6 +99,6 @@ mod tests {
     #[test]
     fn the_end_of_a_child_is_called_as_by_the_engine() {
         let name = format!("'{}'", wfe_core::executor::CHILD_ENDED);
-        assert!(is_left_alone!().contains(&name) && super::WITHDRAW_END.text().contains(&name));
+        assert!(parent_has_stopped_waiting!().contains(&name) && super::WITHDRAW_END.text().contains(&name));
     }
 }

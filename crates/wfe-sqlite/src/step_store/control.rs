@@ -64,8 +64,11 @@ impl SqlitePersistenceProvider {
 }
 
 /// Decodes the row of `CONTROL_STATE`. Also returns the columns by which the request is stored only if the
-/// state is still the same. A pending request that does not decode counts as none, so that an instance whose
-/// row is corrupt can be resumed and ended.
+/// state is still the same.
+///
+/// A pending request that does not decode counts as none, so that an instance whose row is corrupt can be
+/// resumed and ended. An ending that does not decode counts as not stored: the status alone says that the
+/// instance has ended, and a read of the instance reports the corrupt value.
 fn control_state(fields: &mut Fields<'_>) -> Result<(ControlState, [Value; 3])> {
     let status = fields.name("status", names::as_status)?;
     let ending = fields.optional_name("ending", names::as_ending).unwrap_or_default();
