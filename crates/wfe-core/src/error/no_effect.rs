@@ -21,16 +21,16 @@ pub enum NoEffectReason {
 impl fmt::Display for NoEffectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Ended(Ending::Completed) => "it has completed; `restart` begins it anew",
+            Self::Ended(Ending::Completed) => "it has completed; `restart` runs it once more",
             Self::Ended(Ending::Failed) => {
-                "it has failed; `retry` takes it up at the failed step, `restart` begins it anew"
+                "it has failed; `retry` continues at the failed step, `restart` begins at the first one"
             }
             Self::Ended(Ending::Cancelled) => {
-                "it was cancelled; `retry` takes it up if nothing was compensated, `restart` begins it anew"
+                "it was cancelled; `retry` continues it if nothing was compensated, `restart` begins at the first step"
             }
-            Self::Ended(Ending::Terminated) => "it was terminated; `restart` begins it anew",
-            Self::NotSuspended => "it is not suspended; `suspend` it, and wait until its status says so",
-            Self::NothingFailed => "none of its steps has failed; `resume` it, or `resume_from` a step",
+            Self::Ended(Ending::Terminated) => "it was terminated; `restart` begins at the first step",
+            Self::NotSuspended => "it is not suspended; suspend it first, and wait until its status is suspended",
+            Self::NothingFailed => "none of its steps has failed; resume it with `resume` or `resume_from`",
             Self::Superseded(Control::Terminate) => {
                 "a request to terminate it is pending and takes precedence; it ends soon"
             }

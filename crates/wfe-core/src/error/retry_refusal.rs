@@ -10,7 +10,7 @@ pub enum RetryRefusal {
     NotEnded,
     /// The instance completed: no step is left to retry.
     Completed,
-    /// The instance was terminated: the caller wanted it to stop at once and for good.
+    /// The instance was terminated. Where it stood is not stored, because it was to stop for good.
     Terminated,
     /// The instance was cancelled, and completed steps were compensated before it ended.
     Compensated,

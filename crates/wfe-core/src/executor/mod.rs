@@ -49,10 +49,10 @@
 //!
 //! # The retry of an ended instance
 //!
-//! [`reopen`] makes the commit with which [`StepStore::reopen`](crate::traits::StepStore::reopen) makes an instance
-//! runnable that has failed or was cancelled. It continues from where it stood: the failed step begins as another
-//! execution pointer, with all its attempts and another idempotency key; a failed saga begins another round; all other
-//! pointers continue where the end has stopped them.
+//! An instance that has failed or was cancelled can become runnable again: [`reopen`] builds the commit, and
+//! [`StepStore::reopen`](crate::traits::StepStore::reopen) stores it. The instance continues from where it stood. The
+//! failed step begins as another execution pointer, with all its attempts and another idempotency key. A failed saga
+//! begins another round. All other pointers continue where the end has stopped them.
 //!
 //! # Activities and user tasks
 //!

@@ -113,8 +113,9 @@ impl Surroundings {
 }
 
 /// Builds the commit that makes an ended instance runnable again, for
-/// [`StepStore::reopen`](crate::traits::StepStore::reopen). See the documentation of this module's source for what
-/// happens to each pointer; [`Intervention`](crate::traits::Intervention) is the counterpart for suspended instances.
+/// [`StepStore::reopen`](crate::traits::StepStore::reopen). The failed step begins as another execution pointer, and
+/// everything else that the end has cancelled continues from where it stood ([the executor](super) has the rules).
+/// [`Intervention`](crate::traits::Intervention) is the counterpart for suspended instances.
 ///
 /// # Errors
 /// * [`CannotRetry`](WfeError::CannotRetry): the instance has not ended, completed, was terminated or restarted, or has

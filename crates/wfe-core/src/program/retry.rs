@@ -215,8 +215,8 @@ impl fmt::Debug for Retry {
 ///   ([`on_failure`](crate::definition::Sequence::on_failure) before its first step).
 ///
 /// Why the instance fails by default: an instance that has failed tells its caller at once, holds nothing, and keeps its
-/// data, its failures and where it stood. It is not the end: a *retry* takes the instance up again at the failed step,
-/// with all its attempts, and a *restart* begins it anew (`retry` and `restart` of the host). Choose
+/// data, its failures and where it stood. It is not lost: a *retry* continues at the failed step, with all its attempts,
+/// and a *restart* begins a new instance at the first step (`retry` and `restart` of the host). Choose
 /// [`Suspend`](Self::Suspend) where the caller is to go on waiting while an operator mends the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]

@@ -50,9 +50,9 @@ pub(super) fn started(event: &LifecycleEvent) {
 pub(super) fn committed(run: &Run, events: &[LifecycleEvent]) {
     for event in events {
         match &event.what {
-            // Children of the instance too are started by its commit.
+            // The commit of an instance also starts its children.
             Lifecycle::Started => started(event),
-            Lifecycle::Error(failure) if failure.step.is_empty() && is_told_by(events, run, failure) => {}
+            Lifecycle::Error(failure) if failure.step.is_empty() && is_reported_by(events, run, failure) => {}
             Lifecycle::Error(failure) if failure.step.is_empty() => {
                 failure!(warn, event, failure, "the instance has a failure that no step caused");
             }
@@ -68,7 +68,7 @@ pub(super) fn committed(run: &Run, events: &[LifecycleEvent]) {
     }
 }
 
-/// Logs that an instance was suspended or ended because its stored state cannot be read. Called after that is stored.
+/// Logs that an instance was suspended or ended because its stored state cannot be read. Called after the change is stored.
 pub(super) fn quarantined(event: &LifecycleEvent, failure: &StepFailure) {
     match event.what {
         Lifecycle::Terminated { ending } => ended_early(event, ending, Some(failure)),
@@ -120,7 +120,7 @@ fn word(follows: Follows) -> &'static str {
 }
 
 /// Whether another line of the same commit has this failure as its cause.
-fn is_told_by(events: &[LifecycleEvent], run: &Run, failure: &StepFailure) -> bool {
+fn is_reported_by(events: &[LifecycleEvent], run: &Run, failure: &StepFailure) -> bool {
     let is_end = |event: &LifecycleEvent| {
         matches!(event.what, Lifecycle::Suspended | Lifecycle::Terminated { ending: Ending::Failed })
     };

@@ -95,7 +95,7 @@ impl<D> Instance<D> {
         self.host.resume_from(&self.id, step).await
     }
 
-    /// Takes up the failed or cancelled instance again, at its failed step.
+    /// Retries the failed or cancelled instance: it continues at its failed step.
     ///
     /// # Errors
     /// The errors of [`WorkflowHost::retry`].
@@ -166,7 +166,7 @@ impl WorkflowHost {
     }
 }
 
-// Derived, these would ask the same of the data.
+// Derived, these would require the same of the data.
 impl<D> Clone for Instance<D> {
     fn clone(&self) -> Self {
         self.host.instance(self.id.clone())

@@ -35,7 +35,8 @@ impl WorkflowHost {
     /// `None` means that there is no such instance. [`Workflow::find`](crate::host::Workflow::find) is the typed form.
     ///
     /// # Errors
-    /// [`Unsupported`](WfeError::Unsupported): the store cannot look up references.
+    /// * [`Unsupported`](WfeError::Unsupported): the store cannot look up references.
+    /// * The errors of the store.
     pub async fn find(&self, definition: &str, reference: &str) -> Result<Option<String>> {
         self.store().find(definition, reference).await
     }

@@ -36,9 +36,11 @@ impl WorkflowHost {
     /// data and its failures. The two instances are linked: [`status`](Self::status) of each names the other.
     ///
     /// If the old instance was started with a [reference](crate::host::Starting::reference), the reference now belongs
-    /// to the new instance: [`find`](Self::find) and later starts with this reference give the new one. All this is one
-    /// transaction. An instance is restarted once: the next restart is one of the new instance. If the old instance was
-    /// a child, its parent knows nothing of the new one.
+    /// to the new instance: [`find`](Self::find) and later starts with this reference return the new one. An instance can
+    /// be restarted once; then restart the new instance. If the old instance was a child, its parent does not receive the
+    /// end of the new one.
+    ///
+    /// The restart is one transaction: after a crash or a dropped future, it has happened completely or not at all.
     ///
     /// To continue where the instance has failed instead, call [`retry`](Self::retry).
     ///
@@ -50,7 +52,8 @@ impl WorkflowHost {
     ///   or belongs to the engine, as the instance of a schedule does.
     /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits.
     /// * The errors of [`Workflow::start`](crate::host::Workflow::start). After
-    ///   [`CommitUnknown`](WfeError::CommitUnknown), it is safe to restart the instance again.
+    ///   [`CommitUnknown`](WfeError::CommitUnknown), it is safe to repeat the call: if the restart was stored,
+    ///   [`CannotRetry`](WfeError::CannotRetry) names the new instance.
     pub fn restart<D: Data>(&self, id: &str, data: &D) -> Restarting<D> {
         let data = data.clone();
         Restarting::new(self, id, move |host, ended, version| {

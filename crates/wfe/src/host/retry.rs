@@ -9,7 +9,7 @@ use wfe_core::{
 use super::workflow_host::WorkflowHost;
 
 impl WorkflowHost {
-    /// Takes up an instance again that has failed, or was cancelled: it continues where it stood when it ended.
+    /// Retries an instance that has failed or was cancelled: the instance continues from where it stood when it ended.
     ///
     /// * The step that has failed runs again, with all its attempts, as another execution pointer: it has another
     ///   [idempotency key](wfe_core::steps::Ctx::idempotency_key). State that its body has stored, and an event that it
@@ -25,16 +25,17 @@ impl WorkflowHost {
     ///   another child, as soon as the first one, which the end of the instance has cancelled, has ended.
     /// * A [deadline](crate::definition::WorkflowBuilder::deadline) of the workflow counts anew from the retry.
     ///
-    /// The data is as it was at the end. For the callers that wait for it, for [`status`](Self::status) and for
-    /// [`outcome`](Self::outcome), the instance goes on as if it had not ended. Its failures stay stored. Subscribers
-    /// receive [`Retried`](crate::host::Lifecycle::Retried). To begin from the start instead, call
+    /// The data is as it was at the end, and the failures stay stored. [`status`](Self::status) shows a running instance
+    /// again, and a new call of [`outcome`](Self::outcome) waits for the next end. Subscribers receive
+    /// [`Retried`](crate::host::Lifecycle::Retried). To begin at the first step instead, call
     /// [`restart`](Self::restart).
     ///
-    /// Returns once the change is stored, which is one transaction: a crash before it leaves the instance ended. This
-    /// host need not know the definition; any host that does runs the instance. If two callers retry an instance at the
-    /// same time, one of them gets an error. A body that ignores its cancellation may still be running in the process
-    /// in which the instance ended. In this process, the next body of the step waits for it. Another process cannot
-    /// know of it.
+    /// Returns once the retry is stored. The retry is one transaction: after a crash or a dropped future, the instance
+    /// has either ended as before, or is runnable. The definition need not be registered on this host: any host on which
+    /// it is registered runs the instance. If two callers retry an instance at the same time, one of them gets an error.
+    ///
+    /// A body that ignores its cancellation may still be running in the process in which the instance ended. In this
+    /// process, the next body of the step waits until that body has ended. Another process cannot know of it.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.

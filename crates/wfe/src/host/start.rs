@@ -149,8 +149,9 @@ pub struct Starting<D> {
 impl<D> Starting<D> {
     /// Sets the caller's own key for the instance. It makes the start idempotent: a second start with the same
     /// definition id and reference starts nothing and returns the stored instance, whatever its version and status.
-    /// [`if_known`](Self::if_known) chooses another behaviour. Steps can read the reference with [`Ctx::reference`](wfe_core::steps::Ctx::reference). By default, every start
-    /// creates an instance.
+    /// [`if_known`](Self::if_known) chooses another behaviour. Without a reference, every start creates an instance.
+    ///
+    /// Steps can read the reference with [`Ctx::reference`](wfe_core::steps::Ctx::reference).
     pub fn reference(mut self, reference: impl Into<String>) -> Self {
         self.reference = Some(reference.into());
         self

@@ -28,10 +28,10 @@ struct Fault {
     code: &'static str,
     since: Instant,
     /// When it was last logged.
-    told: Instant,
+    logged: Instant,
     /// How many failures there were, and how many of them no line has counted yet.
     failures: u64,
-    untold: u64,
+    unreported: u64,
     /// Whether it was logged as something that operators see.
     is_seen: bool,
 }
@@ -61,29 +61,37 @@ impl Faults {
         self.is_any.store(true, Relaxed);
         let known = failing.iter_mut().find(|fault| fault.call == call);
         let Some(fault) = known else {
-            let is_seen = tell(call, error);
-            let (code, failures, untold) = (error.code(), 1, 0);
-            return failing.push(Fault { call, code, since: now, told: now, failures, untold, is_seen });
+            let is_seen = log_first(call, error);
+            let (code, failures, unreported) = (error.code(), 1, 0);
+            return failing.push(Fault {
+                call,
+                code,
+                since: now,
+                logged: now,
+                failures,
+                unreported,
+                is_seen,
+            });
         };
         fault.failures += 1;
         if fault.code != error.code() {
             fault.code = error.code();
-            fault.is_seen |= tell(call, error);
+            fault.is_seen |= log_first(call, error);
             return;
         }
-        fault.untold += 1;
-        if now.saturating_duration_since(fault.told) < AGAIN {
+        fault.unreported += 1;
+        if now.saturating_duration_since(fault.logged) < AGAIN {
             return;
         }
-        let failures = std::mem::take(&mut fault.untold); // not among the fields, which are computed only if wanted
-        (fault.told, fault.is_seen) = (now, true);
+        let failures = std::mem::take(&mut fault.unreported); // not among the fields, which are computed only if wanted
+        (fault.logged, fault.is_seen) = (now, true);
         logging::warn!(
             call,
             code = fault.code,
             %error,
             failures,
             seconds = now.saturating_duration_since(fault.since).as_secs(),
-            "the store still fails; \"failures\" have come since the last of these lines"
+            "the store still fails; the field `failures` counts the failures since the last such line"
         );
     }
 
@@ -104,10 +112,10 @@ impl Faults {
 }
 
 /// Logs the first failure of a call. Returns whether operators see the line.
-fn tell(call: &'static str, error: &WfeError) -> bool {
+fn log_first(call: &'static str, error: &WfeError) -> bool {
     let code = error.code();
     match error {
-        // This soon resolves by itself. If it does not, the line after a minute tells it.
+        // This soon resolves by itself. If it does not, the line after a minute reports it.
         WfeError::Busy { .. } | WfeError::LockFailed(_) => {
             logging::debug!(call, code, %error, "the store is busy");
             return false;
@@ -137,11 +145,11 @@ mod tests {
     fn counts(faults: &Faults) -> (u64, u64, bool) {
         let failing = lock(&faults.failing);
         assert_eq!(failing.len(), 1);
-        (failing[0].failures, failing[0].untold, failing[0].is_seen)
+        (failing[0].failures, failing[0].unreported, failing[0].is_seen)
     }
 
     #[test]
-    fn a_fault_is_told_then_counted_and_told_again_once_a_minute() {
+    fn a_fault_is_logged_then_counted_and_logged_again_once_a_minute() {
         let (faults, began) = (Faults::default(), Instant::now());
         let at = |seconds| began + Duration::from_secs(seconds);
         faults.failed("commit_step", &full(), at(0));
@@ -154,7 +162,7 @@ mod tests {
         assert_eq!(counts(&faults), (61, 0, true), "a line with the number");
         faults.failed("commit_step", &full(), at(61));
         assert_eq!(counts(&faults), (62, 1, true));
-        // Another error is told at once.
+        // Another error is logged at once.
         faults.failed("commit_step", &WfeError::Persistence("gone".to_owned()), at(62));
         assert_eq!(counts(&faults), (63, 1, true));
         assert!(faults.is_any.load(Relaxed));
@@ -165,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_store_is_told_to_operators_only_if_it_lasts() {
+    fn a_busy_store_is_reported_to_operators_only_if_it_lasts() {
         let (faults, began) = (Faults::default(), Instant::now());
         faults.failed("claim", &busy(), began);
         assert_eq!(counts(&faults), (1, 0, false));
