@@ -43,6 +43,22 @@ pub enum Kind {
     Schedule,
 }
 
+impl Kind {
+    /// What a caller can do if the id or name is in use.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Workflow | Self::Subscription | Self::Pointer => {
+                "choose another id, or read the stored one"
+            }
+            Self::WorkflowName => "choose another name, or start the instance without a name",
+            Self::Event => {
+                "`publish` accepts a known id only with the same name and key; choose another id for another event"
+            }
+            Self::Schedule => "change it with `create_or_replace` or `update`, or choose another id",
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -107,7 +123,7 @@ pub enum WfeError {
         failure: Option<Box<StepFailure>>,
     },
     /// The request cannot have an effect. Nothing was written.
-    #[error("cannot {request} workflow {id:?}: {reason}")]
+    #[error("cannot {request} workflow {id:?}: {reason}; {}", reason.advice(request))]
     NoEffect {
         /// The id of the instance.
         id: String,
@@ -161,7 +177,7 @@ pub enum WfeError {
     },
 
     /// The id or name is already in use.
-    #[error("{kind} {id:?} exists already; choose another id, or read the stored one")]
+    #[error("{kind} {id:?} exists already; {}", kind.advice())]
     AlreadyExists {
         /// The kind of object that already exists.
         kind: Kind,

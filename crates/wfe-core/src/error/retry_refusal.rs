@@ -46,7 +46,9 @@ impl RetryRefusal {
 impl fmt::Display for RetryRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotEnded => f.write_str("it has not ended; if it is suspended, resume it"),
+            Self::NotEnded => f.write_str(
+                "it has not ended; if it is suspended, resume it; to restart it, cancel or terminate it first",
+            ),
             Self::Completed => f.write_str("it completed; restart it to run it once more"),
             Self::Terminated => f.write_str("it was terminated; restart it"),
             Self::Compensated => {
