@@ -127,10 +127,22 @@ impl<A> Ctx<A> {
     /// The idempotency key of this execution of the step. Pass it to external systems to make side effects
     /// idempotent.
     ///
-    /// The key is the same in all attempts of the execution, also after a crash. It differs between the
-    /// iterations of a loop, between the runs of a saga that is retried, between executions of the step that a
-    /// go-to repeats, and between instances. An external worker that does an activity for the step gets the
-    /// same key.
+    /// The key is the same in all attempts of the execution: after a failed attempt, after a crash, and after a
+    /// `resume` of an instance that [`OnFailure::Suspend`](crate::definition::OnFailure::Suspend) has suspended. An
+    /// external worker that does an activity for the step gets the same key.
+    ///
+    /// Another execution of the step has another key. These begin another execution:
+    ///
+    /// * another iteration of a loop,
+    /// * a go-to that leads back to the step,
+    /// * another round of a saga, for each step in the saga,
+    /// * a `retry` of a failed instance, for the step that has failed,
+    /// * a `resume_from`, for the step from which the instance resumes and for those behind it that ran before,
+    /// * another instance, which a `restart` begins too.
+    ///
+    /// If the answer to a request was lost, an external system may have done its work under the earlier key. It does not
+    /// recognise the repetition under another key. A step for which this matters passes a key of its own, such as the
+    /// number of the order, or has `OnFailure::Suspend`.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
         self.execution.key.clone()

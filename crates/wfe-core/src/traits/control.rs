@@ -16,8 +16,10 @@ pub enum Intervention {
     /// outcome. The step's outputs are not applied, and its failure stays stored. An instance without a failed
     /// step cannot resume in this way.
     ///
-    /// The enclosing saga treats a skipped step as a step without effects, so the step's own compensation does
-    /// not run. If a container is skipped, the saga compensates, one by one, the steps that completed inside
+    /// The enclosing saga treats a skipped step as one that has failed. If the saga is compensated later, the
+    /// step's compensation by `compensate_with` does not run, and its compensation by
+    /// `compensate_even_if_failed` does. The failure that this compensation receives has the code
+    /// [`CANCELLED`](crate::steps::StepError::CANCELLED). If a container is skipped, the saga compensates, one by one, the steps that completed inside
     /// the container. If a step of a compensation is skipped, the compensation continues after the skipped
     /// step. The step whose effects the compensation reverts then counts as compensated.
     Skip,

@@ -35,7 +35,8 @@ pub enum Known {
     /// instance.
     Refuse,
     /// If the stored instance has failed, starts a new one in its place, as
-    /// [`restart`](StepStore::restart) does. Otherwise, returns the stored instance.
+    /// [`restart`](StepStore::restart) does. Otherwise, returns the stored instance. If the new instance fails
+    /// too, the next start restarts it, even if both starts were called at the same time.
     RestartIfFailed,
 }
 

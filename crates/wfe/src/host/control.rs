@@ -56,7 +56,9 @@ impl WorkflowHost {
     }
 
     /// Resumes a suspended instance. If the failure of a step suspended it, that step is tried again, with all its
-    /// retries. To continue without the failed step, use [`skip`](Self::skip) or [`resume_from`](Self::resume_from).
+    /// retries and with the same [idempotency key](wfe_core::steps::Ctx::idempotency_key) (a
+    /// [`retry`](Self::retry) of a failed instance gives it another one). To continue without the failed step, use
+    /// [`skip`](Self::skip) or [`resume_from`](Self::resume_from).
     ///
     /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It is
     /// [`Redundant`](Requested::Redundant) if the same request is already pending. A request to resume replaces a
@@ -71,8 +73,8 @@ impl WorkflowHost {
 
     /// Resumes a suspended instance and skips its failed steps. The instance continues after each failed step as if
     /// that step had completed without an outcome. The outputs of a skipped step are not applied, and its failure stays
-    /// stored. If the enclosing saga is compensated later, the compensation of the skipped step does not run.
-    /// [`Intervention::Skip`] has the details.
+    /// stored. If the enclosing saga is compensated later, the `compensate_with` of the skipped step does not run, but its
+    /// `compensate_even_if_failed` does. [`Intervention::Skip`] has the details.
     ///
     /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It is
     /// [`Redundant`](Requested::Redundant) if the same request is already pending. It replaces a pending request to

@@ -9,8 +9,8 @@ use crate::{
 
 impl WorkflowHost {
     /// Waits until an instance has ended, and returns how it ended. The instance may have ended long ago, and another
-    /// host on the same store may run it. The call keeps waiting while the instance is suspended;
-    /// [`status`](Self::status) shows whether the instance is suspended.
+    /// host on the same store may run it. The call keeps waiting while the instance is suspended, and while no host that
+    /// has its definition runs on the store. [`status`](Self::status) shows what the instance waits for.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.

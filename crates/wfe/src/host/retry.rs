@@ -14,8 +14,8 @@ impl WorkflowHost {
     /// * The step that has failed runs again, with all its attempts, as another execution pointer: it has another
     ///   [idempotency key](wfe_core::steps::Ctx::idempotency_key). State that its body has stored, and an event that it
     ///   has received, are kept.
-    /// * A saga that was compensated begins another round: everything in it runs again from its start. If a step of a
-    ///   compensation had failed, the compensation continues with this step.
+    /// * A saga that was compensated begins another round: everything in it runs again from its start, with other keys. If
+    ///   a step of a compensation had failed, the compensation continues with this step.
     /// * Branches that the end has cancelled continue. A body that was running runs again, with the same idempotency key.
     ///   Open waits, activities and user tasks are opened again; answers that workers give to the earlier ones are
     ///   refused. Due times stay; what became due in the meantime happens at once. Only the limit within which a worker
@@ -23,7 +23,15 @@ impl WorkflowHost {
     ///   was ended. An event that was published in the meantime is delivered, and no event is delivered twice.
     /// * A step that was waiting for a child receives the result if the child has completed. Otherwise, it starts
     ///   another child, as soon as the first one, which the end of the instance has cancelled, has ended.
-    /// * A [deadline](crate::definition::WorkflowBuilder::deadline) of the workflow counts from the retry.
+    /// * A [deadline](crate::definition::WorkflowBuilder::deadline) of the workflow counts anew from the retry.
+    ///
+    /// **Danger: a side effect can happen twice.** If the step failed because the answer to a request was lost, such as a
+    /// charge, the external system may have done its work. The retry repeats the request with another key, so that system
+    /// cannot recognise it. Find out what it has done before you retry. Definitions can avoid the danger in two ways:
+    ///
+    /// * The step has [`OnFailure::Suspend`](crate::definition::OnFailure::Suspend): its instance is suspended, not
+    ///   failed, and [`resume`](Self::resume) runs the step again with the *same* key.
+    /// * The step passes a key of its own to the external system, such as the number of the order, which no retry changes.
     ///
     /// The data is as it was at the end, and the failures stay stored. [`status`](Self::status) shows a running instance
     /// again, and a new call of [`outcome`](Self::outcome) waits for the next end. Subscribers receive
@@ -33,6 +41,9 @@ impl WorkflowHost {
     /// Returns once the retry is stored. The retry is one transaction: after a crash or a dropped future, the instance
     /// has either ended as before, or is runnable. The definition need not be registered on this host: any host on which
     /// it is registered runs the instance. If two callers retry an instance at the same time, one of them gets an error.
+    ///
+    /// If the definition no longer has the step that has failed, the call succeeds too. The host that runs the instance
+    /// then suspends it with the code `definition`: register a definition that has the step, and [`resume`](Self::resume).
     ///
     /// A body that ignores its cancellation may still be running in the process in which the instance ended. In this
     /// process, the next body of the step waits until that body has ended. Another process cannot know of it.

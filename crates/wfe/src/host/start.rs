@@ -159,8 +159,11 @@ impl<D> Starting<D> {
 
     /// Sets what happens if an instance with the same definition id and [reference](Self::reference) is stored already.
     /// By default, the start returns the stored instance ([`Known::Existing`]). The store decides in the transaction of
-    /// the start, so two processes that start with the same reference never start two instances. Without a reference,
-    /// this has no effect.
+    /// the start, so two processes that start with the same reference never have two instances of it that run. Without a
+    /// reference, this has no effect.
+    ///
+    /// With [`Known::RestartIfFailed`], several starts at the same time do not count as one. The first one restarts the
+    /// failed instance. If the new instance fails before the next start is stored, that start restarts it once more.
     ///
     /// ```
     /// use wfe::{host::Known, prelude::*};

@@ -180,6 +180,14 @@ impl WorkflowHost {
     /// claim nothing further, and may finish their activities within the same grace time. Activities that are not
     /// answered by then are dropped and given back, so that workers of other hosts get them at once.
     ///
+    /// After `stop`, the calls that need a host return [`Closed`](WfeError::Closed): [`start`](Self::start), the start
+    /// and the restart of instances, and the creation, change and trigger of schedules. So does
+    /// [`outcome`](Self::outcome), unless the instance has ended. All calls that only use the store still work:
+    /// [`status`](Self::status), [`data`](Self::data), [`failures`](Self::failures) and [`find`](Self::find);
+    /// [`publish`](Self::publish) and the answers to activities and user tasks; `suspend`, `resume`, `skip`,
+    /// `resume_from`, `cancel`, `terminate` and [`retry`](Self::retry). What they write takes effect on another host, or
+    /// on the next one.
+    ///
     /// # Errors
     /// * [`Closed`](WfeError::Closed): the host was stopped before, or has ended with the runtime on which it was
     ///   started. A call while another `stop` is in progress also gets this error at once, without waiting.

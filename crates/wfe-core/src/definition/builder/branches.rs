@@ -180,11 +180,11 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     /// are requested to cancel. Sagas inside these branches are not compensated. If the race is inside a saga, the
     /// steps that the branches had completed are compensated when that saga is compensated, and not before.
     ///
-    /// **Failures.** A branch that fails does not lose. Its failure is that of the race: as in a
-    /// [`parallel`](Self::parallel) step, it fails the instance or the enclosing saga, and the failed step's
-    /// [`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) change this. A retry policy, a fallback or an
-    /// `on_failure` of the race itself would cover nothing, so [`build`](Sequence::build) refuses it, as it refuses a
-    /// race without branches.
+    /// **Failures.** A branch that fails does not lose, and the race does not go on without it. If a step in a branch
+    /// fails for good, it fails the instance or the enclosing saga, as in a [`parallel`](Self::parallel) step;
+    /// [`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) of that step change this. The race itself never
+    /// fails, so [`build`](Sequence::build) refuses a retry policy, a fallback and an `on_failure` of it. It also refuses
+    /// a race without branches.
     ///
     /// ```
     /// use std::time::Duration;

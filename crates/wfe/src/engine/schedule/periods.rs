@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
+        text.parse().unwrap_or_default()
     }
 
     fn only(every: &Every) -> [Period; 1] {
