@@ -338,6 +338,7 @@ impl Reopening<'_> {
         let (claim_by, limit) = (time(attributes::CLAIM_BY)?, time(attributes::LIMIT)?);
         let Some(claim_by) = claim_by else { return Ok(()) };
         let ended = self.loaded.instance.complete_time.unwrap_or(self.now);
+        // A negative time means that the clock was set back: the limit then stays.
         let claim_by = later(claim_by, (self.now - ended).to_std().unwrap_or_default());
         if let Some(limit) = limit.filter(|limit| *limit <= claim_by) {
             pointer.unset(attributes::CLAIM_BY);

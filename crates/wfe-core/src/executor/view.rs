@@ -22,6 +22,7 @@ use crate::{
 #[must_use]
 pub fn activity_limit(pointer: &ExecutionPointer, is_claimed: bool) -> Option<DateTime<Utc>> {
     if is_claimed && pointer.has(attributes::CLAIM_BY) {
+        // A limit that does not decode is shown as none. The executor reports it.
         return serde_json::from_value(pointer.attribute(attributes::LIMIT)?.clone()).ok();
     }
     pointer.sleep_until
@@ -123,6 +124,7 @@ impl Sleep {
         let cause = pointer.attribute(attributes::RETRIED_FOR);
         Some(Self::Retry {
             attempt: pointer.retry_count.saturating_add(1),
+            // A failure that does not decode is shown as none: it is also stored among the failures.
             cause: cause.and_then(|cause| StoredFailure::deserialize(cause).ok()).map(|cause| cause.0),
         })
     }

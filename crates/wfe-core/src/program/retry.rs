@@ -214,10 +214,10 @@ impl fmt::Debug for Retry {
 /// * If any other step fails, the instance fails. A definition can set another behaviour for these steps
 ///   ([`on_failure`](crate::definition::Sequence::on_failure) before its first step).
 ///
-/// Why the instance fails by default: an instance that has failed tells its caller at once, holds nothing, and keeps its
+/// Why the instance fails by default: an instance that has failed reports it to its caller at once, holds nothing, and keeps its
 /// data, its failures and where it stood. It is not lost: a *retry* continues at the failed step, with all its attempts,
 /// and a *restart* begins a new instance at the first step (`retry` and `restart` of the host). Choose
-/// [`Suspend`](Self::Suspend) where the caller is to go on waiting while an operator mends the cause.
+/// [`Suspend`](Self::Suspend) where the caller should wait while an operator repairs the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnFailure {

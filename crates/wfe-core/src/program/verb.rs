@@ -73,7 +73,7 @@ pub(crate) struct Decide {
 
 /// How a decide step finds the branches that match.
 pub(crate) enum Matches {
-    /// A closure over the data tells it for each branch.
+    /// The result of a closure over the data: one value for each branch.
     Asked(Ask<Vec<bool>>),
     /// The branches whose values equal the value that the step before gave. `read` brings the given value into the form
     /// of these values.

@@ -1,4 +1,4 @@
-//! The step whose body runs in the current task or thread. Virtual clocks ask for it: a test waits until the body of a step
+//! The step whose body runs in the current task or thread. A virtual clock reads it: a test waits until the body of a step
 //! sleeps.
 
 use std::sync::Arc;

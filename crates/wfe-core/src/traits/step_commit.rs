@@ -110,7 +110,7 @@ pub struct StepCommit {
     /// that has expired, stays as it is. So does a subscription that is answered. A claim that was given back is none.
     ///
     /// The check and the write are one, so a worker either holds its claim or does not get it. Afterwards,
-    /// [`unanswerable`](StepStore::unanswerable) tells which of the subscriptions were closed to answers. Unknown ids
+    /// [`unanswerable`](StepStore::unanswerable) returns which of the subscriptions were closed to answers. Unknown ids
     /// are ignored.
     pub unanswerable_unless_claimed: Vec<String>,
     /// Events that this commit consumes. For each event, the commit closes the subscription and advances the

@@ -23,7 +23,7 @@ impl WorkflowHost {
     ///   was ended. An event that was published in the meantime is delivered, and no event is delivered twice.
     /// * A step that was waiting for a child receives the result if the child has completed. Otherwise, it starts
     ///   another child, as soon as the first one, which the end of the instance has cancelled, has ended.
-    /// * A [deadline](crate::definition::WorkflowBuilder::deadline) of the workflow counts anew from the retry.
+    /// * A [deadline](crate::definition::WorkflowBuilder::deadline) of the workflow counts from the retry.
     ///
     /// **Danger: a side effect can happen twice.** If the step failed because the answer to a request was lost, such as a
     /// charge, the external system may have done its work. The retry repeats the request with another key, so that system

@@ -24,7 +24,7 @@ impl<D: Data, A: App> Sequence<D, Main, A> {
     /// a step gets one attempt; [`retry`](Sequence::retry) says why.
     ///
     /// Containers, sagas, waits, user tasks and child workflows are not covered, because a retry of one of these repeats
-    /// more than one piece of work, or a whole waiting time. Give them a policy of their own where that is meant.
+    /// more than one piece of work, or a whole waiting time. Give them a policy of their own where you want that.
     ///
     /// When the attempts of a step are used up, [`on_failure`](Sequence::on_failure) decides, of the step or of the
     /// whole definition. By default, the instance fails. It can be retried: the failed step then gets all its

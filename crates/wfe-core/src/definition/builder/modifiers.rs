@@ -56,7 +56,7 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     /// use wfe_core::definition::{OnFailure, WorkflowBuilder};
     ///
     /// let definition = WorkflowBuilder::<u32>::new("import", 1)
-    ///     .on_failure(OnFailure::Suspend) // of every step: an operator mends the cause and resumes the instance
+    ///     .on_failure(OnFailure::Suspend) // of every step: an operator repairs the cause and resumes the instance
     ///     .then("read", async |_, _| Ok(()))
     ///     .then("tell", async |_, _| Ok(()))
     ///     .on_failure(OnFailure::Continue) // of this step

@@ -100,7 +100,7 @@ impl Run {
     /// Called after a delivery. Times out the overdue waits that are still open: the store had no event for them in
     /// time. If a worker or a user may still answer a wait, the wait does not time out yet. It stops accepting answers,
     /// and stays overdue until the store was checked once more for an answer. If only the claim limit of the wait has
-    /// passed, the store closes the wait only if no worker has claimed it, and [`decided`](Self::decided) tells whether
+    /// passed, the store closes the wait only if no worker has claimed it, and [`decided`](Self::decided) reports whether
     /// it did. Returns whether anything has changed.
     pub(super) fn meet_limits(&mut self, env: &mut Env<'_>) -> Result<bool> {
         let (mut changed, mut later) = (false, Vec::new());

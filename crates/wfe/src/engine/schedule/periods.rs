@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap_or_default()
+        text.parse().unwrap()
     }
 
     fn only(every: &Every) -> [Period; 1] {

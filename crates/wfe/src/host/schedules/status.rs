@@ -102,7 +102,7 @@ impl Stored {
     }
 
     /// Whether a change must leave the schedule paused. A schedule that the engine suspended because of a failure is
-    /// not kept suspended: the change may have mended it.
+    /// not kept suspended: the change may have repaired it.
     pub fn stays_paused(&self) -> bool {
         self.is_paused() && self.loaded.cause.is_none()
     }
