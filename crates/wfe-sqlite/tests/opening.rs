@@ -113,7 +113,7 @@ async fn a_store_of_a_newer_version_is_refused_and_not_changed() {
     let before = contents(folder.path());
     match refused(&path).await {
         WfeError::SchemaTooNew { found, supported, location } => {
-            assert_eq!((found, supported, location), (7, 5, path.display().to_string()));
+            assert_eq!((found, supported, location), (7, 6, path.display().to_string()));
         }
         other => panic!("{other:?}"),
     }
@@ -434,7 +434,7 @@ async fn opening_a_store_with_an_incomplete_schema_names_file_and_missing_parts_
         match refused(&path).await {
             WfeError::Unusable { path: named, reason, .. } => {
                 assert_eq!(named, path);
-                assert!(reason.contains(missing) && reason.contains("version 5"), "{missing}: {reason}");
+                assert!(reason.contains(missing) && reason.contains("version 6"), "{missing}: {reason}");
             }
             other => panic!("{missing}: {other:?}"),
         }

@@ -53,9 +53,12 @@ const READS: &[&str] = &[
     "open_waits",
     "unanswerable",
     "finished",
+    "find",
+    "named",
     "items",
     "failures",
     "last_failures",
+    "living_owners", // which reads files beside the database
     "verify",
     "heartbeat", // which goes into a file beside the database
 ];
@@ -90,10 +93,15 @@ const WRITES: &[&str] = &[
     "schedule_command",
     "register",
     "start",
+    "start_if",
+    "restart",
+    "reopen",
+    "replace",
     "commit_step",
     "request",
     "intervene",
     "isolate",
+    "publish",
     "finish_event",
     "answer_wait",
 ];
@@ -245,9 +253,12 @@ async fn read_all(place: &Place) -> Vec<&'static str> {
     assert_eq!(read!(open_waits("wfe.user-task", None, 9)).rows, []);
     assert_eq!(read!(unanswerable("i", &["w".to_owned()])), Vec::<String>::new());
     assert!(read!(finished("i", "", 0, 9)).is_empty());
+    assert_eq!(read!(find(DEFINITION, "unknown")), None);
+    assert!(read!(named("wfe.unknown", None, 9)).rows.is_empty());
     assert_eq!(read!(items("i", "p", 0, 9)), Vec::<serde_json::Value>::new());
     assert_eq!(read!(failures("i", None, 9)).rows, []);
     assert_eq!(read!(last_failures("i", &["p".to_owned()])), []);
+    assert_eq!(read!(living_owners()), Some(1));
     read!(verify());
     read!(heartbeat(&place.owner));
     assert!(matches!(store.load("unknown").await, Err(WfeError::WorkflowNotFound(_))));

@@ -20,13 +20,14 @@ use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::VirtualClock;
 
 /// The scripts that created a store of each earlier version, from the first on.
-const EARLIER: [&str; 4] = [
+const EARLIER: [&str; 5] = [
     include_str!("../src/sql/schema.sql"),
     include_str!("../src/sql/version_2.sql"),
     include_str!("../src/sql/version_3.sql"),
     include_str!("../src/sql/version_4.sql"),
+    include_str!("../src/sql/version_5.sql"),
 ];
-const NEWEST: i64 = 5;
+const NEWEST: i64 = 6;
 
 async fn foreign(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()

@@ -19,7 +19,7 @@ use wfe_core::{
 /// ```
 /// use std::sync::Arc;
 ///
-/// use wfe_core::{Result, WfeError, models::Event, traits::PersistenceProvider};
+/// use wfe_core::{Result, WfeError, models::Event, traits::{PersistenceProvider, Published}};
 /// use wfe_testkit::{Layer, Layered};
 ///
 /// /// A store that refuses all events.
@@ -37,6 +37,10 @@ use wfe_core::{
 ///
 ///     async fn create_event_now(&self, event: &Event) -> Result<String> {
 ///         self.create_event(event).await // otherwise the inner store would store it
+///     }
+///
+///     async fn publish(&self, event: &Event, _is_dated: bool, _receiver: Option<&str>) -> Result<Published> {
+///         self.create_event(event).await.map(Published::new)
 ///     }
 /// }
 ///

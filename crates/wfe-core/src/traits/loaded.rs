@@ -49,6 +49,35 @@ pub enum Reopened {
     Refused(RetryRefusal),
 }
 
+/// A stored event, and what it met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The id of the event.
+    pub id: String,
+    /// Whether this call stored the event. False: an event with the caller's id, and with this name and key, was
+    /// published before; nothing was written.
+    pub is_new: bool,
+    /// Whether an instance has consumed the event. False for a new event.
+    ///
+    /// A known event that is not consumed, and meets no waits, was published too early, or for no instance: none
+    /// that exists now receives it, unless the instance begins to wait later. Publish it again with another id.
+    pub is_consumed: bool,
+    /// The number of open waits that the event matches, of all instances, counted up to [`MANY`](Self::MANY). That
+    /// number stands for itself and for every higher number. An event that is not due yet matches none.
+    pub waits: usize,
+}
+
+impl Published {
+    /// The number up to which waits are counted.
+    pub const MANY: usize = 100;
+
+    /// For implementations of stores: the event with this `id`, new, consumed by no instance, and met by no wait.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { id: id.into(), is_new: true, is_consumed: false, waits: 0 }
+    }
+}
+
 /// An instance that the caller owns now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimed {

@@ -18,7 +18,8 @@
 //! * **Reads.** A read returns data of one snapshot and writes nothing, so it succeeds even while another
 //!   process is in the middle of a commit. The reads are the getters of the repositories, and these methods of
 //!   [`StepStore`]: `load`, `inspect`, `load_many`, `pending`, `requested`, `ended`, `upcoming`,
-//!   `upcoming_event`, `named`, `open_waits`, `finished`, `find`, `items`, `failures` and `last_failures`.
+//!   `upcoming_event`, `named`, `open_waits`, `finished`, `find`, `items`, `failures`, `last_failures` and
+//!   `living_owners`.
 //! * **Errors.** An error leaves the store as it was before the call, with two exceptions:
 //!   [`process_commands`](ScheduledCommandRepository::process_commands), which commits each command
 //!   separately, and [`WfeError::CommitUnknown`](crate::WfeError::CommitUnknown).
@@ -44,7 +45,9 @@ pub use crate::error::{Control, Ending, StepFailure, StoredFailure};
 pub use control::{ControlRequest, ControlState, Intervention, Requested};
 pub use event_repository::EventRepository;
 pub use isolation::{Deaths, Isolation};
-pub use loaded::{Claimed, Delivery, Expected, Finished, Known, Loaded, Pending, Reopened, Started, Swept};
+pub use loaded::{
+    Claimed, Delivery, Expected, Finished, Known, Loaded, Pending, Published, Reopened, Started, Swept,
+};
 pub use management::{
     Checkup, CompactReport, CountedStatus, Cursor, ErrorRecord, InstanceFilter, InstanceSummary, Management,
     Page, PurgeReport, StoreStatistics, TimeRange,

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{
     Claimed, Committed, Control, Cursor, ErrorRecord, Expected, Fence, Finished, Intervention, Isolation,
-    Known, Loaded, Owner, Page, Pending, Reopened, Requested, Started, StepCommit, StepFailure, Swept,
-    defaults,
+    Known, Loaded, Owner, Page, Pending, Published, Reopened, Requested, Started, StepCommit, StepFailure,
+    Swept, defaults,
 };
 #[cfg(doc)]
 use super::{ControlState, Deaths, Delivery, EventRepository, SubscriptionRepository, WorkflowRepository};
@@ -344,6 +344,31 @@ pub trait StepStore: Send + Sync {
         Err(WfeError::Unsupported("interventions in suspended instances"))
     }
 
+    /// Stores an event, and tells what it met, in one transaction.
+    ///
+    /// The event is stored as [`create_event`](EventRepository::create_event) does if `is_dated`, and otherwise as
+    /// [`create_event_now`](EventRepository::create_event_now) does. If an event with this id, name and key exists
+    /// already, nothing is written, and the answer is about the stored event.
+    ///
+    /// If `receiver` is given, the event is meant for the instance with this id alone. A new event is stored only
+    /// if this instance exists and has not ended.
+    ///
+    /// The waits are the open subscriptions that the event matches ([`Delivery`]). A subscription that has to take
+    /// an earlier event first counts too. The store counts to [`Published::MANY`] at most, and examines a bounded
+    /// number of subscriptions of the event's name and key.
+    ///
+    /// # Errors
+    /// * [`AlreadyExists`]: an event with this id, but another name or key, exists.
+    /// * [`WorkflowNotFound`]: no instance has the id `receiver`.
+    /// * [`NoEffect`]: the instance `receiver` has ended, and the event is new.
+    /// * [`Unstorable`]: a value cannot be stored exactly.
+    /// * [`Unsupported`]: the store does not support this call. The default implementation always returns this
+    ///   error. The host then stores the event through [`EventRepository`], counts the waits by a read of its own,
+    ///   and does not know which events were consumed.
+    async fn publish(&self, _event: &Event, _is_dated: bool, _receiver: Option<&str>) -> Result<Published> {
+        Err(WfeError::Unsupported("to tell what a published event met"))
+    }
+
     /// Marks an event as processed if no open subscription matches it; [`Delivery`] defines when a subscription
     /// matches. The check and the write are one statement, so that no subscription can open in between. Returns
     /// `false` and writes nothing if a subscription still needs the event, or if the event is not due yet.
@@ -428,6 +453,15 @@ pub trait StepStore: Send + Sync {
     /// * Any other error: the sign of life could not be given. Try again well before the lease ends.
     async fn heartbeat(&self, _owner: &Owner) -> Result<()> {
         Ok(())
+    }
+
+    /// The number of owners that are alive now, in all processes. `None` means that the store cannot tell. An owner
+    /// that is unresponsive counts as alive. The default implementation returns `None`.
+    ///
+    /// # Errors
+    /// Any error of reading the owners' signs of life.
+    async fn living_owners(&self) -> Result<Option<usize>> {
+        Ok(None)
     }
 
     /// Records how an owned instance runs from now on, so that a crash of its process can be attributed

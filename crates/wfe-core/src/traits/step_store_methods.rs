@@ -70,6 +70,11 @@ macro_rules! step_store_methods {
                     id: &str,
                     intervention: &$crate::traits::Intervention
                 ) -> $crate::Result<$crate::traits::Requested>;
+                async fn publish(
+                    event: &$crate::models::Event,
+                    is_dated: bool,
+                    receiver: Option<&str>
+                ) -> $crate::Result<$crate::traits::Published>;
                 async fn finish_event(event_id: &str) -> $crate::Result<bool>;
                 async fn finish_events(
                     after: Option<&str>,
@@ -102,6 +107,7 @@ macro_rules! step_store_methods {
                     fence: $crate::traits::Fence,
                     isolation: $crate::traits::Isolation
                 ) -> $crate::Result<bool>;
+                async fn living_owners() -> $crate::Result<Option<usize>>;
                 async fn requested(owner: &$crate::traits::Owner) -> $crate::Result<Vec<String>>;
                 async fn ended(ids: &[String]) -> $crate::Result<Vec<String>>;
                 async fn failures(

@@ -166,30 +166,44 @@ impl OwnerFiles {
 
     /// The owners whose processes died, including owners without instances.
     pub(crate) fn dead(&self) -> Result<Vec<u64>> {
+        let mut dead = Vec::new();
+        self.check_all(|id, unlocked| match unlocked {
+            Ok(Unlocked::Yes(_)) => dead.push(id),
+            Ok(Unlocked::No | Unlocked::Missing) => {}
+            // The failure must not prevent a host from starting.
+            Err(error) => {
+                logging::warn!(%error, "cannot check whether a file is the lock file of a dead owner; the file is kept");
+            }
+        })?;
+        Ok(dead)
+    }
+
+    /// The number of owners that are alive. An owner whose file cannot be checked counts as alive.
+    pub(crate) fn living(&self) -> Result<usize> {
+        let mut living = 0;
+        self.check_all(|_, unlocked| living += usize::from(matches!(unlocked, Ok(Unlocked::No) | Err(_))))?;
+        Ok(living)
+    }
+
+    /// Checks the lock files of all owners, in any order, and passes each result on.
+    fn check_all(&self, mut found: impl FnMut(u64, Result<Unlocked>)) -> Result<()> {
         let (Some(folder), Some(name)) = (self.prefix.parent(), self.prefix.file_name()) else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let (name, mut dead) = (name.as_encoded_bytes(), Vec::new());
+        let name = name.as_encoded_bytes();
         let listed = |error| failed("list the folder of", &self.prefix, error);
         for entry in fs::read_dir(folder).map_err(listed)? {
             let entry = entry.map_err(listed)?;
-            let found = entry.file_name();
-            let id = found.as_encoded_bytes().strip_prefix(name).map(String::from_utf8_lossy);
-            let Some(id) = id.and_then(|id| id.parse::<u64>().ok().filter(|number| number.to_string() == id))
-            else {
-                continue;
-            };
-            match unlocked(&self.sidecars, &entry.path()) {
-                Ok(Unlocked::Yes(_)) => dead.push(id),
-                Ok(Unlocked::No | Unlocked::Missing) => {}
-                // The failure must not prevent a host from starting.
-                Err(error) => {
-                    logging::warn!(%error, "cannot check whether a file is the lock file of a dead owner; the file is kept");
-                }
+            let file = entry.file_name();
+            let id = file.as_encoded_bytes().strip_prefix(name).map(String::from_utf8_lossy);
+            if let Some(id) =
+                id.and_then(|id| id.parse::<u64>().ok().filter(|number| number.to_string() == id))
+            {
+                found(id, unlocked(&self.sidecars, &entry.path()));
             }
         }
-        Ok(dead)
+        Ok(())
     }
 
     /// Removes the lock file of an owner whose process died.

@@ -77,6 +77,14 @@ impl Owners {
         }
     }
 
+    /// The number of owners that are alive.
+    pub(crate) fn living(&self) -> Result<usize> {
+        match &self.backing {
+            Backing::Memory(alive) => Ok(lock(alive).len()),
+            Backing::File(files) => files.living(),
+        }
+    }
+
     /// Removes the lock file of an owner whose process died.
     pub(crate) fn remove_lock_file(&self, id: u64) {
         if let Backing::File(files) = &self.backing {
@@ -171,13 +179,16 @@ mod tests {
     fn an_owner_lives_until_it_is_dropped() {
         let (folder, both) = both_backings();
         for owners in both {
+            assert_eq!(owners.living().unwrap(), 0);
             let (one, other) = (owners.register(1).unwrap(), owners.register(2).unwrap());
+            assert_eq!(owners.living().unwrap(), 2);
             assert_eq!(
                 (owners.liveness(one.id()), owners.liveness(other.id())),
                 (Liveness::Alive, Liveness::Alive)
             );
             drop(one);
             assert!(owners.liveness(1) != Liveness::Alive && owners.liveness(2) == Liveness::Alive);
+            assert_eq!(owners.living().unwrap(), 1);
             assert!(owners.liveness(3) != Liveness::Alive);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left but the database");

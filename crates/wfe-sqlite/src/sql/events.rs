@@ -99,6 +99,14 @@ pub(crate) const INSERT: Sql<9> = Sql::new(new!());
 pub(crate) const INSERT_UNLESS: Sql<10> =
     Sql::new(concat!(new!(), " WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
+/// Like `INSERT`, but inserts nothing if an event with this id (next argument) exists already, or if the event is meant
+/// for one instance (last two arguments; otherwise NULL) and this instance is unknown or has ended.
+pub(crate) const PUBLISH: Sql<12> = Sql::new(concat!(
+    new!(),
+    " WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = ?) AND (? IS NULL OR EXISTS (\
+       SELECT 1 FROM workflows WHERE id = ? AND status IN ('Runnable', 'Suspended')))"
+));
+
 /// One event.
 pub(crate) const LOAD: Sql<1> =
     Sql::new(concat!("SELECT ", model!(), ", ", fault!(), " FROM events AS e WHERE id = ?"));
@@ -144,6 +152,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("ID_IS_FREE_FOR", ID_IS_FREE_FOR.text()),
     ("INSERT", INSERT.text()),
     ("INSERT_UNLESS", INSERT_UNLESS.text()),
+    ("PUBLISH", PUBLISH.text()),
     ("LOAD", LOAD.text()),
     ("UNPROCESSED", UNPROCESSED.text()),
     ("OF_STREAM", OF_STREAM.text()),

@@ -1,5 +1,5 @@
 //! All SQL statements, and the reasons why each is written as it is. There is one file for each subject. The schema
-//! consists of `schema.sql` and the upgrades `version_2.sql` to `version_5.sql`.
+//! consists of `schema.sql` and the upgrades `version_2.sql` to `version_6.sql`.
 //!
 //! A *guard* is a statement that does nothing if its condition holds. Otherwise it fails, because it inserts a NULL
 //! into a NOT NULL column. A script of many statements therefore stops at a guard whose condition does not hold. The
@@ -112,6 +112,9 @@ mod tests {
             ("DRAW_POSITIONS", &["SCAN sqlite_sequence"]),
             ("INSERT", &["SCAN sqlite_sequence", "SCAN (subquery"]),
             ("INSERT_UNLESS", &["SCAN sqlite_sequence", "SCAN (subquery"]),
+            ("PUBLISH", &["SCAN sqlite_sequence", "SCAN (subquery"]),
+            // The subscriptions that were found by their index.
+            ("MET", &["SCAN s", "SCAN (subquery"]),
             ("INSERT_CHILD", &["SCAN sqlite_sequence"]),
             // As many rows as the list names instances, sorted by instance.
             ("LOAD_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR"]),
@@ -267,6 +270,13 @@ mod tests {
             (super::streams::UNFINISHED.text(), "events_unprocessed (event_time>? AND event_time<?)"),
             (super::streams::UNFINISHED.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
             (super::streams::FINISH_LISTED.text(), "INTEGER PRIMARY KEY (rowid=?)"),
+            (super::streams::MET.text(), "sqlite_autoindex_events_1 (id=?)"),
+            (super::streams::MET.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
+            (
+                super::streams::MET.text(),
+                "event_subscriptions_position (workflow_id=? AND event_name=? AND event_key=?)",
+            ),
+            (super::streams::MARK_CONSUMED.text(), "sqlite_autoindex_events_1 (id=?)"),
             (super::streams::WAITS.text(), "event_subscriptions_waits (workflow_id=?)"),
             (super::ownership::ENGINE_COLUMNS_OF_MANY.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (super::streams::WAITS_OF_MANY.text(), "event_subscriptions_waits (workflow_id=?)"),

@@ -127,6 +127,22 @@ pub(crate) const ADVANCE: Sql<2> = Sql::new(
 )
 .own(Own::Waits);
 
+/// Marks an event as consumed. The row is not written again for the second instance that consumes the event.
+pub(crate) const MARK_CONSUMED: Sql<1> =
+    Sql::new("UPDATE events SET consumed = 1 WHERE id = ? AND consumed IS NULL");
+
+/// What an event has met: its name and key, whether an instance has consumed it, and the number of open subscriptions
+/// that match it. At most 1000 subscriptions of its name and key are examined, so that a publisher never waits for a
+/// crowd of subscriptions that match another part of the stream; of these, at most 100 are counted.
+pub(crate) const MET: Sql<1> = Sql::new(concat!(
+    "SELECT e.event_name, e.event_key, e.consumed IS NOT NULL, iif(e.position IS NULL, 0, (SELECT count(*) FROM (\
+       SELECT 1 FROM (SELECT o.workflow_id, o.event_name, o.event_key, o.subscribe_as_of, o.born \
+         FROM event_subscriptions AS o WHERE o.is_open = 1 \
+         AND o.event_name = e.event_name AND o.event_key = e.event_key LIMIT 1000) AS s WHERE ",
+    crate::sql::streams::matches!(),
+    " LIMIT 100))) FROM events AS e WHERE e.id = ?"
+));
+
 /// Finds the event that a new subscription takes next, and marks this event as unprocessed again.
 pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
     "UPDATE events SET is_processed = 0, wanted = 1 WHERE (is_processed = 1 OR wanted = 0) AND seq = (\
@@ -253,6 +269,8 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("IS_WAITING", IS_WAITING.text()),
     ("MATCHES", MATCHES.text()),
     ("ADVANCE", ADVANCE.text()),
+    ("MARK_CONSUMED", MARK_CONSUMED.text()),
+    ("MET", MET.text()),
     ("REVIVE_NEXT", REVIVE_NEXT.text()),
     ("REVIVE_FOR_OTHERS", REVIVE_FOR_OTHERS.text()),
     ("WANT_NEXT", WANT_NEXT.text()),

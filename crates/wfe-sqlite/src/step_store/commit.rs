@@ -7,7 +7,7 @@ use sqlx::Row;
 use wfe_core::{
     Kind, Result, WfeError,
     models::{WorkflowInstance, WorkflowStatus},
-    traits::{Committed, Consumed, Fence, Items, StepCommit},
+    traits::{Committed, Consumed, Fence, Items, OWN_NAMES, StepCommit},
 };
 
 use super::control;
@@ -196,6 +196,12 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     }
     for Consumed { subscription_id, event_id } in &step.consumed {
         script.add(&sql::streams::ADVANCE, [subscription_id.into(), event_id.into()]);
+    }
+    for Consumed { event_id, .. } in &step.consumed {
+        // Nobody publishes an event of the engine again.
+        if !event_id.starts_with(OWN_NAMES) {
+            script.add(&sql::streams::MARK_CONSUMED, [event_id.into()]);
+        }
     }
     Ok(())
 }

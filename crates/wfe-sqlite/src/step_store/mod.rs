@@ -16,6 +16,7 @@ mod limit;
 mod load;
 mod names;
 mod owner;
+mod publish;
 mod retries;
 mod start;
 mod sweep;
@@ -37,7 +38,8 @@ use self::{
     history::{failures, finished, items, last_failures},
     load::{check_closed_waits, inspect, load, load_many, pending},
     names::{named, replace},
-    owner::{heartbeat, register, verify},
+    owner::{heartbeat, living_owners, register, verify},
+    publish::publish,
     retries::reopen,
     start::{find, restart, start, start_if},
     sweep::{finish_event, finish_events},

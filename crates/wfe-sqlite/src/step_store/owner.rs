@@ -30,6 +30,10 @@ pub(super) async fn heartbeat(store: &SqlitePersistenceProvider, owner: &Owner) 
     store.owners.heartbeat(owner.id())
 }
 
+pub(super) async fn living_owners(store: &SqlitePersistenceProvider) -> Result<Option<usize>> {
+    store.owners.living().map(Some)
+}
+
 pub(super) async fn verify(store: &SqlitePersistenceProvider) -> Result<()> {
     store.check(false)
 }

@@ -11,7 +11,7 @@ use wfe::{
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
         Claimed, Committed, Control, Expected, Fence, Intervention, Loaded, Owner, PersistenceProvider,
-        Requested, Started, StepCommit, StepStore, Swept,
+        Published, Requested, Started, StepCommit, StepStore, Swept,
     },
 };
 
@@ -229,6 +229,11 @@ impl Layer for KillAfter {
         self.alive()?;
         let answer = self.inner.create_event(event).await;
         self.answer(answer, |_| true)
+    }
+
+    async fn publish(&self, event: &Event, is_dated: bool, receiver: Option<&str>) -> Result<Published> {
+        let answer = self.alive()?.publish(event, is_dated, receiver).await;
+        self.answer(answer, |published| published.is_new)
     }
 
     async fn create_event_now(&self, event: &Event) -> Result<String> {

@@ -67,8 +67,11 @@ impl TestHostBuilder {
         let store = self.providers[0].clone();
         let (mut hosts, mut receivers) = (Vec::new(), Vec::new());
         for provider in self.providers {
-            let builder =
-                WorkflowHost::builder_shared(provider).clock(self.clock.clone()).poll_interval(NEVER).seed(1);
+            let builder = WorkflowHost::builder_shared(provider)
+                .clock(self.clock.clone())
+                .poll_interval(NEVER)
+                .seed(1)
+                .in_test();
             let host = self.configure.iter().fold(builder, |builder, change| change(builder)).build();
             for definition in &self.definitions {
                 host.register_any(definition.clone())?;

@@ -53,7 +53,7 @@ impl TestHost {
     /// no activity was available.
     ///
     /// # Errors
-    /// The errors of [`Activities::claim`](wfe::external_tasks::Activities::claim) and
+    /// The errors of [`Activities::claim_by_name`](wfe::external_tasks::Activities::claim_by_name) and
     /// [`ActivityClaim::succeed`](wfe::external_tasks::ActivityClaim::succeed).
     pub async fn work<T: Serialize + Sync>(
         &self,
@@ -74,7 +74,9 @@ impl TestHost {
         work: impl FnOnce(&Value) -> std::result::Result<T, StepError>,
     ) -> Result<Option<String>> {
         const LEASE: Duration = Duration::from_mins(1);
-        let Some(claim) = self.host().activities().claim(name, worker, LEASE).await? else { return Ok(None) };
+        let Some(claim) = self.host().activities().claim_by_name(name, worker, LEASE).await? else {
+            return Ok(None);
+        };
         match work(&claim.activity().input) {
             Ok(result) => claim.succeed(&result).await?,
             Err(error) => claim.fail(&error).await?,

@@ -15,8 +15,8 @@ use wfe_core::{
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
         Claimed, CommandFuture, Committed, Control, Cursor, Deaths, Delivery, ErrorRecord, Expected, Fence,
-        Intervention, Isolation, Known, Loaded, Owner, Page, Pending, PersistenceProvider, Reopened,
-        Requested, Started, StepCommit, StepStore, Swept,
+        Intervention, Isolation, Known, Loaded, Owner, Page, Pending, PersistenceProvider, Published,
+        Reopened, Requested, Started, StepCommit, StepStore, Swept,
     },
 };
 use wfe_testkit::Layer;
@@ -43,6 +43,7 @@ pub enum Fault {
     /// Takes work away from workers that have claimed it.
     ClosesClaimedWaits,
     ResumesInstead,
+    AcceptsWhateverIsRequested,
     FinishesEveryEvent,
     DeliversTwice,
     GoesByDatesAlone,
@@ -80,6 +81,9 @@ pub enum Fault {
     ConsumesNothing,
     LosesWhatACommitPublishes,
     LosesEvents,
+    MeetsNoWaits,
+    ForgetsWhatWasConsumed,
+    StoresForAnyReceiver,
     CreatesNoChildren,
     LosesDueTimes,
     LosesFailures,
@@ -310,7 +314,12 @@ impl Layer for Broken {
         if self.is(Fault::DropsRequests) {
             return Ok(Requested::Accepted);
         }
-        self.steps().request(id, control).await
+        match self.steps().request(id, control).await {
+            Err(WfeError::NoEffect { .. }) if self.is(Fault::AcceptsWhateverIsRequested) => {
+                Ok(Requested::Accepted)
+            }
+            requested => requested,
+        }
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
@@ -575,6 +584,21 @@ impl Layer for Broken {
             return self.below.create_event(event).await;
         }
         self.below.create_event_now(event).await
+    }
+
+    async fn publish(&self, event: &Event, is_dated: bool, receiver: Option<&str>) -> Result<Published> {
+        if self.is(Fault::LosesEvents) {
+            return Ok(Published::new(&event.id));
+        }
+        let receiver = receiver.filter(|_| !self.is(Fault::StoresForAnyReceiver));
+        let is_dated = is_dated || self.is(Fault::LeavesDatesToPublishers);
+        let mut published = self.steps().publish(event, is_dated, receiver).await?;
+        match self.fault {
+            Fault::MeetsNoWaits => published.waits = 0,
+            Fault::ForgetsWhatWasConsumed => published.is_consumed = false,
+            _ => {}
+        }
+        Ok(published)
     }
 
     async fn requested(&self, owner: &Owner) -> Result<Vec<String>> {

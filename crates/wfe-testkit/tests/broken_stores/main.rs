@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 51] = [
+const FAULTS: [(Fault, &str); 56] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -49,6 +49,17 @@ const FAULTS: [(Fault, &str); 51] = [
         "work: a wait is closed unless a worker has claimed it and its store says which",
     ),
     (Fault::ResumesInstead, "control: an intervention is a pending resume with details"),
+    (Fault::AcceptsWhateverIsRequested, "control: a request after the end is refused and names the end"),
+    (Fault::LeavesDatesToPublishers, "publishing: a published event is stored and delivered"),
+    (Fault::MeetsNoWaits, "publishing: a new event tells how many open waits it met"),
+    (
+        Fault::ForgetsWhatWasConsumed,
+        "publishing: a known event is not stored again and tells whether it was consumed",
+    ),
+    (
+        Fault::StoresForAnyReceiver,
+        "publishing: an event for one instance needs an instance that has not ended",
+    ),
     (Fault::FinishesEveryEvent, "finishing events: an event that an open wait matches is not finished"),
     (Fault::DeliversTwice, "streams: waits in a loop get each event once and in order"),
     (Fault::GoesByDatesAlone, "a clock set back: an event published after the start is delivered"),

@@ -19,6 +19,7 @@ mod workflow;
 
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
 use wfe::{prelude::*, status::Waits};
 
 use crate::{
@@ -48,7 +49,8 @@ async fn run(options: Options) -> Result {
     let host = WorkflowHost::builder_shared(store).clock(calendar.clock()).build();
     let workflow = host.register(workflow::order(Shop)?)?;
     host.start().await?;
-    for (order, approver) in orders() {
+    let placed = "2030-01-01T00:00:00Z".parse()?;
+    for (order, approver) in orders(placed) {
         println!("{} is placed: {} cents, to {}", order.id, order.cents, order.address);
         // The reference makes the start idempotent: after a crash, this returns the instance that is already stored.
         let instance = workflow.start(&order).reference(&order.id).name(&order.id).await?;
@@ -57,7 +59,7 @@ async fn run(options: Options) -> Result {
             match (&position.waits, approver) {
                 (Waits::Event { key, .. }, Some(by)) => {
                     println!("  {by} approves");
-                    // The event's id makes publishing idempotent too.
+                    // The id, derived from what is approved, makes publishing idempotent too.
                     host.publish(APPROVED, key, by.to_owned()).id(format!("{key} approved")).await?;
                 }
                 (Waits::Event { until: Some(time), .. } | Waits::Retry { at: time, .. }, _) => {
@@ -77,9 +79,10 @@ async fn run(options: Options) -> Result {
 }
 
 /// The orders, each with the person who approves the order, if any.
-fn orders() -> [(Order, Option<&'static str>); 3] {
+fn orders(placed: DateTime<Utc>) -> [(Order, Option<&'static str>); 3] {
     let order = |id: &str, cents, address: &str| Order {
         id: id.into(),
+        placed,
         cents,
         address: address.into(),
         ..Order::default()

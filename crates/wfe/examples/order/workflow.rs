@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use wfe::prelude::*;
 
@@ -17,6 +18,7 @@ const APPROVE_WITHIN: Duration = Duration::from_hours(48);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Order {
     pub id: String,
+    pub placed: DateTime<Utc>,
     pub cents: u64,
     pub address: String,
     pub approved_by: Option<String>,
@@ -37,6 +39,7 @@ pub fn order(shop: Shop) -> Result<Definition<Order>, Error> {
             |large| {
                 large
                     .wait_for("approval", APPROVED, |order| order.id.clone())
+                    .effective(|order| order.placed) // an approval counts even if it came before the instance
                     .output(|by, order| order.approved_by = Some(by))
                     .on_timeout(
                         |_| APPROVE_WITHIN,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-use wfe::{external_tasks::ActivityClaim, prelude::*};
+use wfe::{external_tasks::Claim, prelude::*};
 
 use crate::{
     common::Result,
@@ -49,7 +49,7 @@ async fn steady(host: &WorkflowHost, input: oneshot::Receiver<bool>) -> Result {
 /// Claims an activity, and then crashes.
 async fn hasty(host: &WorkflowHost) -> Result {
     if let Some(claim) = claim(host, "hasty").await? {
-        println!("hasty: claims {}, and dies", claim.input::<String>()?);
+        println!("hasty: claims {}, and dies", claim.input()?);
         process::exit(1);
     }
     Ok(())
@@ -59,7 +59,7 @@ async fn hasty(host: &WorkflowHost) -> Result {
 async fn slow(host: &WorkflowHost, input: oneshot::Receiver<bool>) -> Result {
     let Some(mut claim) = claim(host, "slow").await? else { return Ok(()) };
     claim.heartbeat().await?; // renews the lease
-    let file: String = claim.input()?;
+    let file = claim.input()?;
     println!("slow: claims {file}, and sends one heartbeat");
     if !input.await.unwrap_or_default() {
         return Ok(());
@@ -75,9 +75,9 @@ async fn slow(host: &WorkflowHost, input: oneshot::Receiver<bool>) -> Result {
 }
 
 /// Claims the next activity that no other worker has claimed. Tries again as long as there is no such activity.
-async fn claim(host: &WorkflowHost, worker: &str) -> Result<Option<ActivityClaim>> {
+async fn claim(host: &WorkflowHost, worker: &str) -> Result<Option<Claim<String, Thumbnail>>> {
     for _ in 0..ATTEMPTS {
-        if let Some(claim) = host.activities().claim(THUMBNAIL.name(), worker, LEASE).await? {
+        if let Some(claim) = host.activities().claim(THUMBNAIL, worker, LEASE).await? {
             return Ok(Some(claim));
         }
         tokio::time::sleep(LOOK_AGAIN).await;

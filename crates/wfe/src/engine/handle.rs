@@ -24,6 +24,7 @@ use wfe_core::{
 };
 
 use super::{
+    long_wait::LongWait,
     message::{Order, Phase},
     schedule::{
         definition::{Starter, definitions_for},
@@ -248,26 +249,32 @@ impl Handle {
     /// Waits for the end of an instance, whichever host runs it.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](WfeError::WorkflowNotFound) if no instance has this id. [`Closed`](WfeError::Closed) or
+    /// [`WorkflowNotFound`](WfeError::WorkflowNotFound) if no instance has this id. [`Invalid`](WfeError::Invalid) in a
+    /// test, if no host runs. [`Closed`](WfeError::Closed) or
     /// [`Unusable`](WfeError::Unusable) if the engine has already ended, or if it ends before the instance. Also the
     /// errors of the store.
     pub async fn wait_end(&self, id: &str) -> Result<End> {
         let shared = &self.0.shared;
         let _tidy = shared.completions.tidy(id);
-        let mut shall_look = false;
+        let (mut shall_look, mut wait) = (false, LongWait::new(shared, id));
         loop {
             // This is checked before the wait begins: an engine that ends later also ends this wait.
             let has_ended = self.has_ended();
             let (end, comes) = shared.completions.wait(id);
-            if (shall_look || !comes)
-                && let Some(end) = End::of(shared.store.inspect(id).await?)
-            {
-                return Ok(end);
+            if shall_look || !comes {
+                let loaded = shared.store.inspect(id).await?;
+                wait.found(&loaded);
+                if let Some(end) = End::of(loaded) {
+                    return Ok(end);
+                }
             }
             if has_ended {
                 return Err(shared.store.loss.or_closed());
             }
             let runs = self.is_running();
+            if !runs {
+                wait.without_engine().await?;
+            }
             tokio::select! {
                 // An error means that the engine has ended, or that the end must be read from the store.
                 end = end => match end {

@@ -11,6 +11,7 @@ mod handle;
 mod instance;
 mod isolation;
 mod log;
+mod long_wait;
 mod message;
 mod schedule;
 mod start;

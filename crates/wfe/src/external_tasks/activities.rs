@@ -11,7 +11,7 @@ use wfe_core::{
     traits::{Cursor, Page},
 };
 
-use super::{ActivityClaim, Worker};
+use super::{ActivityClaim, Claim, Worker};
 use crate::{
     WorkflowHost,
     host::{refuse_reserved, status::Held},
@@ -177,6 +177,24 @@ impl Activities {
         Ok(Page { rows: OpenActivity::of_all(store, &waits).await?, next: page.next })
     }
 
+    /// Claims the oldest available one of these activities, with typed input and result. Otherwise like
+    /// [`claim_by_name`](Self::claim_by_name), which has the rules.
+    ///
+    /// # Errors
+    /// The errors of [`claim_by_name`](Self::claim_by_name).
+    pub async fn claim<I, O>(
+        &self,
+        activity: Activity<I, O>,
+        worker: &str,
+        lease: Duration,
+    ) -> Result<Option<Claim<I, O>>>
+    where
+        I: DeserializeOwned,
+        O: Serialize + Sync,
+    {
+        Ok(self.claim_by_name(activity.name(), worker, lease).await?.map(Claim::new))
+    }
+
     /// Claims the oldest available activity with this name. An activity is available if it is not claimed, or if the
     /// lease of its claim has expired. Returns `None` if no activity is available now. An activity whose stored row
     /// contradicts itself is skipped and logged once, as in [`open`](Self::open). `worker` is shown to people who
@@ -190,7 +208,12 @@ impl Activities {
     ///   is zero.
     /// * [`Unsupported`](WfeError::Unsupported): the store does not support claims.
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
-    pub async fn claim(&self, name: &str, worker: &str, lease: Duration) -> Result<Option<ActivityClaim>> {
+    pub async fn claim_by_name(
+        &self,
+        name: &str,
+        worker: &str,
+        lease: Duration,
+    ) -> Result<Option<ActivityClaim>> {
         if lease.is_zero() {
             return Err(WfeError::Invalid("the lease of a claim is 0; it must be longer".to_owned()));
         }

@@ -14,25 +14,20 @@ use super::{OpenActivity, answer_to, refusal::refused};
 use crate::{WorkflowHost, store::loss::Loss};
 
 /// A claim of an activity. Other workers cannot claim the activity until the lease expires. Dropping the claim does
-/// not release it early; [`release`](Self::release) does.
+/// not release it early; [`release`](Self::release) does. [`Claim`](super::Claim) is the typed form.
 ///
 /// ```
 /// use std::time::Duration;
-/// use wfe::{WorkflowHost, steps::StepError};
+/// use wfe::WorkflowHost;
 ///
-/// async fn print_one(host: &WorkflowHost) -> wfe::Result<()> {
-///     let claim = host.activities().claim("print", "printer 2", Duration::from_mins(1)).await?;
+/// /// Does whatever activity has this name, by an external program.
+/// async fn do_one(host: &WorkflowHost, name: &str) -> wfe::Result<()> {
+///     let claim = host.activities().claim_by_name(name, "runner", Duration::from_mins(1)).await?;
 ///     let Some(claim) = claim else { return Ok(()) };
-///     match print(&claim.input::<String>()?) {
-///         Ok(pages) => claim.succeed(&pages).await,
-///         // Another printer may have paper: any worker can claim the activity again.
-///         Err(Trouble::NoPaper) => claim.release().await,
-///         // The step fails; its retry policy decides what follows. Fatal errors are not retried.
-///         Err(Trouble::Unreadable) => claim.fail(&StepError::fatal("it cannot be read").with_code("unreadable")).await,
-///     }
+///     let input: serde_json::Value = claim.input()?;
+///     claim.succeed(&run(name, &input)).await
 /// }
-/// # enum Trouble { NoPaper, Unreadable }
-/// # fn print(_: &str) -> Result<u32, Trouble> { Ok(1) }
+/// # fn run(_: &str, input: &serde_json::Value) -> serde_json::Value { input.clone() }
 /// ```
 pub struct ActivityClaim {
     host: WorkflowHost,

@@ -6,12 +6,14 @@ mod claim;
 mod claims;
 mod ctx;
 mod refusal;
+mod typed_claim;
 mod user_tasks;
 mod worker;
 
 pub use activities::{Activities, OpenActivity};
 pub use claim::ActivityClaim;
 pub use ctx::ActivityCtx;
+pub use typed_claim::Claim;
 pub use user_tasks::{OpenTask, UserTasks};
 pub use worker::Worker;
 

@@ -247,7 +247,8 @@ where
             let host = this.activities.host();
             let Some(counted) = host.claims().begin() else { return Ok(Found::None(None)) };
             let since = host.engine().options().clock.monotonic();
-            let Some(claim) = this.activities.claim(&this.name, &this.claimant, this.lease).await? else {
+            let Some(claim) = this.activities.claim_by_name(&this.name, &this.claimant, this.lease).await?
+            else {
                 drop(counted);
                 return Ok(Found::None(this.first_expiry().await));
             };

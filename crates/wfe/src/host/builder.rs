@@ -147,6 +147,15 @@ impl HostBuilder {
         self
     }
 
+    /// Says that the host runs in a test: to wait for an end without a host that runs is an error, and not only a
+    /// warning.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn in_test(mut self) -> Self {
+        self.options.is_test = true;
+        self
+    }
+
     /// Builds the host, which runs nothing until [`WorkflowHost::start`].
     #[must_use]
     pub fn build(mut self) -> WorkflowHost {

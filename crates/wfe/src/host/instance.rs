@@ -58,9 +58,16 @@ impl<D> Instance<D> {
         self.host.results(&self.id, for_each)
     }
 
-    /// Publishes an event whose key is the id of the instance.
+    /// Publishes an event whose key is the id of the instance, and which only this instance is meant to receive.
+    ///
+    /// # Errors
+    /// The awaited result has the errors of [`WorkflowHost::publish`], and nothing is written in these cases too:
+    ///
+    /// * [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id, so the event would be too
+    ///   early. Start the instance first, then publish the event again.
+    /// * [`NoEffect`](wfe_core::WfeError::NoEffect): the instance has ended, and the event is new.
     pub fn publish<V: Serialize>(&self, event: Event<V>, payload: V) -> Publish {
-        self.host.publish(event, self.id.clone(), payload)
+        self.host.publish(event, self.id.clone(), payload).receiver(self.id.clone())
     }
 
     /// Suspends the instance: no further steps start.

@@ -22,11 +22,11 @@ pub use crate::{
 };
 pub use wfe_core::{
     executor::{Lifecycle, LifecycleEvent},
-    traits::{Known, Requested},
+    traits::{Known, Published, Requested},
 };
 
 pub use crate::host::instance::Instance;
-pub use crate::host::publish::{Publish, Published};
+pub use crate::host::publish::Publish;
 pub use crate::host::restart::Restarting;
 pub use crate::host::start::{Started, Starting, Workflow};
 pub use crate::host::workflow_host::WorkflowHost;

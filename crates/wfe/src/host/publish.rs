@@ -8,10 +8,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use wfe_core::{
-    Result, WfeError,
+    Kind, NoEffectReason, Result, WfeError,
     definition::{self, to_value},
     logging,
     models::Event,
+    traits::{Ending, Published},
 };
 
 use super::workflow_host::{WorkflowHost, refuse_reserved};
@@ -29,23 +30,19 @@ pub struct Publish {
     data: Result<Value>,
     id: Option<String>,
     effective: Option<DateTime<Utc>>,
-}
-
-/// An event that is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Published {
-    /// The id of the event.
-    pub id: String,
-    /// Whether this call stored the event. False: an event with the caller's [id](Publish::id) was published before.
-    pub is_new: bool,
+    receiver: Option<String>,
 }
 
 impl Publish {
     /// Sets the caller's own id for the event. It makes publishing idempotent: a second call with the same id, name and
-    /// key succeeds and has no effect, even if its data differs. A second call with the same id, but another name or
-    /// key, is refused. The id must not begin with `wfe.`, which is reserved for the engine's own events. By default,
-    /// the store generates an id.
+    /// key succeeds and has no effect, even if its data differs, and says so ([`Published::is_new`]). A second call with
+    /// the same id, but another name or key, is refused. The id must not begin with `wfe.`, which is reserved for the
+    /// engine's own events. By default, the store generates an id.
+    ///
+    /// The id is used up even if no instance receives the event, for example because the event is published before the
+    /// instance is started. Publishing the event again does not help then. So let the wait accept earlier events
+    /// ([`effective`](wfe_core::definition::Sequence::effective)), or publish through the instance
+    /// ([`Instance::publish`](crate::host::Instance::publish)), which refuses an instance that does not exist.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
@@ -63,8 +60,14 @@ impl Publish {
         self
     }
 
+    /// Publishes the event only if this instance exists and has not ended.
+    pub(crate) fn receiver(mut self, id: impl Into<String>) -> Self {
+        self.receiver = Some(id.into());
+        self
+    }
+
     async fn run(self) -> Result<Published> {
-        let Self { host, name, key, data, id, effective } = self;
+        let Self { host, name, key, data, id, effective, receiver } = self;
         refuse_reserved("event", "name", &name)?;
         if let Some(id) = &id {
             refuse_reserved("event", "id", id)?;
@@ -74,7 +77,6 @@ impl Publish {
                 ));
             }
         }
-        let (store, is_own_id) = (host.store(), id.is_some());
         let event = Event {
             id: id.unwrap_or_default(),
             event_name: name,
@@ -84,29 +86,11 @@ impl Publish {
             is_processed: false,
         };
         host.require_events()?;
-        loop {
-            match store_event(host.engine(), &event, effective.is_some()).await {
-                Ok(id) => {
-                    host.event_was_stored(&id, effective).await;
-                    return Ok(Published { id, is_new: true });
-                }
-                Err(taken @ WfeError::AlreadyExists { .. }) if is_own_id => {
-                    match store.loss.seen(store.provider.get_event(&event.id).await) {
-                        Ok(first)
-                            if (&first.event_name, &first.event_key)
-                                == (&event.event_name, &event.event_key) =>
-                        {
-                            return Ok(Published { id: event.id, is_new: false });
-                        }
-                        Ok(_) => return Err(taken),
-                        // The event was removed meanwhile: storing it can succeed now.
-                        Err(WfeError::EventNotFound(_)) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+        let published = store_event(host.engine(), &event, effective.is_some(), receiver.as_deref()).await?;
+        if published.is_new {
+            host.event_was_stored(&published.id, effective).await;
         }
+        Ok(published)
     }
 }
 
@@ -140,6 +124,10 @@ impl WorkflowHost {
     /// ([`effective`](wfe_core::definition::Sequence::effective)). The same holds for a child workflow that its parent
     /// starts after the event was published.
     ///
+    /// The answer tells whether the event is new, whether an instance has consumed it (if it is known), and how many open
+    /// waits it met in the transaction that stored it. No waits mean that it waits in the store for an instance that
+    /// begins to wait later, or that no instance will receive it.
+    ///
     /// The host need not be started. Running hosts on the same store are notified of the event. If the future is
     /// dropped, the event may still be stored.
     ///
@@ -151,8 +139,10 @@ impl WorkflowHost {
     ///
     /// async fn open_tomorrow(host: &WorkflowHost) -> Result<(), Error> {
     ///     let tomorrow = Utc::now() + TimeDelta::days(1); // no instance receives the event before
-    ///     // Publishing it again has no effect.
-    ///     host.publish(OPENED, "branch 7", ()).id("opening of branch 7").effective(tomorrow).await?;
+    ///     let opening = host.publish(OPENED, "branch 7", ()).id("opening of branch 7").effective(tomorrow).await?;
+    ///     if !opening.is_new {
+    ///         println!("it was published before; this call had no effect");
+    ///     }
     ///     Ok(())
     /// }
     /// ```
@@ -210,7 +200,7 @@ impl WorkflowHost {
 
     fn publication(&self, name: &str, key: String, data: serde_json::Result<Value>) -> Publish {
         let (name, data) = (name.to_owned(), data.map_err(WfeError::from));
-        Publish { host: self.clone(), name, key, data, id: None, effective: None }
+        Publish { host: self.clone(), name, key, data, id: None, effective: None, receiver: None }
     }
 
     /// Refuses calls that need events if the store implements only the base traits (those of `PersistenceProvider`).
@@ -240,15 +230,69 @@ impl WorkflowHost {
     }
 }
 
-async fn store_event(engine: &Handle, event: &Event, is_dated: bool) -> Result<String> {
-    let StoreAccess { provider, loss, .. } = &**engine.store();
+async fn store_event(
+    engine: &Handle,
+    event: &Event,
+    is_dated: bool,
+    receiver: Option<&str>,
+) -> Result<Published> {
     let mut in_doubt = InDoubt(Some(engine));
-    let created =
-        if is_dated { provider.create_event(event).await } else { provider.create_event_now(event).await };
-    if !matches!(created, Err(WfeError::CommitUnknown { .. })) {
+    let published = match engine.store().publish(event, is_dated, receiver).await {
+        Err(WfeError::Unsupported(_)) => store_in_parts(engine.store(), event, is_dated, receiver).await,
+        published => published,
+    };
+    if !matches!(published, Err(WfeError::CommitUnknown { .. })) {
         in_doubt.0 = None;
     }
-    loss.seen(created)
+    published
+}
+
+/// Stores an event for a step store that cannot tell what the event met. The waits are counted after the event was
+/// stored, so an instance may have consumed the event already.
+async fn store_in_parts(
+    StoreAccess { provider, loss, steps, .. }: &StoreAccess,
+    event: &Event,
+    is_dated: bool,
+    receiver: Option<&str>,
+) -> Result<Published> {
+    let is_own_id = !event.id.is_empty();
+    let known = async || match loss.seen(provider.get_event(&event.id).await) {
+        Ok(first) => Ok(Some(first)),
+        Err(WfeError::EventNotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let mut published = loop {
+        let first = if is_own_id { known().await? } else { None };
+        match first {
+            Some(first) if (&first.event_name, &first.event_key) == (&event.event_name, &event.event_key) => {
+                let mut published = Published::new(first.id);
+                published.is_new = false;
+                break published;
+            }
+            Some(first) => return Err(WfeError::AlreadyExists { kind: Kind::Event, id: first.id }),
+            None => {}
+        }
+        if let Some(id) = receiver {
+            let loaded = steps.inspect(id).await?;
+            if let Some(ending) = Ending::of(loaded.instance.status, loaded.ending) {
+                let reason = NoEffectReason::Ended(ending);
+                return Err(WfeError::NoEffect { id: id.to_owned(), request: "publish", reason });
+            }
+        }
+        let stored = if is_dated {
+            provider.create_event(event).await
+        } else {
+            provider.create_event_now(event).await
+        };
+        match loss.seen(stored) {
+            // Another caller was faster: the event is known now.
+            Err(WfeError::AlreadyExists { .. }) if is_own_id => {}
+            stored => break Published::new(stored?),
+        }
+    };
+    let open = provider.get_subscriptions(&event.event_name, &event.event_key, event.event_time).await;
+    published.waits = loss.seen(open)?.len().min(Published::MANY);
+    Ok(published)
 }
 
 /// Makes the event sweeper check all events if an event may be stored whose id is not known here. This happens if the

@@ -9,12 +9,18 @@ use crate::{
 
 impl WorkflowHost {
     /// Waits until an instance has ended, and returns how it ended. The instance may have ended long ago, and another
-    /// host on the same store may run it. The call keeps waiting while the instance is suspended, and while no host that
-    /// has its definition runs on the store. [`status`](Self::status) shows what the instance waits for.
+    /// host on the same store may run it. The host need not be started: it then polls the store
+    /// ([`poll_interval`](crate::host::HostBuilder::poll_interval)).
+    ///
+    /// The call keeps waiting while the instance is suspended, and while no host that has its definition
+    /// runs on the store. A suspended instance, and a store without a host, are logged
+    /// once, with what to do. [`status`](Self::status) shows what an instance waits for. On a host of a test
+    /// (`TestHost` of `wfe-testkit`), a wait while no host runs is an error.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
     /// * [`Serialization`](WfeError::Serialization): the data of the instance does not deserialize as `D`.
+    /// * [`Invalid`](WfeError::Invalid): on a host of a test, no host runs on the store.
     /// * [`Closed`](WfeError::Closed): the host ended before the instance did, by [`stop`](Self::stop) or with the
     ///   runtime on which it was started.
     /// * [`Unusable`](WfeError::Unusable): the host has ended because its store is lost.

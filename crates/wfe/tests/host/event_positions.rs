@@ -205,7 +205,7 @@ async fn while_another_program_stands_in_a_commit_reads_are_answered_and_what_be
     }
     assert_eq!(completed(&host, &ended).await.sum, 1);
     assert_eq!(host.activities().open("print", None, 9).await.unwrap().rows, []);
-    assert!(host.activities().claim("print", "worker", HOUR).await.unwrap().is_none());
+    assert!(host.activities().claim_by_name("print", "worker", HOUR).await.unwrap().is_none());
     assert_eq!(host.user_tasks().open(None, None, 9).await.unwrap().rows, []);
     assert_eq!(host.schedules().list(None, 9).await.unwrap().rows, []);
     other.execute("COMMIT").await.unwrap();

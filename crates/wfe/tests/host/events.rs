@@ -16,7 +16,7 @@ use wfe::{
     error::Kind,
     models::{self},
     status::State,
-    traits::PersistenceProvider,
+    traits::{PersistenceProvider, Published},
 };
 use wfe_testkit::{Layer, Layered, VirtualClock};
 
@@ -416,6 +416,10 @@ impl Layer for Vanishing {
         }
         self.below.create_event_now(event).await
     }
+
+    async fn publish(&self, _: &models::Event, _: bool, _: Option<&str>) -> Result<Published> {
+        Err(WfeError::Unsupported("to tell what a published event met"))
+    }
 }
 
 /// A store to which an event takes a second.
@@ -438,6 +442,16 @@ impl Layer for Slow {
     async fn create_event_now(&self, event: &models::Event) -> Result<String> {
         self.clock.advance(Duration::from_secs(1));
         self.below.create_event_now(event).await
+    }
+
+    async fn publish(
+        &self,
+        event: &models::Event,
+        is_dated: bool,
+        receiver: Option<&str>,
+    ) -> Result<Published> {
+        self.clock.advance(Duration::from_secs(1));
+        self.below.clone().step_store().unwrap().publish(event, is_dated, receiver).await
     }
 }
 

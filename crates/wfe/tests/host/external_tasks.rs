@@ -69,7 +69,7 @@ pub async fn start(host: &WorkflowHost, definition: &str, sum: u32) -> String {
 pub async fn claim(host: &WorkflowHost, worker: &str) -> ActivityClaim {
     let mut claim = None;
     until(async || {
-        claim = host.activities().claim("double", worker, LEASE).await.unwrap();
+        claim = host.activities().claim_by_name("double", worker, LEASE).await.unwrap();
         claim.is_some()
     })
     .await;
@@ -123,8 +123,8 @@ in_time! {
         assert_eq!((&*claimed.activity().instance_id, claimed.idempotency_key()), (&*id, format!("{id}/ask")));
         assert_eq!(claimed.expiry(), place.clock.now() + LEASE);
         assert!(matches!(claimed.input::<String>(), Err(WfeError::Serialization(_))));
-        assert!(host.activities().claim("double", "bo", LEASE).await.unwrap().is_none());
-        assert!(host.activities().claim("other", "bo", LEASE).await.unwrap().is_none());
+        assert!(host.activities().claim_by_name("double", "bo", LEASE).await.unwrap().is_none());
+        assert!(host.activities().claim_by_name("other", "bo", LEASE).await.unwrap().is_none());
         let open = host.activities().open("double", None, 10).await.unwrap().rows;
         let held = open[0].held.clone().unwrap();
         assert_eq!((open.len(), held.worker.as_deref()), (1, Some("anna")));
@@ -228,7 +228,7 @@ in_time! {
         place.clock.advance(LEASE / 2);
         late.heartbeat().await.unwrap();
         place.clock.advance(LEASE / 2);
-        assert!(host.activities().claim("double", "next", LEASE).await.unwrap().is_none(), "its heartbeat counts");
+        assert!(host.activities().claim_by_name("double", "next", LEASE).await.unwrap().is_none(), "its heartbeat counts");
         place.clock.advance(LEASE / 2);
         is_refused(late.succeed(&1).await, "lease-expired");
         let next = claim(&host, "next").await;
@@ -248,7 +248,7 @@ in_time! {
         is_refused(late.succeed(&1).await, "lease-expired");
         late.heartbeat().await.unwrap();
         assert_eq!(late.expiry(), place.clock.now() + LEASE);
-        assert!(host.activities().claim("double", "next", LEASE).await.unwrap().is_none());
+        assert!(host.activities().claim_by_name("double", "next", LEASE).await.unwrap().is_none());
         late.succeed(&8).await.unwrap();
         assert_eq!(completed(&host, &id).await.sum, 8);
     }
@@ -302,7 +302,7 @@ in_time! {
         let host = place.host(&[&doubling()]).await;
         let id = start(&host, "double", 4).await;
         claim(&host, "anna").await.release().await.unwrap();
-        let next = host.activities().claim("double", "bo", LEASE).await.unwrap().unwrap();
+        let next = host.activities().claim_by_name("double", "bo", LEASE).await.unwrap().unwrap();
         next.succeed(&8).await.unwrap();
         assert_eq!(completed(&host, &id).await.sum, 8);
     }
@@ -334,7 +334,7 @@ in_time! {
         assert_eq!(ended(&host, &id).await, Outcome::Terminated);
         is_refused(claimed.heartbeat().await, "task-cancelled");
         is_refused(claimed.succeed(&8).await, "task-cancelled");
-        assert!(host.activities().claim("double", "bo", LEASE).await.unwrap().is_none());
+        assert!(host.activities().claim_by_name("double", "bo", LEASE).await.unwrap().is_none());
     }
 
     async fn a_worker_does_what_comes_and_hears_of_it_by_itself(place: Timed) {
@@ -390,7 +390,7 @@ in_time! {
                 let open = host.activities().open("double", None, 1).await.unwrap().rows;
                 open[0].held.as_ref().unwrap().until.unwrap() > place.clock.now() + LEASE / 2
             }).await;
-            assert!(host.activities().claim("double", "other", LEASE).await.unwrap().is_none());
+            assert!(host.activities().claim_by_name("double", "other", LEASE).await.unwrap().is_none());
         }
         open.notify_one();
         assert_eq!(completed(&host, &id).await.sum, 8);
@@ -462,19 +462,19 @@ in_time! {
     async fn what_makes_no_sense_is_refused(place: Timed) {
         let host = place.host(&[&doubling()]).await;
         let invalid = |e: WfeError| assert!(matches!(e, WfeError::Invalid(_)), "{e:?}");
-        invalid(host.activities().claim("double", "w", Duration::ZERO).await.unwrap_err());
-        invalid(host.activities().claim("wfe.own", "w", LEASE).await.unwrap_err());
+        invalid(host.activities().claim_by_name("double", "w", Duration::ZERO).await.unwrap_err());
+        invalid(host.activities().claim_by_name("wfe.own", "w", LEASE).await.unwrap_err());
         invalid(host.activities().open("wfe.own", None, 1).await.unwrap_err());
         let own = host.activities().worker(Activity::<(), ()>::new("wfe.own"), "w");
         invalid(own.run(async |(), _| Ok(())).await.unwrap_err());
         let odd = "'; DROP TABLE \0\"☃";
-        assert!(host.activities().claim(odd, odd, LEASE).await.unwrap().is_none());
+        assert!(host.activities().claim_by_name(odd, odd, LEASE).await.unwrap().is_none());
         start(&host, "double", 4).await;
         let claimed = claim(&host, odd).await;
         invalid(host.user_tasks().answer(&claimed.activity().id, &answer("yes")).await.unwrap_err());
         assert!(matches!(claimed.succeed(&f64::NAN).await, Err(WfeError::Serialization(_))));
         claimed.release().await.unwrap();
-        let forever = host.activities().claim("double", "w", Duration::MAX).await.unwrap().unwrap();
+        let forever = host.activities().claim_by_name("double", "w", Duration::MAX).await.unwrap().unwrap();
         forever.succeed(&1).await.unwrap();
     }
 }
@@ -507,6 +507,6 @@ async fn a_worker_in_another_process_hears_of_work_and_the_host_of_its_answer() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_the_plain_traits_alone_there_are_no_external_tasks() {
     let host = Store::plain().host(&[]).await;
-    assert!(matches!(host.activities().claim("a", "w", LEASE).await, Err(WfeError::Unsupported(_))));
+    assert!(matches!(host.activities().claim_by_name("a", "w", LEASE).await, Err(WfeError::Unsupported(_))));
     assert!(matches!(host.user_tasks().open(None, None, 1).await, Err(WfeError::Unsupported(_))));
 }

@@ -20,7 +20,7 @@ use wfe::{
     definition::{Activity, Definition, Event, WorkflowBuilder},
     models::{self, EventSubscription, WorkflowInstance},
     steps::UserAnswer,
-    traits::PersistenceProvider,
+    traits::{PersistenceProvider, Published},
 };
 use wfe_testkit::{Layer, Layered};
 
@@ -82,7 +82,7 @@ async fn everything_says_so(host: &WorkflowHost, id: &str, file: &Path, is_nativ
         is_lost(host.publish_event("e", "k", &()).await, file);
         is_lost(host.skip(id).await, file);
         is_lost(host.user_tasks().open(None, None, 9).await, file);
-        is_lost(host.activities().claim("ask", "w", Duration::from_mins(1)).await, file);
+        is_lost(host.activities().claim_by_name("ask", "w", Duration::from_mins(1)).await, file);
     }
     is_lost(host.stop().await, file);
     is_lost(host.stop().await, file);
@@ -256,6 +256,16 @@ impl Layer for Losing {
         self.inner.create_event_now(event).await
     }
 
+    async fn publish(
+        &self,
+        event: &models::Event,
+        is_dated: bool,
+        receiver: Option<&str>,
+    ) -> Result<Published> {
+        self.check()?;
+        self.inner.clone().step_store().unwrap().publish(event, is_dated, receiver).await
+    }
+
     async fn get_subscription(&self, id: &str) -> Result<EventSubscription> {
         self.check()?;
         self.inner.get_subscription(id).await
@@ -293,7 +303,7 @@ async fn a_host_ends_whichever_of_its_calls_hears_first_that_the_store_is_lost()
         let host = started(host, &[&asking()]).await;
         let id = host.start_workflow("asking", &Tally::default()).await.unwrap();
         host.idle().await.unwrap();
-        let claim = host.activities().claim("ask", "w", Duration::from_hours(1)).await.unwrap();
+        let claim = host.activities().claim_by_name("ask", "w", Duration::from_hours(1)).await.unwrap();
         let mut claim = claim.unwrap();
         is_lost_now.store(true, Ordering::SeqCst);
         match call {

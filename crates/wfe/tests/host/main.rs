@@ -24,6 +24,7 @@ mod failures;
 mod idle;
 mod interventions;
 mod lifecycle;
+mod long_waits;
 mod loops;
 #[cfg(unix)]
 mod lost_store;

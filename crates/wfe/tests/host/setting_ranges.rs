@@ -140,7 +140,7 @@ async fn a_lease_of_a_claim_or_a_worker_is_refused_or_kept() {
     host.start_workflow("asks", &Tally::default()).await.unwrap();
     host.idle().await.unwrap();
     for lease in TIMES {
-        match host.activities().claim("do", "worker", lease).await {
+        match host.activities().claim_by_name("do", "worker", lease).await {
             Ok(claim) => {
                 let claim = claim.unwrap();
                 assert!(claim.expiry() > clock.now(), "{lease:?}");

@@ -312,7 +312,7 @@ in_time! {
         let (host, id, _) = at_rest(&place, &resize).await;
         host.stop().await.unwrap();
         let client = place.builder().await.build();
-        let claim = client.activities().claim("resize", "anna", HOUR).await.unwrap().unwrap();
+        let claim = client.activities().claim_by_name("resize", "anna", HOUR).await.unwrap().unwrap();
         assert!(matches!(only(&client.status(&id).await.unwrap()), Waits::Activity { held: Some(_), .. }));
         claim.succeed(&()).await.unwrap();
         assert_eq!(*only(&client.status(&id).await.unwrap()), Waits::Due);

@@ -236,7 +236,7 @@ async fn open(host: &WorkflowHost) -> Vec<wfe::external_tasks::OpenActivity> {
 }
 
 async fn is_free(host: &WorkflowHost) -> bool {
-    host.activities().claim("double", "another", LEASE).await.unwrap().is_some()
+    host.activities().claim_by_name("double", "another", LEASE).await.unwrap().is_some()
 }
 
 /// Until the program is told to end; in a test that never ends, it fails.
@@ -348,7 +348,7 @@ in_time! {
         assert_eq!((work.heard.get(), work.gone.get(), work.done.get()), (2, 2, 0));
         // Without that any time has passed by the clock of the lease.
         for id in &ids {
-            let claim = other.activities().claim("double", "other", LEASE).await.unwrap();
+            let claim = other.activities().claim_by_name("double", "other", LEASE).await.unwrap();
             claim.expect("it was given back").succeed(&8).await.unwrap();
             assert_eq!(completed(&other, id).await.sum, 8);
         }
@@ -446,7 +446,7 @@ in_time! {
         until(async || begun.get() == 1).await;
         in_good_time(host.stop()).await.unwrap();
         in_good_time(run).await.unwrap().unwrap();
-        let claimed = other.activities().claim("double", "other", LEASE).await.unwrap();
+        let claimed = other.activities().claim_by_name("double", "other", LEASE).await.unwrap();
         claimed.expect("it was given back").succeed(&8).await.unwrap();
         assert_eq!(completed(&other, &ids[0]).await.sum, 8);
     }

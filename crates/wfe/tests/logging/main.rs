@@ -243,7 +243,9 @@ async fn what_does_not_fit_its_type_is_told_by_kind_and_place_and_never_quoted()
     }
     host.publish_event("paid", "k", &SECRET).await.unwrap();
     let claim = loop {
-        if let Some(claim) = host.activities().claim("charge", "w", Duration::from_mins(1)).await.unwrap() {
+        if let Some(claim) =
+            host.activities().claim_by_name("charge", "w", Duration::from_mins(1)).await.unwrap()
+        {
             break claim;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -368,7 +370,8 @@ async fn an_activity_whose_wait_contradicts_its_id_is_not_handed_out_and_holds_u
         let (spoilt, sound) = (open().await.remove(0), open().await.remove(1));
         let mut hand = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
         sqlx::query(spoils).bind(&spoilt.id).execute(&mut hand).await.unwrap();
-        let claim = async || host.activities().claim("spoilt", "w", Duration::from_hours(1)).await.unwrap();
+        let claim =
+            async || host.activities().claim_by_name("spoilt", "w", Duration::from_hours(1)).await.unwrap();
         let claimed = claim().await.expect("the sound one");
         assert_eq!(claimed.activity().id, sound.id, "{column}");
         assert!(claim().await.is_none(), "{column}");

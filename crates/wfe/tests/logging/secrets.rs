@@ -113,7 +113,7 @@ async fn data_items_outcomes_events_keys_and_answers_are_in_no_line() {
     waits("event").await;
     host.publish_event("paid", &secret("a key"), &secret("a payload")).await.unwrap();
     waits("activity").await;
-    let claim = host.activities().claim("heal", "w", Duration::from_mins(1)).await.unwrap().unwrap();
+    let claim = host.activities().claim_by_name("heal", "w", Duration::from_mins(1)).await.unwrap().unwrap();
     claim.succeed(&secret("a result")).await.unwrap();
     waits("task").await;
     let task = host.user_tasks().open(None, None, 1).await.unwrap().rows.remove(0);

@@ -21,6 +21,7 @@ mod news;
 mod ownership;
 mod pointers;
 mod positions;
+mod publishing;
 mod random;
 mod refusals;
 mod replacing;
@@ -61,6 +62,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         set_back::CASES,
         positions::CASES,
         undated::CASES,
+        publishing::CASES,
         finishing::CASES,
         claiming::CASES,
         acquiring::CASES,

@@ -82,7 +82,7 @@ async fn an_activity_that_no_worker_claims_in_time_takes_its_timeout_branch(stag
     host.advance(HOUR.saturating_sub(Duration::from_millis(1))).await?;
     // A worker that gives the activity back has not claimed it.
     let lease = Duration::from_mins(1);
-    let Some(claim) = host.host().activities().claim("price", "one", lease).await? else {
+    let Some(claim) = host.host().activities().claim_by_name("price", "one", lease).await? else {
         unmet("there is work")
     };
     claim.release().await?;
@@ -99,7 +99,7 @@ async fn the_first_claim_of_an_activity_ends_its_claim_limit(stage: Stage) -> Ch
     let id = host.start_workflow("w", &Story { n: 4, ..Story::default() }).await?;
     host.idle().await?;
     let lease = Duration::from_mins(1);
-    let Some(lost) = host.host().activities().claim("price", "one", lease).await? else {
+    let Some(lost) = host.host().activities().claim_by_name("price", "one", lease).await? else {
         unmet("there is work")
     };
     // Its lease expires, as that of a worker that has died.
@@ -114,7 +114,7 @@ async fn the_first_claim_of_an_activity_ends_its_claim_limit(stage: Stage) -> Ch
         waits => unmet(&format!("it waits for {waits:?}")),
     };
     assert_eq!(until().await?, Some(stage.clock.now() + HOUR));
-    let held = host.host().activities().claim("price", "three", lease).await?;
+    let held = host.host().activities().claim_by_name("price", "three", lease).await?;
     assert!(held.is_some());
     assert_eq!(until().await?, Some(stage.clock.now() + DAY));
     assert_eq!(words(&host, &other).await?, "late", "the other limit counts, claimed or not");

@@ -10,6 +10,7 @@ mod hostile;
 mod large;
 mod looping;
 mod nesting;
+mod publishing;
 mod races;
 mod retried;
 mod sagas;
@@ -28,6 +29,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
         timing::SCENARIOS,
         schedules::SCENARIOS,
         events::SCENARIOS,
+        publishing::SCENARIOS,
         external_tasks::SCENARIOS,
         children::SCENARIOS,
         sagas::SCENARIOS,

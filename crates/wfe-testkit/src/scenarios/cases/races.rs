@@ -80,7 +80,7 @@ async fn a_claim_of_a_branch_that_has_lost_is_refused(stage: Stage) -> Checked<(
     let host = stage.host_that_waits([built(race)?]).await?;
     let id = host.start_workflow("claim", &Story::default()).await?;
     host.idle().await?;
-    let claim = host.host().activities().claim("pack", "test", 2 * HOUR).await?;
+    let claim = host.host().activities().claim_by_name("pack", "test", 2 * HOUR).await?;
     let Some(claim) = claim else { unmet("the activity is open") };
     assert_eq!(words(&host, &id).await?, "late after");
     assert_eq!(claim.succeed(&()).await.map_err(|e| e.family()), Err(Family::Worker));

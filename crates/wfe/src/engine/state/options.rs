@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub limits: Limits,
     pub step_middleware: Vec<Arc<dyn StepMiddleware>>,
     pub workflow_middleware: Vec<Arc<dyn WorkflowMiddleware>>,
+    /// Whether the host runs in a test. A wait that nothing can end is an error then.
+    pub is_test: bool,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             limits: Limits::default(),
             step_middleware: Vec::new(),
             workflow_middleware: Vec::new(),
+            is_test: false,
         }
     }
 }

@@ -61,6 +61,8 @@ pub(in crate::engine) struct Shared {
     instances: AtomicUsize,
     /// The number of instances that wait to run alone. The counter `instances` does not include these instances.
     aside: AtomicUsize,
+    /// Whether the log already reports that a caller waits for the end of an instance although no host runs.
+    pub is_hostless_reported: AtomicBool,
     /// Whether the log already reports that the clock shows a time that no store can hold.
     is_clock_reported: AtomicBool,
     random: Mutex<fastrand::Rng>,
@@ -88,6 +90,7 @@ impl Shared {
             reports: Arc::default(),
             instances: AtomicUsize::new(0),
             aside: AtomicUsize::new(0),
+            is_hostless_reported: AtomicBool::new(false),
             is_clock_reported: AtomicBool::new(false),
             random: Mutex::new(random),
             options,

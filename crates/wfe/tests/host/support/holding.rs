@@ -11,8 +11,8 @@ use wfe::{
     Result,
     models::{Event, PointerStatus, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Fence, Loaded, Owner, PersistenceProvider, Requested, Started,
-        StepCommit, StepStore,
+        Claimed, Committed, Control, Fence, Loaded, Owner, PersistenceProvider, Published, Requested,
+        Started, StepCommit, StepStore,
     },
 };
 use wfe_testkit::{Layer, Layered};
@@ -232,6 +232,13 @@ impl Layer for Holding {
             self.gate.pass().await;
         }
         self.inner.create_event_now(event).await
+    }
+
+    async fn publish(&self, event: &Event, is_dated: bool, receiver: Option<&str>) -> Result<Published> {
+        if self.at == At::Event {
+            self.gate.pass().await;
+        }
+        self.steps().publish(event, is_dated, receiver).await
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<Requested> {

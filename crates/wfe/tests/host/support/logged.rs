@@ -40,6 +40,12 @@ impl Missed {
         ERRORS.lock().unwrap().iter().filter(|error| error.contains(part)).count()
     }
 
+    /// How many warnings and errors there are in which both stand.
+    pub fn messages(part: &str, other: &str) -> usize {
+        let lines = LINES.lock().unwrap();
+        lines.iter().filter(|(_, line)| line.contains(part) && line.contains(other)).count()
+    }
+
     /// The levels of all warnings and errors in which this stands, in any field.
     pub fn levels(part: &str) -> Vec<Level> {
         let lines = LINES.lock().unwrap();
