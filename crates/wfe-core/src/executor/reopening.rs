@@ -47,7 +47,8 @@ use crate::{
 /// Where a pointer stood when its instance ended, or began to close. Stored as an attribute of the pointer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::executor) struct Stopped {
-    /// The status of the pointer. `Failed` means that the step had failed for good.
+    /// The status of the pointer. `Failed` means that the step had failed for good. `Complete` means that all steps had
+    /// ended.
     pub was: PointerStatus,
     /// The due time of the pointer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +207,11 @@ impl Reopening<'_> {
         let is_saga = pointer.text(attributes::KIND) == Some(kind::SAGA);
         if stopped.was == PointerStatus::Failed && !is_saga {
             self.begin_again(pointer);
+            return Ok(());
+        }
+        if stopped.was == PointerStatus::Complete {
+            // All steps had ended, so the instance completes when it is opened.
+            self.commit.upserted.push(pointer);
             return Ok(());
         }
         let before = pointer.clone();

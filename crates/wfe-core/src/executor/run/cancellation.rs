@@ -72,6 +72,13 @@ impl Run {
     /// stood, for a retry.
     pub(super) fn cancel_all(&mut self, records: bool, env: &mut Env<'_>) -> Result<()> {
         let active: Vec<String> = self.pointers.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
+        if records && active.is_empty() && !self.pointers.iter().any(|p| p.has(attributes::STOPPED)) {
+            // All steps had ended while the instance was suspended.
+            let last = self.pointers.iter().next_back().map(|p| p.id.clone());
+            if let Some(last) = last {
+                self.keep_stopped(&last, &Stopped { was: PointerStatus::Complete, ..Stopped::failed() })?;
+            }
+        }
         for id in active {
             if records {
                 self.note_stopped(&id, false)?;

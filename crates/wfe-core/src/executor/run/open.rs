@@ -201,13 +201,14 @@ impl Run {
         // Only the ids are collected, because a container may have thousands of pointers.
         let active: Vec<String> = self.pointers.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
         let definition = self.definition.clone();
+        let retried = self.pointers.iter().find(|p| p.has(attributes::RETRIED)).map(|p| p.id.clone());
+        if let Some(id) = retried {
+            self.pointers.edit(&id)?.unset(attributes::RETRIED);
+            // The commit that ended the instance may have changed the data, but evaluated no conditions.
+            self.data.touch();
+            self.notify(Lifecycle::Retried, env);
+        }
         for id in active {
-            if self.pointers.get(&id)?.has(attributes::RETRIED) {
-                self.pointers.edit(&id)?.unset(attributes::RETRIED);
-                // The commit that ended the instance may have changed the data, but evaluated no conditions.
-                self.data.touch();
-                self.notify(Lifecycle::Retried, env);
-            }
             let pointer = self.pointers.get(&id)?;
             let node = match self.fitting_node(&definition, pointer) {
                 Ok(node) => node,

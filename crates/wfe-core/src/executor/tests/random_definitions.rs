@@ -22,9 +22,9 @@ use crate::{
         WorkflowBuilder, task,
     },
     executor::{ACTIVITY, USER_TASK},
-    models::{self, EventSubscription, ExecutionPointer, PointerStatus, attributes},
+    models::{self, EventSubscription, ExecutionPointer, PointerStatus, WorkflowStatus, attributes},
     steps::{Next, StepError, WorkerAnswer},
-    traits::{Control, Ending},
+    traits::{Control, Ending, Intervention, StepCommit},
 };
 
 #[derive(Debug, Clone)]
@@ -38,6 +38,9 @@ enum Tree {
     /// Like [`Mends`](Self::Mends), but its failure ends the instance even inside a saga. The flag says whether the step is
     /// compensated even if it has not completed.
     Stops(bool),
+    /// A step that fails and suspends the instance. An operator skips it at once. The flag says whether the step is
+    /// compensated even if it has not completed.
+    Stuck(bool),
     Flaky,
     /// A step that is compensated even if it has not completed. The flag says whether it fails.
     Half(bool),
@@ -131,6 +134,7 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
         1 => Just(Tree::Broken),
         1 => Just(Tree::Mends),
         1 => any::<bool>().prop_map(Tree::Stops),
+        1 => any::<bool>().prop_map(Tree::Stuck),
         1 => Just(Tree::Flaky),
         2 => prop::bool::weighted(0.4).prop_map(Tree::Half),
         1 => Just(Tree::Delay),
@@ -262,6 +266,12 @@ struct Around<'a> {
     target: Option<&'a str>,
 }
 
+/// Whether a condition inside panics from time to time.
+fn has_panics(tree: &Tree) -> bool {
+    let text = format!("{tree:?}");
+    text.contains("Panics(") || text.contains("Uncertain(")
+}
+
 /// Panics if the number of steps that have ended is a positive multiple of `every + 1`.
 fn panics(log: &Log, every: usize) {
     assert!(log.done.is_empty() || !log.done.len().is_multiple_of(every + 1), "no idea");
@@ -281,6 +291,10 @@ fn add(mut body: Body, trees: &[Tree], count: &Cell<u32>, around: Around<'_>) ->
             Tree::Stops(is_half) => {
                 let body = body.step(id.clone(), mends()).on_failure(OnFailure::Fail);
                 if *is_half { cleaned(body, &id, in_saga) } else { undone(body, &id, in_saga, false) }
+            }
+            Tree::Stuck(is_half) => {
+                let body = body.step(id.clone(), broken()).on_failure(OnFailure::Suspend);
+                if *is_half { cleaned(body, &id, in_saga) } else { body.closed() }
             }
             Tree::Flaky => {
                 let flaky = body
@@ -572,10 +586,22 @@ fn answer(world: &mut World, answered: &mut BTreeSet<String>) -> bool {
     true
 }
 
+/// Skips the failed steps of a suspended instance, as an operator would. What ended beside them may have cancelled them.
+fn skip(world: &mut World) {
+    world.intervene(Intervention::Skip);
+    if world.instance.status == WorkflowStatus::Suspended {
+        world.ask(Control::Resume);
+    }
+}
+
 /// Plays the world until nothing can happen any more.
 fn play(world: &mut World, mut choose: impl FnMut(usize) -> Step) {
     let mut answered = BTreeSet::new();
     loop {
+        if world.instance.status == WorkflowStatus::Suspended {
+            skip(world);
+            continue;
+        }
         if world.act(&mut choose) || answer(world, &mut answered) {
             continue;
         }
@@ -691,7 +717,8 @@ fn play_with_retries(world: &mut World, mut retries: usize) {
 
 /// How many retries were stored.
 fn retries_of(world: &World) -> usize {
-    world.commits.iter().filter(|commit| commit.status == Some(models::WorkflowStatus::Runnable)).count()
+    let is_retry = |commit: &&StepCommit| commit.upserted.iter().any(|p| p.has(attributes::RETRIED));
+    world.commits.iter().filter(is_retry).count()
 }
 
 proptest! {
@@ -759,6 +786,43 @@ proptest! {
     }
 
     #[test]
+    fn suspensions_that_are_ended_at_once_change_nothing(
+        trees in trees(),
+        moments in prop::collection::btree_map(1_usize..60, any::<bool>(), 1..20),
+    ) {
+        // A resume evaluates the conditions once more.
+        prop_assume!(!trees.iter().any(has_panics));
+        let definition = definition(&trees);
+        let mut whole = world(&definition);
+        play(&mut whole, |_| Step::Finish(1));
+        let (mut world, mut answered) = (world(&definition), BTreeSet::new());
+        let mut commits = 0;
+        loop {
+            if let Some(crashes) = moments.get(&world.commits.len()) && world.commits.len() != commits {
+                commits = world.commits.len() + 2;
+                // Suspended by a failure, it is skipped below.
+                if world.instance.status == WorkflowStatus::Runnable {
+                    world.ask(Control::Suspend);
+                    if *crashes {
+                        world.crash();
+                    }
+                    world.ask(Control::Resume);
+                }
+            }
+            if world.instance.status == WorkflowStatus::Suspended {
+                skip(&mut world);
+            } else if !world.act(&mut |_| Step::Finish(1)) && !answer(&mut world, &mut answered) {
+                match world.next_time() {
+                    Some(at) => world.now = world.now.max(at),
+                    None => break,
+                }
+            }
+        }
+        check(&world);
+        prop_assert_eq!(End::of(&whole), End::of(&world));
+    }
+
+    #[test]
     fn a_cancel_at_any_moment_that_is_taken_back_by_a_retry_changes_nothing_if_no_saga_was_open(
         trees in trees(),
         moment in 0_usize..120,
@@ -769,7 +833,9 @@ proptest! {
         play(&mut whole, |_| Step::Finish(1));
         let (mut world, mut answered) = (world(&definition), BTreeSet::new());
         for _ in 0..moment {
-            if !world.act(&mut |_| Step::Finish(1)) && !answer(&mut world, &mut answered)
+            if world.instance.status == WorkflowStatus::Suspended {
+                skip(&mut world);
+            } else if !world.act(&mut |_| Step::Finish(1)) && !answer(&mut world, &mut answered)
                 && let Some(at) = world.next_time() {
                 world.now = world.now.max(at);
             }

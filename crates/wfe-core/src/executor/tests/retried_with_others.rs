@@ -9,7 +9,7 @@ use super::{
 use crate::{
     RetryRefusal, WfeError,
     definition::{Activity, Block, IntoStep, OnFailure, task},
-    executor::{ACTIVITY, Surroundings, reopen},
+    executor::{ACTIVITY, Lifecycle, Surroundings, reopen},
     models::{self, WorkflowStatus, attributes},
     steps::{StepError, WorkerAnswer},
     traits::{Control, Ending, Intervention},
@@ -346,6 +346,33 @@ fn a_timeout_that_has_passed_before_the_retry_fires_at_once() {
     assert_eq!(whole.now, whole.instance.create_time + 5 * HOUR);
 }
 
+#[test]
+fn a_user_task_goes_to_its_next_assignee_at_the_time_that_it_had() {
+    // It is reassigned after 3 hours: after the retry, before the end, and between the two.
+    for (fails, retry, expected) in [(1, 2, "bob//3"), (4, 5, "bob//3"), (1, 5, "bob//3")] {
+        let whole = everywhere(|| {
+            let builder = begin().parallel("all", |all| {
+                all.branch(move |b| ends(b, fails)).branch(|b| {
+                    b.user_task("ask", |_| "?")
+                        .plain_option("yes")
+                        .assignee(|_| "ann")
+                        .reassign(|_| 3 * HOUR, |_| "bob")
+                        .escalate(|_| 6 * HOUR, |b| b.step("escalated", mark("escalated")))
+                })
+            });
+            let mut world = retried(retry, world(builder));
+            world.plan(99 * HOUR, "nothing", "k", 0);
+            world
+        });
+        assert_eq!(line(&whole), "fails escalated", "only once");
+        let [wait] = &whole.waits[..] else { panic!("one task is open: {:?}", whole.waits) };
+        let view = wait.subscription_data.as_ref().unwrap();
+        let (_, number) = wait.id.rsplit_once("//").unwrap();
+        assert_eq!(format!("{}//{number}", view["assignee"].as_str().unwrap()), expected);
+        assert_eq!(whole.all_waits.len(), 3);
+    }
+}
+
 /// A compensation that says whether the step has completed.
 fn told(word: &'static str) -> impl IntoStep<Line> {
     task::<Line>()
@@ -486,6 +513,27 @@ fn a_go_to_out_of_a_race_after_a_retry_leaves_it() {
         retried(3, world(builder))
     });
     assert_eq!(line(&whole), "first fails first fails after");
+}
+
+#[test]
+fn an_instance_that_had_nothing_left_to_do_when_it_was_cancelled_completes() {
+    let whole = everywhere(|| {
+        let mut world = retried(3, world(begin().delay("d", |_| HOUR).step("a", mark("a"))));
+        world.plan_ask(HOUR, Control::Suspend);
+        world.plan_ask(2 * HOUR, Control::Cancel);
+        world
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("a", Some(Ending::Completed)));
+    let mut world = world(begin().step("a", mark("a")));
+    world.open();
+    world.ask(Control::Suspend);
+    finish_all(&mut world);
+    assert_eq!((line(&world).as_str(), world.instance.status), ("a", WorkflowStatus::Suspended));
+    world.ask(Control::Cancel);
+    world.retry().unwrap();
+    world.play();
+    assert_eq!((line(&world).as_str(), world.ending), ("a", Some(Ending::Completed)));
+    assert_eq!(world.events.iter().filter(|e| **e == Lifecycle::Retried).count(), 1);
 }
 
 #[test]
