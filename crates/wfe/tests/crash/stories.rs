@@ -365,6 +365,59 @@ fn a_retried_saga() {
     });
 }
 
+/// A race in a saga, whose loser is half done, and a step that fails the instance beside it: the retry comes when the
+/// claim limit, the cancel condition and the race are all under way.
+#[test]
+fn a_retried_race_in_a_saga() {
+    dies_everywhere(async |life| {
+        let effects = &life.effects;
+        let flow = builder("w")
+            .parallel("all", |all| {
+                all.branch(|b| b.delay("hour", |_| HOUR).step("fails", second_time(effects)))
+                    .branch(|b| {
+                        b.saga("saga", |saga| {
+                            saga.step("a", undoable(effects, "a", "un-a"))
+                                .race("race", |first| {
+                                    first
+                                        .branch(|b| {
+                                            b.activity("price", Activity::<u32, u32>::new("price"), |line| {
+                                                line.n
+                                            })
+                                            .claim_within(|_| 3 * HOUR)
+                                            .on_timeout(
+                                                |_| DAY,
+                                                |late| {
+                                                    late.delay("later", |_| DAY).compensate_even_if_failed(
+                                                        |undo| {
+                                                            undo.step("un-later", act(effects, "un-later"))
+                                                        },
+                                                    )
+                                                },
+                                            )
+                                        })
+                                        .branch(|b| {
+                                            b.delay("long", |_| 6 * HOUR).step("b", act(effects, "b"))
+                                        })
+                                })
+                                .step("fail", fail())
+                        })
+                        .on_failure(OnFailure::Continue)
+                    })
+                    .branch(|b| {
+                        b.delay("days", |_| 9 * DAY)
+                            .cancel_branch_when(|line| line.words.iter().any(|word| word == "un-later"))
+                            .step("never", act(effects, "never"))
+                    })
+            })
+            .step("after", act(effects, "after"));
+        let (host, id) = begin(&life, [flow.build().unwrap()]).await?;
+        while let Outcome::Failed(_) = host.run_to_end::<Line>(&id).await? {
+            host.retry(&id).await?;
+        }
+        host.final_state(&id).await
+    });
+}
+
 #[test]
 fn a_restarted_instance() {
     dies_everywhere(async |life| {
