@@ -284,6 +284,10 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
         }
         let inside = match draft.verb {
             Verb::Block(_) => Some(("it consists of several steps", "make a saga of them")),
+            // Its own failures are those of its cancel condition.
+            Verb::Parallel(_) if draft.cancel_when.is_none() => {
+                Some(("its branches consist of steps", "put the parallel into a saga"))
+            }
             Verb::Race(_) => Some(("its branches consist of steps", "put the race into a saga")),
             _ => None,
         };

@@ -31,9 +31,10 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     /// A retry runs a body again, evaluates a condition again, or starts a new wait, a new activity or a new
     /// child workflow. A saga is first compensated, and then runs again from its beginning.
     ///
-    /// The policy of an `if`, a `parallel`, a for-each or another container covers only the container's own
-    /// failures, such as a condition that panics. The steps inside the container have their own policies. To
-    /// retry several steps together, put them in a [saga](Self::saga). Fatal errors, including those in a saga,
+    /// The policy of an `if`, a `while`, a for-each or another container with a closure covers only the container's own
+    /// failures, such as a condition that panics. The steps inside the container have their own policies.
+    /// [`build`](Sequence::build) refuses a policy for a `block`, for a `race`, and for a `parallel` without a cancel
+    /// condition, because it would cover nothing. To retry several steps together, put them in a [saga](Self::saga). Fatal errors, including those in a saga,
     /// are retried only if [`Retry::even_if_fatal`] allows it.
     pub fn retry(self, retry: Retry) -> Self
     where
@@ -45,7 +46,8 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     /// Sets what happens when the last added step has failed for good; [`OnFailure`] describes the default.
     ///
     /// On a [saga](Self::saga), the setting covers the failure of the steps inside the saga. On any other
-    /// container, it covers only the container's own failures.
+    /// container, it covers only the container's own failures, such as a condition that panics. [`build`](Sequence::build)
+    /// refuses the setting for a `block`, for a `race`, and for a `parallel` without a cancel condition.
     ///
     /// Before the first step, it is the default of the whole definition: it replaces [`OnFailure::Fail`] for each step
     /// whose failure would fail the instance. A step's own setting wins. Steps with a fallback, steps in a saga or in a
@@ -96,8 +98,10 @@ impl<D: Data, P, A: App, L> Sequence<D, P, A, L> {
     /// ended, the instance continues with the next step. The steps of the fallback read the failure with
     /// [`Ctx::failure`](crate::steps::Ctx::failure).
     ///
-    /// The fallback of an `if`, a `parallel`, a for-each or another container does not catch the failures of
-    /// the steps inside the container. Those steps have their own settings, and by default their failure fails
+    /// The fallback of an `if`, a `while`, a for-each or another container does not catch the failures of the steps
+    /// inside the container, only the container's own, such as a condition that panics.
+    /// [`build`](Sequence::build) refuses a fallback for a `block`, for a `race`, and for a `parallel` without a cancel
+    /// condition. The steps inside have their own settings, and by default their failure fails
     /// the instance. To give several steps a common fallback, put them in a [saga](Self::saga) and give the
     /// saga a fallback.
     ///

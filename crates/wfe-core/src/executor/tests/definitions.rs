@@ -130,6 +130,24 @@ fn a_race_without_branches_and_one_whose_settings_would_cover_nothing_are_refuse
 }
 
 #[test]
+fn what_would_not_cover_the_failures_inside_of_a_parallel_is_refused() {
+    let parallel = || begin().parallel("p", |all| all.branch(|b| b.step("a", nothing())));
+    for (what, builder) in [
+        ("retry policy", parallel().retry(Retry::exponential()).closed()),
+        ("fallback", parallel().fallback(|f| f.step("f", nothing())).closed()),
+        ("`on_failure`", parallel().on_failure(OnFailure::Suspend).closed()),
+    ] {
+        let expected = format!(
+            "step \"p\": its branches consist of steps, so its {what} would not cover their failures; set it on one of \
+             them, or put the parallel into a saga"
+        );
+        assert_eq!(problem(builder), expected);
+    }
+    let own = parallel().cancel_when(|_| panic!("its own failure")).retry(Retry::exponential());
+    assert!(own.on_failure(OnFailure::Suspend).build().is_ok());
+}
+
+#[test]
 fn a_cancel_condition_that_ends_the_branch_needs_one_and_is_the_only_one() {
     let side = |steps: Sequence<u32, Main, (), Block>| {
         problem(steps.cancel_branch_when(|_| true).step("b", nothing()))
