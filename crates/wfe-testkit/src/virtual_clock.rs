@@ -124,6 +124,19 @@ impl VirtualClock {
         self.state.borrow().deadlines_of(|sleeper| sleeper.step.as_deref() == Some(step))
     }
 
+    /// Returns all bodies that sleep on the clock.
+    pub(crate) fn all_asleep(&self) -> Asleep {
+        let state = self.state.borrow();
+        let walls = state.sleepers.iter().map(|((until, ticket), sleeper)| (*ticket, sleeper, *until));
+        let pauses = state.pauses.iter().map(|((end, ticket), sleeper)| {
+            (*ticket, sleeper, later(state.now, end.saturating_sub(state.passed)))
+        });
+        let of_body = |(ticket, sleeper, until): (u64, &Sleeper, DateTime<Utc>)| {
+            Some((ticket, (sleeper.step.clone()?, until)))
+        };
+        Asleep { shown: (state.now, state.passed), bodies: walls.chain(pauses).filter_map(of_body).collect() }
+    }
+
     /// Waits until at least `count` bodies of this step sleep on the clock. Returns their deadlines, earliest first.
     ///
     /// Use it where a body sleeps in an `await`, and the test then [advances](Self::advance) the clock: a body that has
@@ -151,6 +164,32 @@ impl VirtualClock {
         for sleeper in due {
             sleeper.waker.wake();
         }
+    }
+}
+
+/// The bodies that sleep on a clock, at one moment.
+#[derive(Debug)]
+pub(crate) struct Asleep {
+    /// What the wall clock and the monotonic clock show.
+    shown: (DateTime<Utc>, Duration),
+    /// The step of each body, and the time until which the body sleeps, by the number of the sleep.
+    bodies: BTreeMap<u64, (Arc<str>, DateTime<Utc>)>,
+}
+
+impl Asleep {
+    /// Returns whether a body sleeps that slept at the earlier moment too, and the clock has not moved since.
+    pub(crate) fn is_stuck_since(&self, earlier: &Self) -> bool {
+        self.shown == earlier.shown && self.bodies.keys().any(|sleep| earlier.bodies.contains_key(sleep))
+    }
+
+    /// Returns the steps whose bodies sleep, each with the earliest time until which one of its bodies sleeps.
+    pub(crate) fn steps(&self) -> BTreeMap<&str, DateTime<Utc>> {
+        let mut steps = BTreeMap::new();
+        for (step, until) in self.bodies.values() {
+            let earliest = steps.entry(&**step).or_insert(*until);
+            *earliest = (*earliest).min(*until);
+        }
+        steps
     }
 }
 
@@ -337,5 +376,18 @@ mod tests {
         drop(sleep);
         assert!(clock.deadlines().is_empty());
         assert!(clock.wait_for_sleepers(1).now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_body_is_stuck_if_it_sleeps_on_while_the_clock_stands_still() {
+        let clock = VirtualClock::default();
+        let body = |step: &str| (Arc::from(step), clock.now() + HOUR);
+        let asleep = |shown: Duration, tickets: &[u64]| Asleep {
+            shown: (clock.now(), shown),
+            bodies: tickets.iter().map(|ticket| (*ticket, body("nap"))).collect(),
+        };
+        assert!(asleep(HOUR, &[1, 2]).is_stuck_since(&asleep(HOUR, &[2, 3])));
+        assert!(!asleep(HOUR, &[1]).is_stuck_since(&asleep(HOUR, &[2])), "it slept anew");
+        assert!(!asleep(2 * HOUR, &[1]).is_stuck_since(&asleep(HOUR, &[1])), "the clock has moved");
     }
 }

@@ -1,16 +1,20 @@
 //! The methods by which a test lets time pass.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use wfe::{Outcome, Result, WfeError, clock::Clock};
 
 use super::TestHost;
+use crate::virtual_clock::Asleep;
 
 /// How long to wait in real time. A body that has not ended within this time probably waits for something that never
 /// happens.
 const PATIENCE: Duration = Duration::from_secs(50);
+
+/// How often `idle` looks within its patience whether a body sleeps on the clock.
+const LOOKS: u32 = 10;
 
 /// If a workflow has not ended after this many due times, it is assumed to recur for ever.
 const DUE_TIMES: usize = 100_000;
@@ -21,19 +25,47 @@ impl TestHost {
     /// [`WorkflowHost::idle`](wfe::WorkflowHost::idle).
     ///
     /// # Errors
-    /// [`Invalid`](WfeError::Invalid): the host was not idle within 50 s of real time, for example because a body
-    /// still runs. While a body waits for something external or sleeps on the clock, use [`until`](Self::until)
-    /// instead.
+    /// [`Invalid`](WfeError::Invalid), in these cases:
+    ///
+    /// * A body has slept on the clock for 5 s to 10 s of real time, and nobody has moved the clock meanwhile. The
+    ///   error names the step. Wait for such a body with [`asleep`](Self::asleep), then advance the
+    ///   [clock](super::TestHost::clock).
+    /// * The host was not idle within 50 s of real time, for example because a body still runs. While a body waits for
+    ///   something external, use [`until`](Self::until) instead.
     pub async fn idle(&self) -> Result<Option<DateTime<Utc>>> {
-        let idle = tokio::time::timeout(PATIENCE, self.all_idle()).await;
-        drop(self.gather());
-        idle.unwrap_or_else(|_| {
-            let secs = PATIENCE.as_secs();
-            Err(WfeError::Invalid(format!(
-                "the host is not idle after {secs} s: a step's body does not end or sleeps on the clock, \
-                 or the store hangs or fails"
-            )))
-        })
+        self.idle_within(PATIENCE).await
+    }
+
+    async fn idle_within(&self, patience: Duration) -> Result<Option<DateTime<Utc>>> {
+        let (mut idle, mut before) = (pin!(self.all_idle()), None::<Asleep>);
+        for _ in 0..LOOKS {
+            let ended = tokio::time::timeout(patience / LOOKS, idle.as_mut()).await;
+            drop(self.gather());
+            if let Ok(idle) = ended {
+                return idle;
+            }
+            // One sleeper is enough: until it wakes, the host cannot be idle, whatever else goes on.
+            let asleep = self.clock.all_asleep();
+            if before.is_some_and(|before| asleep.is_stuck_since(&before)) {
+                break;
+            }
+            before = Some(asleep);
+        }
+        let asleep = self.clock.all_asleep();
+        let steps = asleep.steps();
+        let Some((first, _)) = steps.first_key_value() else {
+            let secs = patience.as_secs();
+            return Err(WfeError::Invalid(format!(
+                "the host is not idle after {secs} s: a step's body does not end, or the store hangs or fails"
+            )));
+        };
+        let all: Vec<_> =
+            steps.iter().map(|(step, until)| format!("of step {step:?} until {until}")).collect();
+        Err(WfeError::Invalid(format!(
+            "the host is not idle, because a body sleeps on the virtual clock: {}; wait for the body with \
+             `asleep({first:?})`, then wake it with `clock().advance(…)`",
+            all.join(", ")
+        )))
     }
 
     /// Waits until all hosts are idle at the same time. If there are several hosts, this is so when each host was idle
@@ -115,9 +147,11 @@ impl TestHost {
                 return Ok(outcome);
             }
             let Some(next) = next else {
-                let waits = self.status(id).await?.positions;
+                let positions = self.status(id).await?.positions;
+                let waits: Vec<_> = positions.iter().map(ToString::to_string).collect();
                 return Err(WfeError::Invalid(format!(
-                    "instance {id:?} waits for something other than time: {waits:?}"
+                    "instance {id:?} waits for something other than time: {}",
+                    waits.join("; ")
                 )));
             };
             self.pass_until(next);
@@ -147,5 +181,67 @@ impl TestHost {
         tokio::time::timeout(PATIENCE, all).await.map_err(|_| {
             WfeError::Invalid(format!("the condition did not hold within {} s", PATIENCE.as_secs()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wfe::{Data, definition::Event, prelude::WorkflowBuilder};
+    use wfe_sqlite::SqlitePersistenceProvider;
+
+    use super::*;
+    use crate::VirtualClock;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    async fn host<D: Data>(
+        build: impl FnOnce(Arc<VirtualClock>) -> Result<wfe::definition::Definition<D>>,
+    ) -> TestHost {
+        let clock = Arc::new(VirtualClock::default());
+        let store = SqlitePersistenceProvider::builder(":memory:").clock(clock.clone()).open().await.unwrap();
+        let definition = build(clock.clone()).unwrap();
+        TestHost::builder(store, clock).define(definition).start().await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_body_that_sleeps_on_the_clock_is_named_long_before_the_patience_ends() {
+        let naps = |clock: Arc<VirtualClock>| {
+            WorkflowBuilder::<u32>::new("naps", 1)
+                .with(clock)
+                .then("nap", async |ctx, _| {
+                    ctx.app.sleep(HOUR).await;
+                    Ok(())
+                })
+                .build()
+        };
+        let host = host(naps).await;
+        let id = host.start_workflow("naps", &0_u32).await.unwrap();
+        host.asleep("nap").await.unwrap();
+        let real = std::time::Instant::now();
+        let told = host.idle_within(Duration::from_secs(1)).await.unwrap_err().to_string();
+        assert!(real.elapsed() < Duration::from_secs(1), "after two looks");
+        let expected = "the host is not idle, because a body sleeps on the virtual clock: of step \"nap\" until \
+                        2030-01-01 01:00:00 UTC; wait for the body with `asleep(\"nap\")`, then wake it with \
+                        `clock().advance(…)`";
+        assert!(told.ends_with(expected), "{told}");
+        host.clock().advance(HOUR);
+        assert_eq!(host.run_to_end::<u32>(&id).await.unwrap(), Outcome::Completed(0));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_does_not_end_with_time_is_told_in_words() {
+        const PAID: Event<String> = Event::new("paid");
+        let waits = |_| WorkflowBuilder::<u32>::new("waits", 1).wait_for("paid", PAID, |_| "order-7").build();
+        let host = host(waits).await;
+        let id = host.start_workflow("waits", &0_u32).await.unwrap();
+        let told = host.run_to_end::<u32>(&id).await.unwrap_err().to_string();
+        assert!(
+            told.ends_with(
+                "waits for something other than time: paid waits for event \"paid\" with key \"order-7\""
+            ),
+            "{told}"
+        );
     }
 }
