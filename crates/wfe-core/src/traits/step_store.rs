@@ -85,7 +85,8 @@ pub trait StepStore: Send + Sync {
     }
 
     /// Stores a new instance as [`start`](Self::start) does, but `known` decides what happens if the reference is
-    /// known. The decision and the start are one transaction.
+    /// known. The decision and the start are one transaction. If the start restarts an instance, the rules of
+    /// [`restart`](Self::restart) apply, also to the name.
     ///
     /// The default implementation calls [`start`](Self::start) for [`Known::Existing`].
     ///
@@ -115,8 +116,13 @@ pub trait StepStore: Send + Sync {
     /// ignored: the new instance gets the reference of the instance `of`. The new instance has no parent, even
     /// if the instance `of` was a child.
     ///
+    /// If `instance` has the name of the instance `of`, the name now belongs to the new instance, and the id of the
+    /// instance `of` becomes its name. Otherwise, the instance `of` keeps its name.
+    ///
     /// # Errors
     /// * [`WorkflowNotFound`]: no instance has the id `of`.
+    /// * [`AlreadyExists`]: a third instance has the name of `instance`; or the instance `of` would give up its name,
+    ///   and a third instance has its id as its name.
     /// * [`CannotRetry`]: the instance `of` has not ended, or was restarted before. If two callers restart an
     ///   instance at the same time, one of them gets this error.
     /// * The errors of [`start`](Self::start).

@@ -71,10 +71,20 @@ pub(crate) const MAY_RESTART: Sql<2> = Sql::new(guard!(concat!(
     ")"
 )));
 
-/// Links an ended instance to the instance that replaces it (first argument), and gives up its reference. This runs
-/// before the new instance is stored, because no two instances may have the reference.
-pub(crate) const REPLACE: Sql<2> =
-    Sql::new("UPDATE workflows SET restarted_as = ?, start_key = NULL, revision = revision + 1 WHERE id = ?");
+/// Guard: the instance (first argument) can give up this name (second argument). It can if it has another name, or if no
+/// third instance has its id as its name.
+pub(crate) const CAN_GIVE_UP_NAME: Sql<2> = Sql::new(guard!(
+    "NOT EXISTS (SELECT 1 FROM workflows AS w JOIN workflows AS other ON other.name = w.id AND other.id <> w.id \
+     WHERE w.id = ? AND w.name = ?)"
+));
+
+/// Links an ended instance to the instance that replaces it (first argument), and gives up its reference. If its name is
+/// that of the new instance (second argument), it gives up the name too, and its id becomes its name. This runs before
+/// the new instance is stored, because no two instances may have the reference or the name.
+pub(crate) const REPLACE: Sql<3> = Sql::new(
+    "UPDATE workflows SET restarted_as = ?, start_key = NULL, name = iif(name = ?, id, name), \
+       revision = revision + 1 WHERE id = ?",
+);
 
 /// Links a new instance to the instance that it replaces (first argument).
 pub(crate) const LINK: Sql<2> =
@@ -90,6 +100,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("TO_RESTART", TO_RESTART.text()),
     ("KNOWN", KNOWN.text()),
     ("MAY_RESTART", MAY_RESTART.text()),
+    ("CAN_GIVE_UP_NAME", CAN_GIVE_UP_NAME.text()),
     ("REPLACE", REPLACE.text()),
     ("LINK", LINK.text()),
 ];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wfe_core::{
-    Result, RetryRefusal, WfeError,
+    Kind, Result, RetryRefusal, WfeError,
     models::WorkflowInstance,
     traits::{Ending, Fence, Known, Owner, Started},
 };
@@ -155,7 +155,9 @@ impl Start {
         let key = Value::from(key.cloned());
         if let Some(Replaced { id: of, revision }) = of {
             script.guard(&sql::retries::MAY_RESTART, [of.into(), revision.into()]);
-            script.add(&sql::retries::REPLACE, [id.into(), of.into()]);
+            let taken = WfeError::AlreadyExists { kind: Kind::WorkflowName, id: of.to_owned() };
+            script.guard_or(&sql::retries::CAN_GIVE_UP_NAME, [of.into(), (&instance.name).into()], taken);
+            script.add(&sql::retries::REPLACE, [id.into(), (&instance.name).into(), of.into()]);
         }
         if key != Value::Null {
             script.guard(&sql::commits::START_IS_FREE, [definition, key.clone()]);

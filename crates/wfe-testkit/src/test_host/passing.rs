@@ -188,7 +188,7 @@ impl TestHost {
 mod tests {
     use std::sync::Arc;
 
-    use wfe::{Data, definition::Event, prelude::WorkflowBuilder};
+    use wfe::definition::{Data, Event, WorkflowBuilder};
     use wfe_sqlite::SqlitePersistenceProvider;
 
     use super::*;

@@ -41,9 +41,10 @@ macro_rules! failure {
     }};
 }
 
-/// Logs that an instance was started. Called after the start is stored.
-pub(super) fn started(event: &LifecycleEvent) {
-    line!(info, event, "the instance has started");
+/// Logs that an instance was started. Called after the start is stored. `restart_of` is the id of the ended instance that
+/// the started one replaces.
+pub(super) fn started(event: &LifecycleEvent, restart_of: Option<&str>) {
+    line!(info, event, "the instance has started", restart_of = restart_of);
 }
 
 /// Logs the changes of an instance that its last commit has stored.
@@ -51,7 +52,7 @@ pub(super) fn committed(run: &Run, events: &[LifecycleEvent]) {
     for event in events {
         match &event.what {
             // The commit of an instance also starts its children.
-            Lifecycle::Started => started(event),
+            Lifecycle::Started => started(event, None),
             Lifecycle::Error(failure) if failure.step.is_empty() && is_reported_by(events, run, failure) => {}
             Lifecycle::Error(failure) if failure.step.is_empty() => {
                 failure!(warn, event, failure, "the instance has a failure that no step caused");

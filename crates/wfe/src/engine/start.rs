@@ -87,7 +87,7 @@ pub(super) async fn store_new(
     }
     instance.id.clone_from(&started.id);
     let event = LifecycleEvent::started(&instance);
-    log::started(&event);
+    log::started(&event, started.restart_of.as_deref());
     shared.publish(event);
     if let (Some(fence), Some(owner), Some(permit)) = (started.fence, owner, permit) {
         if instance.name.is_empty() {

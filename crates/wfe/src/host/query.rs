@@ -1,7 +1,7 @@
 use serde::de::DeserializeOwned;
 use wfe_core::{Result, WfeError, steps::Results};
 
-use super::workflow_host::WorkflowHost;
+use super::workflow_host::{WorkflowHost, refuse_empty_reference};
 use crate::{
     engine::Outcome,
     host::{failures::Failures, status::InstanceStatus},
@@ -41,9 +41,11 @@ impl WorkflowHost {
     /// `None` means that there is no such instance. [`Workflow::find`](crate::host::Workflow::find) is the typed form.
     ///
     /// # Errors
+    /// * [`Invalid`](WfeError::Invalid): the reference is empty.
     /// * [`Unsupported`](WfeError::Unsupported): the store cannot look up references.
     /// * The errors of the store.
     pub async fn find(&self, definition: &str, reference: &str) -> Result<Option<String>> {
+        refuse_empty_reference(reference)?;
         self.store().find(definition, reference).await
     }
 

@@ -10,7 +10,7 @@ use wfe_core::{Result, RetryRefusal, WfeError, definition::Data, models::Workflo
 
 use super::{
     start::Started,
-    workflow_host::{RESERVED, WorkflowHost},
+    workflow_host::{RESERVED, WorkflowHost, refuse_reserved},
 };
 use crate::engine::StartRule;
 
@@ -23,6 +23,8 @@ pub struct Restarting<D> {
     host: WorkflowHost,
     of: String,
     version: Option<u32>,
+    name: Option<String>,
+    description: Option<String>,
     make: Make,
     data: PhantomData<fn(D)>,
 }
@@ -38,7 +40,7 @@ impl WorkflowHost {
     /// If the old instance was started with a [reference](crate::host::Starting::reference), the reference now belongs
     /// to the new instance: [`find`](Self::find) and later starts with this reference return the new one. An instance can
     /// be restarted once; then restart the new instance. If the old instance was a child, its parent does not receive the
-    /// end of the new one.
+    /// end of the new one. The old instance keeps its name, unless the new one [asks for it](Restarting::name).
     ///
     /// The restart is one transaction: after a crash or a dropped future, it has happened completely or not at all.
     ///
@@ -91,7 +93,15 @@ impl<D> Restarting<D> {
         + Send
         + 'static,
     ) -> Self {
-        Self { host: host.clone(), of: of.to_owned(), version: None, make: Box::new(make), data: PhantomData }
+        Self {
+            host: host.clone(),
+            of: of.to_owned(),
+            version: None,
+            name: None,
+            description: None,
+            make: Box::new(make),
+            data: PhantomData,
+        }
     }
 
     pub(super) fn with_its_data(host: &WorkflowHost, of: &str) -> Self {
@@ -108,15 +118,32 @@ impl<D> Restarting<D> {
         self
     }
 
+    /// Sets the name of the new instance, unique among all instances. By default, and if the given name is empty, the
+    /// new instance's id is its name, and the old instance keeps its own.
+    ///
+    /// If the old instance has this name, the name passes to the new one, and the id of the old one becomes its name.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the description of the new instance. By default, it is that of the old one.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
     async fn run(self) -> Result<Started<D>> {
-        let Self { host, of, version, make, .. } = self;
+        let Self { host, of, version, name, description, make, .. } = self;
         let ended = host.store().inspect(&of).await?.instance;
         if ended.workflow_definition_id.starts_with(RESERVED) {
             return Err(WfeError::CannotRetry { id: of, reason: RetryRefusal::Engine });
         }
         let mut instance = make(&host, &ended, version)?;
         instance.reference = ended.reference;
-        instance.description = ended.description;
+        instance.name = name.unwrap_or_default();
+        refuse_reserved("instance", "name", &instance.name)?;
+        instance.description = description.or(ended.description);
         let stored = host.engine().start(instance, StartRule::Restart(of)).await?;
         Ok(Started::of(&host, stored))
     }
@@ -133,7 +160,11 @@ impl<D: 'static> IntoFuture for Restarting<D> {
 
 impl<D> fmt::Debug for Restarting<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { of, version, .. } = self;
-        f.debug_struct("Restarting").field("of", of).field("version", version).finish_non_exhaustive()
+        let Self { of, version, name, .. } = self;
+        f.debug_struct("Restarting")
+            .field("of", of)
+            .field("version", version)
+            .field("name", name)
+            .finish_non_exhaustive()
     }
 }

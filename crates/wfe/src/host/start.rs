@@ -13,7 +13,7 @@ use wfe_core::{
 
 use super::{
     instance::Instance,
-    workflow_host::{WorkflowHost, refuse_reserved},
+    workflow_host::{WorkflowHost, refuse_empty_reference, refuse_reserved},
 };
 use crate::engine::{StartRule, StoredStart};
 
@@ -98,8 +98,9 @@ impl<D: Data> Workflow<D> {
     /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound): the definition is not registered. The error has version
     ///   0 if no version is registered.
     /// * [`Invalid`](WfeError::Invalid): the definition has another data type; or the given name begins with `wfe.`,
-    ///   which is reserved for the engine.
-    /// * [`AlreadyExists`](WfeError::AlreadyExists): another instance has the given name.
+    ///   which is reserved for the engine; or the given reference is empty.
+    /// * [`AlreadyExists`](WfeError::AlreadyExists): another instance has the given name, and the new one does not
+    ///   replace it.
     /// * [`AlreadyStarted`](WfeError::AlreadyStarted): the reference is known, and the start
     ///   [refuses](Known::Refuse) a known reference. The error names the stored instance.
     /// * [`Unsupported`](WfeError::Unsupported): the store supports only [`Known::Existing`].
@@ -150,6 +151,7 @@ impl<D> Starting<D> {
     /// Sets the caller's own key for the instance. It makes the start idempotent: a second start with the same
     /// definition id and reference starts nothing and returns the stored instance, whatever its version and status.
     /// [`if_known`](Self::if_known) chooses another behaviour. Without a reference, every start creates an instance.
+    /// An empty reference is refused when the start is awaited.
     ///
     /// Steps can read the reference with [`Ctx::reference`](wfe_core::steps::Ctx::reference).
     pub fn reference(mut self, reference: impl Into<String>) -> Self {
@@ -199,7 +201,11 @@ impl<D> Starting<D> {
         self
     }
 
-    /// Sets a human-readable name, unique among all instances. By default, it is the instance's id.
+    /// Sets a human-readable name, unique among all instances. By default, and if the given name is empty, the
+    /// instance's id is its name.
+    ///
+    /// If the start [restarts](Known::RestartIfFailed) a failed instance that has this name, the name passes to the new
+    /// instance, and the id of the failed one becomes its name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -230,6 +236,7 @@ impl<D: Data> Starting<D> {
         let mut instance = found.instance(&data, engine.now())?;
         instance.name = name.unwrap_or_default();
         refuse_reserved("instance", "name", &instance.name)?;
+        reference.as_deref().map_or(Ok(()), refuse_empty_reference)?;
         instance.reference = reference;
         instance.description = description;
         let stored = engine.start(instance, StartRule::Known(known)).await?;

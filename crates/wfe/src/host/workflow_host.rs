@@ -32,6 +32,14 @@ pub(crate) fn refuse_reserved(what: &str, kind: &str, text: &str) -> Result<()> 
     Ok(())
 }
 
+/// Refuses an empty reference. It would be a key like any other, so all starts with it would give one instance.
+pub(super) fn refuse_empty_reference(reference: &str) -> Result<()> {
+    if reference.is_empty() {
+        return Err(WfeError::Invalid("the reference is empty; leave it out or choose one".to_owned()));
+    }
+    Ok(())
+}
+
 /// Runs workflows on a store. Cheap to clone: every clone is the same host.
 ///
 /// Dropping the last clone ends the host as if the process had crashed: nothing that was stored is lost, and the next

@@ -2,7 +2,7 @@ use wfe::{
     Outcome, WfeError,
     definition::{Definition, WorkflowBuilder, WorkflowName},
     error::Kind,
-    host::Guarantees,
+    host::{Guarantees, Known},
     status::State,
     steps::{Ctx, Next, Step, StepResult},
 };
@@ -79,6 +79,25 @@ on_every_store! {
         assert_eq!((first.is_new, again.is_new), (true, false));
         assert_eq!(first.id(), again.id());
         assert_eq!(again.status().await.unwrap().version, 1);
+        assert_eq!(count.get(), 1);
+    }
+
+    async fn an_empty_reference_is_refused_and_an_empty_name_is_the_id(store: Store) {
+        let count = Count::default();
+        let host = store.host(&[&counting("count", 1, &count)]).await;
+        let workflow = host.workflow(COUNT);
+        let start = workflow.start(&Tally::default());
+        for refused in [start.reference("").await.map(drop), workflow.find("").await.map(drop)] {
+            match refused {
+                Err(WfeError::Invalid(told)) => {
+                    assert_eq!(told, "the reference is empty; leave it out or choose one");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let nameless = workflow.start(&Tally::default()).name("").await.unwrap();
+        assert_eq!(nameless.status().await.unwrap().name, None);
+        completed(&host, nameless.id()).await;
         assert_eq!(count.get(), 1);
     }
 
@@ -229,4 +248,47 @@ async fn on_the_plain_traits_alone_a_reference_never_gives_an_instance_that_was_
         completed(&host, instance.id()).await;
     }
     assert_eq!(count.get(), 2);
+}
+
+fn failing() -> Definition<Tally> {
+    let fails = |_: &Ctx, tally: &Tally| {
+        if tally.sum == 0 { Err(wfe::steps::StepError::fatal("no")) } else { Ok(()) }
+    };
+    WorkflowBuilder::<Tally>::new("fails", 1).call("fail", fails).build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_a_failed_instance_passes_to_its_restart() {
+    let store = Store::file();
+    let host = store.host(&[&failing()]).await;
+    let workflow = host.workflow(WorkflowName::<Tally>::new("fails"));
+    let start = |sum| {
+        let start = workflow.start(&Tally { sum, ..Tally::default() }).reference("x").name("nm");
+        start.description("an order").if_known(Known::RestartIfFailed)
+    };
+    let first = start(0).await.unwrap();
+    let status = first.status().await.unwrap();
+    let told = [status.reference, status.name, status.description];
+    assert_eq!(told.map(Option::unwrap), ["x", "nm", "an order"]);
+    ended(&host, first.id()).await;
+    let second = start(0).await.unwrap();
+    assert_eq!((second.is_new, second.restart_of.as_deref()), (true, Some(first.id())));
+    let name = async |id: &str| host.status(id).await.unwrap().name;
+    assert_eq!((name(first.id()).await, name(second.id()).await.as_deref()), (None, Some("nm")));
+    ended(&host, second.id()).await;
+    // A restart gets the name only if it asks for it; it keeps the description unless it gets another one.
+    let third = second.restart(&Tally::default()).await.unwrap();
+    assert_eq!((name(second.id()).await.as_deref(), name(third.id()).await), (Some("nm"), None));
+    assert_eq!(third.status().await.unwrap().description.as_deref(), Some("an order"));
+    ended(&host, third.id()).await;
+    let taken = third.restart(&Tally::default()).name("nm").await;
+    assert!(matches!(taken, Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, id }) if id == "nm"));
+    let reserved = third.restart(&Tally::default()).name("wfe.x").await;
+    assert!(matches!(reserved, Err(WfeError::Invalid(_))));
+    let fourth = third.restart(&Tally::default()).name("fourth").description("again").await.unwrap();
+    ended(&host, fourth.id()).await;
+    let fifth = fourth.restart(&Tally::default()).name("fourth").await.unwrap();
+    let status = fifth.status().await.unwrap();
+    assert_eq!((status.name.as_deref(), status.description.as_deref()), (Some("fourth"), Some("again")));
+    assert_eq!(name(fourth.id()).await, None);
 }

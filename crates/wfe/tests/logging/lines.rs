@@ -129,6 +129,19 @@ async fn of_an_instance_that_completes_the_start_failed_attempts_and_the_end_are
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_restart_the_instance_that_it_replaces_is_logged() {
+    let host = host(failing("restarts", OnFailure::Fail)).await;
+    let first = host.start_workflow("restarts", &2_u32).await.unwrap();
+    assert!(matches!(ended(&host, &first).await, Outcome::Failed(_)));
+    let second = host.restart(&first, &0_u32).await.unwrap();
+    assert_eq!(ended(&host, second.id()).await, Outcome::Completed(0));
+    assert_eq!(lines_about(&first, "restarts")[0], plain(STARTED));
+    let (level, message) = STARTED;
+    let expected = (level, message.to_owned(), fields(&[("restart_of", &*first)]));
+    assert_eq!(lines_about(second.id(), "restarts")[0], expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_failed_attempt_the_time_of_the_next_is_logged() {
     let waits = WorkflowBuilder::<u32>::new("tomorrow", 1)
         .then("pay", async |_, _| Err::<(), _>(broken()))

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use wfe_core::{
-    RetryRefusal,
+    Kind, RetryRefusal,
     traits::{Known, Reopened, Started},
 };
 
@@ -20,6 +20,9 @@ cases! { "retries":
     a_child_whose_parent_no_longer_waits_for_it_is_not_reopened,
     a_restart_links_both_instances_and_moves_the_reference,
     a_restart_without_a_reference_links_both_instances,
+    a_restart_takes_the_name_of_the_instance_that_it_replaces,
+    a_start_that_restarts_takes_the_name_too,
+    a_restart_does_not_take_the_name_of_a_third_instance,
     only_an_ended_instance_is_restarted,
     an_instance_is_restarted_once,
     of_many_restarts_exactly_one_makes_an_instance,
@@ -301,6 +304,74 @@ async fn a_restart_without_a_reference_links_both_instances(bench: Bench) -> Che
     assert_eq!((old.restarted_as.as_deref(), new.restart_of.as_deref()), (Some("j"), Some("i")));
     assert_eq!((new.instance.reference, new.owner), (None, Some(owner.id())));
     assert_eq!(steps.find(DEFINITION, "ignored").await?, None);
+    Ok(())
+}
+
+fn named(id: &str, name: &str, reference: &str) -> WorkflowInstance {
+    WorkflowInstance { name: name.to_owned(), ..referred(id, reference) }
+}
+
+/// The names under which these instances are stored.
+async fn names_of(store: &Store, ids: [&str; 2]) -> Checked<[String; 2]> {
+    let [one, other] = ids;
+    let name = async |id| store.get_workflow_instance(id).await.map(|instance| instance.name);
+    Ok([name(one).await?, name(other).await?])
+}
+
+async fn a_restart_takes_the_name_of_the_instance_that_it_replaces(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    ended(&store, &named("i", "invoice", "order"), Ending::Failed).await?;
+    offered(steps.restart(None, "i", &named("j", "invoice", "order")).await)?;
+    assert_eq!(names_of(&store, ["i", "j"]).await?, ["i", "invoice"]);
+    assert_eq!(steps.load("i").await?.instance.name, "i");
+    assert_eq!(store.get_workflow_instance_by_name("invoice").await?.id, "j");
+    // A restart that asks for another name, or for none, leaves the old one its name.
+    for (of, new, name, expected) in [("j", "k", "", "k"), ("k", "l", "other", "other")] {
+        let (_owner, fence) = claim_of(&store, of, 1).await?;
+        done(&store, fence, end(of, Ending::Failed)).await?;
+        let before = steps.load(of).await?.instance.name;
+        steps.restart(None, of, &named(new, name, "order")).await?;
+        assert_eq!(names_of(&store, [of, new]).await?, [before.as_str(), expected]);
+    }
+    Ok(())
+}
+
+async fn a_start_that_restarts_takes_the_name_too(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    ended(&store, &named("i", "invoice", "order"), Ending::Failed).await?;
+    let new = named("j", "invoice", "order");
+    let started = offered(steps.start_if(None, &new, Known::RestartIfFailed).await)?;
+    assert_eq!((started.id.as_str(), started.restart_of.as_deref()), ("j", Some("i")));
+    assert_eq!(names_of(&store, ["i", "j"]).await?, ["i", "invoice"]);
+    Ok(())
+}
+
+async fn a_restart_does_not_take_the_name_of_a_third_instance(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    ended(&store, &named("i", "invoice", "order"), Ending::Failed).await?;
+    steps.start(None, &WorkflowInstance { name: "taken".to_owned(), ..instance("t") }).await?;
+    let before = steps.load("i").await?;
+    let new = named("j", "taken", "order");
+    offered(steps.find(DEFINITION, "order").await)?;
+    assert_err!(
+        steps.restart(None, "i", &new).await,
+        WfeError::AlreadyExists { kind: Kind::WorkflowName, id } if id == "taken"
+    );
+    // The old instance would get its id as its name, but a third one has it.
+    steps.start(None, &WorkflowInstance { name: "i".to_owned(), ..instance("u") }).await?;
+    assert_err!(
+        steps.restart(None, "i", &named("j", "invoice", "order")).await,
+        WfeError::AlreadyExists { kind: Kind::WorkflowName, id } if id == "i"
+    );
+    assert_eq!(steps.load("i").await?, before);
+    assert_err!(store.get_workflow_instance("j").await, WfeError::WorkflowNotFound(_));
+    assert_eq!(steps.find(DEFINITION, "order").await?.as_deref(), Some("i"));
+    // Another name does not need the old one.
+    steps.restart(None, "i", &named("j", "second", "order")).await?;
+    assert_eq!(names_of(&store, ["i", "j"]).await?, ["invoice", "second"]);
     Ok(())
 }
 

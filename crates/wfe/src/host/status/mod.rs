@@ -27,6 +27,7 @@ use crate::engine::BodyStates;
 /// ```json
 /// {
 ///   "id": "0193…", "definition": "order", "version": 1, "state": "running",
+///   "reference": "order-17", "name": "the order of Ann", "description": "two chairs",
 ///   "request": "cancel", "closing": "cancelled", "blocked": "definition_missing",
 ///   "cause": { "step": "pay", "attempt": 3, "code": "error", "message": "…", "time": "…", "pointer": "pay" },
 ///   "due": "2026-01-05T08:00:00Z",
@@ -53,6 +54,16 @@ pub struct InstanceStatus {
     pub definition: String,
     /// The version of the definition with which the instance was started.
     pub version: u32,
+    /// The [reference](crate::host::Starting::reference) with which the instance was started. `None` means that it was
+    /// started without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The [name](crate::host::Starting::name) of the instance. `None` means that its id is its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The [description](crate::host::Starting::description) of the instance. `None` means that it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// Whether this version of the definition is registered on this host. If not, the instance waits for a host on
     /// which this version is registered.
     #[serde(skip)]
@@ -343,6 +354,9 @@ impl InstanceStatus {
             id: instance.id.clone(),
             definition,
             version,
+            reference: instance.reference.clone(),
+            name: Some(&instance.name).filter(|name| **name != instance.id).cloned(),
+            description: instance.description.clone(),
             is_registered,
             state,
             blocked,

@@ -47,6 +47,9 @@ fn running() -> InstanceStatus {
         id: "i".to_owned(),
         definition: "order".to_owned(),
         version: 1,
+        reference: None,
+        name: None,
+        description: None,
         is_registered: true,
         state: State::Running,
         request: None,
@@ -200,6 +203,9 @@ fn a_status_is_serialised_flat() {
     lines.persistence_data = Some(json!({ "next": 3, "total": 10 }));
     let status = InstanceStatus {
         state: State::Suspended,
+        reference: Some("order-17".to_owned()),
+        name: Some("the order of Ann".to_owned()),
+        description: Some("two chairs".to_owned()),
         request: Some(ControlRequest {
             number: 1,
             control: Control::Resume,
@@ -223,6 +229,7 @@ fn a_status_is_serialised_flat() {
         serde_json::to_value(status).unwrap(),
         json!({
             "id": "i", "definition": "order", "version": 1, "state": "suspended",
+            "reference": "order-17", "name": "the order of Ann", "description": "two chairs",
             "request": "skip", "closing": "cancelled", "cause": failure_json(), "blocked": "suspended",
             "due": "1970-01-01T00:00:01Z", "positions": [],
             "for_each": [{ "step": "lines", "done": 3, "total": 10 }],
