@@ -12,10 +12,10 @@ impl WorkflowHost {
     /// host on the same store may run it. The host need not be started: it then polls the store
     /// ([`poll_interval`](crate::host::HostBuilder::poll_interval)).
     ///
-    /// The call keeps waiting while the instance is suspended, and while no host that has its definition
-    /// runs on the store. A suspended instance, and a store without a host, are logged
-    /// once, with what to do. [`status`](Self::status) shows what an instance waits for. On a host of a test
-    /// (`TestHost` of `wfe-testkit`), a wait while no host runs is an error.
+    /// The call keeps waiting while the instance is suspended, and while no host that has its definition runs on the
+    /// store. A suspended instance, and a store without a living host, are logged once, with what to do.
+    /// [`status`](Self::status) shows what an instance waits for. On a host of a test (`TestHost` of `wfe-testkit`), a
+    /// wait while no host runs is an error.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
