@@ -109,13 +109,25 @@ impl AnyDefinition {
     /// * [`Invalid`](WfeError::Invalid): `D` is not the data type of the definition.
     /// * [`Serialization`](WfeError::Serialization): JSON cannot represent the data.
     pub fn instance<D: Data>(&self, data: &D, now: DateTime<Utc>) -> Result<WorkflowInstance> {
+        self.instance_of::<D>(to_value(data), now)
+    }
+
+    /// Like [`instance`](Self::instance), for data of type `D` that were serialised before.
+    ///
+    /// # Errors
+    /// The errors of [`instance`](Self::instance).
+    pub fn instance_of<D: Data>(
+        &self,
+        data: serde_json::Result<Value>,
+        now: DateTime<Utc>,
+    ) -> Result<WorkflowInstance> {
         if TypeId::of::<D>() != self.0.data_type {
             let (id, wanted, given) = (self.id(), self.0.data_name, std::any::type_name::<D>());
             return Err(WfeError::Invalid(format!(
                 "the data of workflow {id:?} is of type {wanted}, not {given}"
             )));
         }
-        let new = WorkflowInstance::created_at(self.id(), self.version(), to_value(data)?, now);
+        let new = WorkflowInstance::created_at(self.id(), self.version(), data?, now);
         Ok(WorkflowInstance { execution_pointers: vec![self.first_pointer()], ..new })
     }
 

@@ -6,7 +6,11 @@ use std::{
 };
 
 use serde_json::Value;
-use wfe_core::{Result, RetryRefusal, WfeError, definition::Data, models::WorkflowInstance};
+use wfe_core::{
+    Result, RetryRefusal, WfeError,
+    definition::{Data, to_value},
+    models::WorkflowInstance,
+};
 
 use super::{
     start::Started,
@@ -57,9 +61,9 @@ impl WorkflowHost {
     ///   [`CommitUnknown`](WfeError::CommitUnknown), it is safe to repeat the call: if the restart was stored,
     ///   [`CannotRetry`](WfeError::CannotRetry) names the new instance.
     pub fn restart<D: Data>(&self, id: &str, data: &D) -> Restarting<D> {
-        let data = data.clone();
+        let data = to_value(data);
         Restarting::new(self, id, move |host, ended, version| {
-            host.definition_of(ended, version)?.instance(&data, host.engine().now())
+            host.definition_of(ended, version)?.instance_of::<D>(data, host.engine().now())
         })
     }
 

@@ -5,9 +5,10 @@ use std::{
     pin::Pin,
 };
 
+use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    definition::{Data, WorkflowName},
+    definition::{Data, WorkflowName, to_value},
     traits::Known,
 };
 
@@ -112,7 +113,7 @@ impl<D: Data> Workflow<D> {
     pub fn start(&self, data: &D) -> Starting<D> {
         Starting {
             workflow: self.clone(),
-            data: data.clone(),
+            data: to_value(data),
             reference: None,
             known: Known::Existing,
             version: None,
@@ -139,7 +140,8 @@ impl<D> fmt::Debug for Workflow<D> {
 #[must_use = "nothing starts before it is awaited"]
 pub struct Starting<D> {
     workflow: Workflow<D>,
-    data: D,
+    /// The data, or why they cannot be serialised, which the awaited result tells.
+    data: serde_json::Result<Value>,
     reference: Option<String>,
     known: Known,
     version: Option<u32>,
@@ -233,7 +235,7 @@ impl<D: Data> Starting<D> {
         let found = engine.find_definition(definition.name(), version).ok_or_else(|| {
             WfeError::DefinitionNotFound { id: definition.name().to_owned(), version: version.unwrap_or(0) }
         })?;
-        let mut instance = found.instance(&data, engine.now())?;
+        let mut instance = found.instance_of::<D>(data, engine.now())?;
         instance.name = name.unwrap_or_default();
         refuse_reserved("instance", "name", &instance.name)?;
         reference.as_deref().map_or(Ok(()), refuse_empty_reference)?;

@@ -292,3 +292,22 @@ async fn the_name_of_a_failed_instance_passes_to_its_restart() {
     assert_eq!((status.name.as_deref(), status.description.as_deref()), (Some("fourth"), Some("again")));
     assert_eq!(name(fourth.id()).await, None);
 }
+
+/// Data that must not be cloned.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Large(u32);
+
+impl Clone for Large {
+    fn clone(&self) -> Self {
+        panic!("they are cloned")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_serialises_the_data_and_does_not_clone_them() {
+    let large = WorkflowBuilder::<Large>::new("large", 1).then("a", async |_, _| Ok(())).build().unwrap();
+    let host = Store::memory().await.builder().await.build();
+    let large = host.register(large).unwrap();
+    let instance = large.start(&Large(7)).await.unwrap();
+    assert_eq!(instance.data().await.unwrap().0, 7);
+}
