@@ -327,8 +327,12 @@ fn add(mut body: Body, trees: &[Tree], count: &Cell<u32>, around: Around<'_>) ->
                 let (rounds, name) = (*rounds, format!("{id}-count"));
                 let counted = name.clone();
                 let goes_on = move |log: &Log, _: &u8| counted_in(log, &counted) < rounds;
-                body.while_(id, goes_on, |b| add(b, inner, count, around).step(name.clone(), counting(name)))
-                    .closed()
+                // A cancel condition that ends the branch may end each round early, so the round is counted first.
+                body.while_(id, goes_on, |b| {
+                    let b = b.step(name.clone(), counting(name)).closed();
+                    add(b, inner, count, around)
+                })
+                .closed()
             }
             Tree::Recur(ticks, inner) => recur(body, id, *ticks, |_| (), inner, count, around).closed(),
             Tree::Parallel(branches) => {

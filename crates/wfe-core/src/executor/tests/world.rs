@@ -595,6 +595,7 @@ impl World {
         self.failures.extend(commit.failures.clone());
         let owner = (!commit.release).then_some(1);
         self.commits.push(commit);
+        assert!(self.commits.len() < 20_000, "the instance never ends");
         // Whatever a step does: nothing that the executor stores is ever taken for a loss of rows.
         let stored = Loaded { owner, ..self.loaded() };
         let contradiction = contradiction(&stored, Some(&self.definition));
