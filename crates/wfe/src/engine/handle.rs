@@ -165,9 +165,7 @@ impl Handle {
     /// [`start`](Self::start).
     pub async fn start_scheduled(&self, spec: &Spec, name: String, reference: String) -> Result<String> {
         let shared = &self.0.shared;
-        let found = shared.find_definition(&spec.definition, spec.version).ok_or_else(|| {
-            WfeError::DefinitionNotFound { id: spec.definition.clone(), version: spec.version.unwrap_or(0) }
-        })?;
+        let found = self.definition(&spec.definition, spec.version)?;
         found.check_data(&spec.data)?;
         let mut instance =
             WorkflowInstance::created_at(&spec.definition, found.version(), spec.data.clone(), shared.now());
@@ -372,8 +370,20 @@ impl Handle {
 
     /// Returns the definition with this id and version. If `version` is `None`, returns the newest version of the
     /// definition.
-    pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<AnyDefinition> {
-        self.0.shared.find_definition(id, version)
+    ///
+    /// # Errors
+    /// [`DefinitionNotFound`](WfeError::DefinitionNotFound) if it is not registered. The error has version 0 if no
+    /// version is given.
+    pub fn definition(&self, id: &str, version: Option<u32>) -> Result<AnyDefinition> {
+        self.0
+            .shared
+            .find_definition(id, version)
+            .ok_or_else(|| WfeError::DefinitionNotFound { id: id.to_owned(), version: version.unwrap_or(0) })
+    }
+
+    /// Whether this version of the definition is registered.
+    pub fn is_registered(&self, id: &str, version: u32) -> bool {
+        self.0.shared.find_definition(id, Some(version)).is_some()
     }
 
     pub fn definitions(&self) -> Vec<(String, u32)> {

@@ -186,18 +186,22 @@ impl WorkflowHost {
     }
 
     async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<Requested> {
-        // The permit comes before the request is stored: a call that is dropped while it waits has requested nothing.
-        let permit = self.engine().permit().await;
-        let requested = self.store().intervene(id, intervention).await?;
-        if requested == Requested::Accepted {
-            self.engine().wake(id, permit);
-        }
-        Ok(requested)
+        self.store_request(id, self.store().intervene(id, intervention)).await
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<Requested> {
-        let permit = self.engine().permit().await; // as above
-        let requested = self.store().request(id, control).await?;
+        self.store_request(id, self.store().request(id, control)).await
+    }
+
+    /// Stores a request with this future, and has the engine apply it.
+    async fn store_request(
+        &self,
+        id: &str,
+        store: impl Future<Output = Result<Requested>>,
+    ) -> Result<Requested> {
+        // The permit comes before the request is stored: a call that is dropped while it waits has requested nothing.
+        let permit = self.engine().permit().await;
+        let requested = store.await?;
         if requested == Requested::Accepted {
             self.engine().wake(id, permit);
         }

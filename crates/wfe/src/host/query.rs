@@ -63,7 +63,7 @@ impl WorkflowHost {
     pub async fn status(&self, id: &str) -> Result<InstanceStatus> {
         let loaded = self.engine().inspect(id).await?;
         let (definition, version) = (&loaded.instance.workflow_definition_id, loaded.instance.version);
-        let is_registered = self.engine().find_definition(definition, Some(version)).is_some();
+        let is_registered = self.engine().is_registered(definition, version);
         let bodies = self.engine().bodies_of(id);
         let mut status = InstanceStatus::of(loaded, is_registered, &bodies, self.engine().now());
         let retried: Vec<String> = status.retries().map(|(pointer, _)| pointer.to_owned()).collect();

@@ -63,7 +63,8 @@ impl WorkflowHost {
     pub fn restart<D: Data>(&self, id: &str, data: &D) -> Restarting<D> {
         let data = to_value(data);
         Restarting::new(self, id, move |host, ended, version| {
-            host.definition_of(ended, version)?.instance_of::<D>(data, host.engine().now())
+            let definition = host.engine().definition(&ended.workflow_definition_id, version)?;
+            definition.instance_of::<D>(data, host.engine().now())
         })
     }
 
@@ -75,17 +76,6 @@ impl WorkflowHost {
     /// the data.
     pub fn restart_with_its_data(&self, id: &str) -> Restarting<Value> {
         Restarting::with_its_data(self, id)
-    }
-
-    fn definition_of(
-        &self,
-        ended: &WorkflowInstance,
-        version: Option<u32>,
-    ) -> Result<wfe_core::definition::AnyDefinition> {
-        let id = &ended.workflow_definition_id;
-        self.engine()
-            .find_definition(id, version)
-            .ok_or_else(|| WfeError::DefinitionNotFound { id: id.clone(), version: version.unwrap_or(0) })
     }
 }
 
@@ -110,7 +100,8 @@ impl<D> Restarting<D> {
 
     pub(super) fn with_its_data(host: &WorkflowHost, of: &str) -> Self {
         Self::new(host, of, |host, ended, version| {
-            let (definition, data) = (host.definition_of(ended, version)?, ended.data.clone());
+            let definition = host.engine().definition(&ended.workflow_definition_id, version)?;
+            let data = ended.data.clone();
             definition.check_data(&data)?;
             Ok(WorkflowInstance::created_at(definition.id(), definition.version(), data, host.engine().now()))
         })

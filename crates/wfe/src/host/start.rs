@@ -6,8 +6,10 @@ use std::{
 };
 
 use serde_json::Value;
+#[cfg(doc)]
+use wfe_core::WfeError;
 use wfe_core::{
-    Result, WfeError,
+    Result,
     definition::{Data, WorkflowName, to_value},
     traits::Known,
 };
@@ -232,9 +234,7 @@ impl<D: Data> Starting<D> {
             description,
         } = self;
         let engine = host.engine();
-        let found = engine.find_definition(definition.name(), version).ok_or_else(|| {
-            WfeError::DefinitionNotFound { id: definition.name().to_owned(), version: version.unwrap_or(0) }
-        })?;
+        let found = engine.definition(definition.name(), version)?;
         let mut instance = found.instance_of::<D>(data, engine.now())?;
         instance.name = name.unwrap_or_default();
         refuse_reserved("instance", "name", &instance.name)?;

@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use wfe::{
     Outcome, WfeError,
     definition::{Definition, WorkflowBuilder, WorkflowName},
     error::Kind,
     host::{Guarantees, Known},
+    schedules::Timetable,
     status::State,
     steps::{Ctx, Next, Step, StepResult},
 };
@@ -304,10 +307,11 @@ impl Clone for Large {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_serialises_the_data_and_does_not_clone_them() {
+async fn a_start_and_a_schedule_serialise_the_data_and_do_not_clone_them() {
     let large = WorkflowBuilder::<Large>::new("large", 1).then("a", async |_, _| Ok(())).build().unwrap();
     let host = Store::memory().await.builder().await.build();
     let large = host.register(large).unwrap();
     let instance = large.start(&Large(7)).await.unwrap();
     assert_eq!(instance.data().await.unwrap().0, 7);
+    large.schedule("s", Timetable::interval(Duration::from_hours(1)), &Large(7)).await.unwrap();
 }

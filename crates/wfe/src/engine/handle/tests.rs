@@ -30,7 +30,7 @@ impl Starts {
     /// Starts an instance with this number of generations of instances below it.
     async fn start(&self, generations: u32) -> Result<String> {
         let engine = self.engine.get().unwrap();
-        let definition = engine.find_definition("grows", None).unwrap();
+        let definition = engine.definition("grows", None).unwrap();
         self.started.fetch_add(1, SeqCst);
         Ok(engine.start(definition.instance(&generations, engine.now())?, StartRule::default()).await?.id)
     }

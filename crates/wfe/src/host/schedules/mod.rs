@@ -7,9 +7,10 @@ mod text;
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
 use wfe_core::{
     Kind, NoEffectReason, Result, WfeError,
-    definition::{AnyDefinition, Data, to_value},
+    definition::{Data, to_value},
     limits::nanos,
     models::{WorkflowInstance, WorkflowStatus},
     traits::{Control, Cursor, Loaded, Page, Requested},
@@ -85,7 +86,7 @@ impl<D: Data> Workflow<D> {
     /// The awaited result has the errors of [`Schedules::create_or_replace`].
     pub fn schedule(&self, id: impl Into<String>, timetable: Timetable, data: &D) -> Scheduling<D> {
         let new = NewSchedule::new(id, self.id(), timetable);
-        Scheduling { schedules: self.host().schedules(), new, data: data.clone() }
+        Scheduling::new(self.host().schedules(), new, data)
     }
 }
 
@@ -104,7 +105,7 @@ impl Schedules {
     /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits (those of
     ///   `PersistenceProvider`).
     pub async fn create<D: Data>(&self, schedule: NewSchedule, data: &D) -> Result<()> {
-        let (spec, paused) = self.check(schedule, data)?;
+        let (spec, paused) = self.check::<D>(schedule, to_value(data))?;
         loop {
             match self.look_up(&spec.id).await? {
                 Found::There(_) => return Err(WfeError::AlreadyExists { kind: Kind::Schedule, id: spec.id }),
@@ -132,7 +133,12 @@ impl Schedules {
     /// The errors of [`create`](Self::create) except [`AlreadyExists`](WfeError::AlreadyExists), and
     /// [`Corrupt`](WfeError::Corrupt): this version of the program cannot read the stored schedule; delete it first.
     pub async fn create_or_replace<D: Data>(&self, schedule: NewSchedule, data: &D) -> Result<Change> {
-        let (spec, paused) = self.check(schedule, data)?;
+        self.put::<D>(schedule, to_value(data)).await
+    }
+
+    /// Like [`create_or_replace`](Self::create_or_replace), for data of type `D` that were serialised before.
+    async fn put<D: Data>(&self, schedule: NewSchedule, data: serde_json::Result<Value>) -> Result<Change> {
+        let (spec, paused) = self.check::<D>(schedule, data)?;
         loop {
             match self.look_up(&spec.id).await? {
                 Found::There(loaded) => {
@@ -178,7 +184,7 @@ impl Schedules {
             }
             spec.catch_up = catch_up.unwrap_or(spec.catch_up);
             if let Some(convert) = &data {
-                spec.data = convert(&self.definition(&spec.definition, spec.version)?, now)?;
+                spec.data = convert(&self.0.engine().definition(&spec.definition, spec.version)?, now)?;
             }
             if let Some(change) = self.replace(stored, spec, None).await? {
                 return Ok(change);
@@ -187,26 +193,23 @@ impl Schedules {
     }
 
     /// Checks the settings of a new schedule. Also returns whether it must be paused.
-    fn check<D: Data>(&self, schedule: NewSchedule, data: &D) -> Result<(Spec, Option<bool>)> {
+    fn check<D: Data>(
+        &self,
+        schedule: NewSchedule,
+        data: serde_json::Result<Value>,
+    ) -> Result<(Spec, Option<bool>)> {
         self.0.require_events()?;
         let NewSchedule { id, definition, version, timetable, catch_up, paused } = schedule;
-        let found = self.definition(&definition, version)?;
+        let found = self.0.engine().definition(&definition, version)?;
         let now = self.0.engine().now();
         nanos("the time that the clock shows", now)?;
-        let data = found.instance(data, now)?.data;
+        let data = found.instance_of::<D>(data, now)?.data;
         if id.is_empty() {
             return Err(WfeError::Invalid(format!("schedule {id:?}: its id is empty")));
         }
         check_timetable(&id, &timetable, now)?;
         let spec = Spec { id, definition, version, data, timetable, catch_up, created: now, before: None };
         Ok((spec, paused))
-    }
-
-    fn definition(&self, id: &str, version: Option<u32>) -> Result<AnyDefinition> {
-        self.0
-            .engine()
-            .find_definition(id, version)
-            .ok_or_else(|| WfeError::DefinitionNotFound { id: id.to_owned(), version: version.unwrap_or(0) })
     }
 
     /// Stores a schedule whose id is free. Returns `false` if the id is no longer free.

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::{Future, IntoFuture},
+    marker::PhantomData,
     pin::Pin,
 };
 
@@ -8,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use wfe_core::{
     Result,
-    definition::{AnyDefinition, Data},
+    definition::{AnyDefinition, Data, to_value},
 };
 
 use super::Schedules;
@@ -74,9 +75,17 @@ type Checked<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 /// returns it.
 #[must_use = "no schedule is stored before it is awaited"]
 pub struct Scheduling<D> {
-    pub(super) schedules: Schedules,
-    pub(super) new: NewSchedule,
-    pub(super) data: D,
+    schedules: Schedules,
+    new: NewSchedule,
+    /// The data, or why they cannot be serialised, which the awaited result tells.
+    data: serde_json::Result<Value>,
+    of: PhantomData<fn(D)>,
+}
+
+impl<D: Data> Scheduling<D> {
+    pub(super) fn new(schedules: Schedules, new: NewSchedule, data: &D) -> Self {
+        Self { schedules, new, data: to_value(data), of: PhantomData }
+    }
 }
 
 impl<D> Scheduling<D> {
@@ -106,7 +115,7 @@ impl<D: Data> IntoFuture for Scheduling<D> {
     type IntoFuture = Checked<Change>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.schedules.create_or_replace(self.new, &self.data).await })
+        Box::pin(async move { self.schedules.put::<D>(self.new, self.data).await })
     }
 }
 
