@@ -19,10 +19,9 @@ use std::{
 
 use tokio::signal::ctrl_c;
 use wfe::{
-    error::BoxError,
+    error::{BoxError, RetryRefusal},
     prelude::*,
     status::{InstanceStatus, State},
-    traits::WorkflowRepository,
 };
 
 use self::{
@@ -139,7 +138,7 @@ async fn run(args: &Args) -> Result<Summary> {
     let place = Arc::new(Place { dir, out, own, log: log.map(|(log, _)| log), jobs: args.jobs.get() });
     let host = WorkflowHost::builder_shared(store.clone()).build();
     let runs = host.register(workflow::definition(place.clone(), &id)?)?;
-    let run = newest(&store, &runs, args.again).await?;
+    let run = newest(&runs, args.again).await?;
     let result = work(&host, &run, &place).await;
     // Files that are being hashed may be finished, unless the user cannot wait: nothing is lost in either case.
     tokio::select! {
@@ -151,22 +150,18 @@ async fn run(args: &Args) -> Result<Summary> {
     result
 }
 
-/// The newest run of this directory. Starts the first run, and another one if the newest has ended and the user wants to
+/// The newest run of this directory. Starts the first run, and restarts the newest one if it has ended and the user wants to
 /// begin again. Processes that do so at once get the same run.
-async fn newest(store: &SqliteStore, runs: &Workflow<Summary>, again: bool) -> Result<Instance<Summary>> {
-    let mut newest = runs.start(&Summary::default()).reference(runs.id()).await?.instance;
-    let mut count = 2_u64;
-    loop {
-        let name = format!("{}, again, {count}", runs.id());
-        match store.get_workflow_instance_by_name(&name).await {
-            Ok(found) => newest = runs.instance(found.id),
-            Err(Error::WorkflowNotFound(_)) if again && newest.status().await?.state.is_final() => {
-                return Ok(runs.start(&Summary::default()).reference(&name).name(&name).await?.instance);
-            }
-            Err(Error::WorkflowNotFound(_)) => return Ok(newest),
-            Err(error) => return Err(error.into()),
-        }
-        count += 1;
+async fn newest(runs: &Workflow<Summary>, again: bool) -> Result<Instance<Summary>> {
+    let newest = runs.start(&Summary::default()).reference(runs.id()).await?.instance;
+    if !again || !newest.status().await?.state.is_final() {
+        return Ok(newest);
+    }
+    match newest.restart(&Summary::default()).await {
+        Ok(restarted) => Ok(restarted.instance),
+        // Another process was faster.
+        Err(Error::CannotRetry { reason: RetryRefusal::Restarted { id }, .. }) => Ok(runs.instance(id)),
+        Err(error) => Err(error.into()),
     }
 }
 
