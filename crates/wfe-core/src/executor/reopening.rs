@@ -369,8 +369,10 @@ impl Reopening<'_> {
         pointer.set(attributes::SUBSCRIPTIONS, count);
         pointer.status = pointer.status.after(PointerChange::Wait)?;
         (pointer.event_published, pointer.event_data) = (false, None);
-        let name = pointer.event_name.clone().unwrap_or_default();
-        let mut key = pointer.event_key.clone().unwrap_or_default();
+        let (Some(name), Some(mut key)) = (pointer.event_name.clone(), pointer.event_key.clone()) else {
+            let source = serde_json::Error::custom("a step that waited has no event");
+            return Err(corrupt(&instance.id, pointer, source));
+        };
         let mut as_of = if name == CHILD_ENDED { DateTime::UNIX_EPOCH } else { instance.create_time };
         let mut data = None;
         if let Some((closed_id, closed)) = closed {

@@ -51,6 +51,23 @@ fn refusal(world: &mut World) -> RetryRefusal {
     }
 }
 
+#[test]
+fn a_step_that_waited_for_an_event_of_which_nothing_is_stored_is_corrupt() {
+    let mut world = world(begin().wait_for("hear", PAID, |_| "k"));
+    world.plan_ask(SOON, Control::Cancel);
+    world.play();
+    let mut loaded = world.loaded();
+    let closed = loaded.instance.execution_pointers[0].clone();
+    let wait = models::EventSubscription::new("it", 0, &closed.id, "paid", "k", world.now);
+    loaded.instance.execution_pointers[0].event_name = None;
+    let mut surroundings = Surroundings::default();
+    surroundings.waits.insert("it//hear//1".to_owned(), wait);
+    match reopen(&loaded, &surroundings, world.now) {
+        Err(WfeError::Corrupt { table: "execution_pointers", row, .. }) => assert_eq!(row, "hear of it"),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn completed(world: &World) -> bool {
     world.ending == Some(Ending::Completed) && world.instance.status == WorkflowStatus::Complete
 }
