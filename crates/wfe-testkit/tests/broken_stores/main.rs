@@ -113,14 +113,14 @@ const FAULTS: [(Fault, &str); 56] = [
     ),
     (Fault::KeepsEndsOfChildren, "retries: the end of a child is withdrawn while its parent waits for it"),
     (Fault::ReopensEveryChild, "retries: a child whose parent no longer waits for it is not reopened"),
-    (Fault::ForgetsRestarts, "retries: a restart links both instances and moves the reference"),
-    (Fault::RestartsTwice, "retries: an instance is restarted once"),
-    (Fault::TakesKnownForExisting, "retries: a known reference is refused with the stored id"),
+    (Fault::ForgetsRestarts, "restarts: a restart links both instances and moves the reference"),
+    (Fault::RestartsTwice, "restarts: an instance is restarted once"),
+    (Fault::TakesKnownForExisting, "restarts: a known reference is refused with the stored id"),
     (
         Fault::RestartsWhateverHasEnded,
-        "retries: a failed instance is restarted by its reference and no other",
+        "restarts: a failed instance is restarted by its reference and no other",
     ),
-    (Fault::FindsNothing, "retries: a reference that is not known is not found"),
+    (Fault::FindsNothing, "restarts: a reference that is not known is not found"),
     (Fault::TakesAllForEnded, "news: ended and missing instances are distinguished from running ones"),
 ];
 

@@ -25,6 +25,7 @@ mod publishing;
 mod random;
 mod refusals;
 mod replacing;
+mod restarts;
 mod retries;
 mod set_back;
 mod starts;
@@ -53,6 +54,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         durability::CASES,
         starts::CASES,
         replacing::CASES,
+        restarts::CASES,
         retries::CASES,
         commits::CASES,
         refusals::CASES,
