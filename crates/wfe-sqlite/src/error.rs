@@ -4,7 +4,7 @@ use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
 use wfe_core::{BoxError, WfeError};
 
-use crate::request::Script;
+use crate::{request::Script, sqlx};
 
 /// `SQLITE_CONSTRAINT_NOTNULL`: a guard fails with this code if its condition does not hold.
 const NOT_NULL: i32 = 1299;
@@ -167,8 +167,8 @@ mod tests {
     use crate::{
         request::{Sql, Value},
         sql,
+        sqlx::{Connection, Executor, SqliteConnection},
     };
-    use sqlx::{Connection, Executor, SqliteConnection};
     use wfe_core::Advice;
 
     #[tokio::test]

@@ -17,6 +17,7 @@ mod repository;
 mod request;
 mod schema;
 mod sql;
+mod sqlx;
 mod step_store;
 
 // The dependency on libsqlite3-sys only excludes versions that bundle an SQLite with the WAL-reset corruption

@@ -3,7 +3,6 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use chrono::DateTime;
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{CorruptValues, Result, WfeError, clock::Clock, logging};
 
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
     processes::{change_signal::ChangeSignal, lock_files::LockFiles, owner_liveness::Owners},
     request::{Done, Script},
     schema,
+    sqlx::sqlite::SqliteRow,
 };
 
 /// A store of workflows in one SQLite database.

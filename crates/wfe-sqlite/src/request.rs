@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteRow;
+use crate::sqlx::sqlite::SqliteRow;
 use wfe_core::WfeError;
 
 /// One constant SQL statement with `N` anonymous parameters.

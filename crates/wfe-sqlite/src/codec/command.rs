@@ -1,10 +1,9 @@
 //! Conversion of rows of the table `scheduled_commands`.
 
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::ScheduledCommand};
 
 use super::{Fields, names};
-use crate::request::Value;
+use crate::{request::Value, sqlx::sqlite::SqliteRow};
 
 /// The values of the columns of a command, in the order in which `sql::commands` names the columns.
 pub(crate) fn encode(command: &ScheduledCommand) -> [Value; 3] {

@@ -1,11 +1,10 @@
 //! Conversion of rows of the table `events`.
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::Event};
 
 use super::{Fields, json, time};
-use crate::request::Value;
+use crate::{request::Value, sqlx::sqlite::SqliteRow};
 
 /// The values of the columns of an event, in the order of `sql::events::INSERT`. The first three values say
 /// whether the event is due at `now`, whether it is not backdated, and whether its timestamp comes from the

@@ -1,6 +1,5 @@
 //! Conversion of rows of the table `execution_errors`.
 
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result,
     models::ExecutionError,
@@ -8,7 +7,7 @@ use wfe_core::{
 };
 
 use super::{Fields, time};
-use crate::request::Value;
+use crate::{request::Value, sqlx::sqlite::SqliteRow};
 
 /// The values of the columns that every failure has: the fields of its `ExecutionError`.
 pub(crate) fn encode_plain(error: &ExecutionError) -> Result<[Value; 4]> {

@@ -16,10 +16,12 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use sqlx::{Decode, Row, Sqlite, Type, sqlite::SqliteRow};
 use wfe_core::{BoxError, Result, WfeError, redact};
 
-use crate::error;
+use crate::{
+    error,
+    sqlx::{Decode, Row, Sqlite, Type, sqlite::SqliteRow},
+};
 
 /// Reads a row's columns from left to right. The column names are used only in errors.
 pub(crate) struct Fields<'r> {

@@ -1,12 +1,15 @@
 //! Conversion of rows of the table `execution_pointers`.
 
 use serde_json::value::RawValue;
-use sqlx::{Row, sqlite::SqliteRow};
 use std::collections::HashMap;
 use wfe_core::{Result, WfeError, models::ExecutionPointer};
 
 use super::{Fields, json, names, time, to_integer};
-use crate::{error, request::Value};
+use crate::{
+    error,
+    request::Value,
+    sqlx::{Row, sqlite::SqliteRow},
+};
 
 const TABLE: &str = "execution_pointers";
 

@@ -1,10 +1,9 @@
 //! Conversion of rows of the table `event_subscriptions`.
 
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, WfeError, models::EventSubscription};
 
 use super::{Fields, json, time, to_integer};
-use crate::{error, request::Value};
+use crate::{error, request::Value, sqlx::sqlite::SqliteRow};
 
 const TABLE: &str = "event_subscriptions";
 

@@ -1,10 +1,9 @@
 //! Conversion of rows of the table `workflows`.
 
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::WorkflowInstance};
 
 use super::{Fields, json, names, time};
-use crate::request::Value;
+use crate::{request::Value, sqlx::sqlite::SqliteRow};
 
 const TABLE: &str = "workflows";
 

@@ -6,13 +6,15 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use futures_util::{FutureExt, TryStreamExt};
-use sqlx::{
-    Arguments, AssertSqlSafe, Either, Executor, SqliteConnection,
-    sqlite::{SqliteArguments, SqliteRow},
-};
 use wfe_core::logging;
 
-use crate::request::{Done, Value};
+use crate::{
+    request::{Done, Value},
+    sqlx::{
+        self, Arguments, AssertSqlSafe, Either, Executor, SqliteConnection,
+        sqlite::{SqliteArguments, SqliteRow},
+    },
+};
 
 /// The result of a query text: the results of the statements that ended, and the error that stopped the next
 /// statement.
@@ -118,10 +120,12 @@ async fn fetch<'v>(
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{Connection, Row};
 
     use super::*;
-    use crate::error;
+    use crate::{
+        error,
+        sqlx::{Connection, Row},
+    };
 
     async fn table() -> SqliteConnection {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();

@@ -8,7 +8,6 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use sqlx::SqliteConnection;
 use wfe_core::WfeError;
 
 use crate::{
@@ -19,6 +18,7 @@ use crate::{
     error,
     file::Loss,
     request::{Done, Script, Statement, Written},
+    sqlx::{self, SqliteConnection},
 };
 
 /// The maximum number of requests in one query text.

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -24,6 +23,7 @@ use crate::{
     file::Hold,
     request::{Done, Script},
     schema,
+    sqlx::{self, Connection, SqliteConnection, sqlite::SqliteConnectOptions},
 };
 
 enum Job {

@@ -18,7 +18,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{mpsc, oneshot};
 use wfe_core::{Result, WfeError, logging};
 
@@ -35,6 +34,7 @@ use crate::{
     processes::{change_signal::ChangeSignal, fair_lock::FairLock},
     request::{Done, Script, Written},
     schema,
+    sqlx::{self, Connection, SqliteConnection, sqlite::SqliteConnectOptions},
 };
 
 /// The maximum number of requests in one transaction. Usually far fewer requests arrive during a commit. If

@@ -32,7 +32,7 @@ use wfe_core::{WfeError, logging, sync::lock};
 
 use super::loss::Loss;
 use super::open_files::{self, OpenFiles};
-use crate::error;
+use crate::{error, sqlx};
 
 /// The minimum time between two checks by readers and idle hosts. With this interval, they find a loss within a second,
 /// even if one check is late.

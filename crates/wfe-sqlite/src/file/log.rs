@@ -29,6 +29,7 @@ use crate::{
         sidecar_names::{SHM, WAL},
         sidecars::Sidecars,
     },
+    sqlx,
 };
 
 /// The first four bytes of a log. Their last bit gives the byte order of the log's checksums
@@ -257,9 +258,8 @@ impl Sum {
 mod tests {
     use std::fs;
 
-    use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
-
     use super::*;
+    use crate::sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
     async fn insert(connection: &mut SqliteConnection) {
         connection.execute("INSERT INTO t VALUES (1)").await.unwrap();

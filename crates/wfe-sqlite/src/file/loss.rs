@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use crate::sqlx;
 use wfe_core::WfeError;
 
 /// A file of the database is no longer the file that was opened, or can no longer be checked. Once a loss is found, no

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe_core::{Result, WfeError, logging};
 
 use crate::{
     error::{self, unusable},
     file::{Hold, Watch, log, sidecar_names::WAL, sidecars::Sidecars},
     schema,
+    sqlx::{self, Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions},
 };
 
 /// SQLite opens the log and the `-shm` when it first reads in WAL mode. This statement makes it do so now, while it is

@@ -4,7 +4,6 @@ use std::{collections::HashSet, future::Future, pin::Pin};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::Row;
 use wfe_core::{Result, models::ScheduledCommand, traits::ScheduledCommandRepository};
 
 use crate::{
@@ -13,6 +12,7 @@ use crate::{
     error,
     request::{Done, Script},
     sql,
+    sqlx::Row,
 };
 
 /// The number of commands that are read at a time. The limit keeps memory from growing with the number of due

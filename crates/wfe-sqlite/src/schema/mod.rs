@@ -9,13 +9,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use sqlx::{
-    ConnectOptions, Connection, Executor, Row, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteRow},
-};
 use wfe_core::{Result, WfeError, logging, sync::lock};
 
-use crate::error;
+use crate::{
+    error,
+    sqlx::{
+        self, ConnectOptions, Connection, Executor, Row, SqliteConnection,
+        sqlite::{SqliteConnectOptions, SqliteRow},
+    },
+};
 
 /// The `PRAGMA application_id` of a WFE store: "WFE1" in ASCII. It distinguishes a store from the files of
 /// other programs.

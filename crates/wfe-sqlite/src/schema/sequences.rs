@@ -3,10 +3,14 @@
 
 use std::sync::Arc;
 
-use sqlx::{Executor, Row, SqliteConnection};
 use wfe_core::{Result, WfeError, logging};
 
-use crate::{error, request::Sql, sql::sequences as sql};
+use crate::{
+    error,
+    request::Sql,
+    sql::sequences as sql,
+    sqlx::{self, Executor, Row, SqliteConnection},
+};
 
 /// Each table with the statement that rebuilds its counter. Some tables also have a statement that renumbers a row
 /// whose number is so large that there is no next number.

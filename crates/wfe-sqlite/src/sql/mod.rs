@@ -51,9 +51,11 @@ pub(crate) mod workflows;
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{Executor, Row, SqliteConnection};
 
-    use crate::file::open;
+    use crate::{
+        file::open,
+        sqlx::{self, Executor, Row, SqliteConnection},
+    };
 
     const FILES: [(&[(&str, &str)], &str); 13] = [
         (super::commands::ALL, include_str!("commands.rs")),

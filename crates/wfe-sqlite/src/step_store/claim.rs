@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result, WfeError, logging,
     traits::{Claimed, Deaths, Fence, Intervention, Owner, StepFailure},
@@ -25,6 +24,7 @@ use crate::{
         self,
         ownership::{LAST_FENCE, LAST_REVISION},
     },
+    sqlx::sqlite::SqliteRow,
 };
 
 /// The number of columns of a candidate.

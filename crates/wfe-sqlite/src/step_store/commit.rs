@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use serde_json::Value as Json;
-use sqlx::Row;
 use wfe_core::{
     Kind, Result, WfeError,
     models::{WorkflowInstance, WorkflowStatus},
@@ -21,6 +20,7 @@ use crate::{
     },
     request::{Script, Value, Written},
     sql,
+    sqlx::Row,
 };
 
 /// A script with more finished pointers than this counts as long. In a long script, equal statements are

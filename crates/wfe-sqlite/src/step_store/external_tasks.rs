@@ -2,7 +2,6 @@
 //! by one event.
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Kind, Result, WfeError,
     models::{Event, EventSubscription},
@@ -17,6 +16,7 @@ use crate::{
     repository::{add_positions, id_or_fresh},
     request::{Script, Value, Written},
     sql,
+    sqlx::sqlite::SqliteRow,
 };
 
 /// The number of columns before the column of the row number.

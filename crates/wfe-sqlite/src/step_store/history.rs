@@ -1,7 +1,6 @@
 //! Pages of history, items and failures.
 
 use serde_json::{Value, value::RawValue};
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result,
     traits::{Cursor, ErrorRecord, Finished, Page, StepFailure},
@@ -14,6 +13,7 @@ use crate::{
     connection::admission::Caller,
     request::Script,
     sql,
+    sqlx::sqlite::SqliteRow,
 };
 
 /// The maximum number of chunks that one read of items returns. Each chunk has up to 64 KiB, unless one item

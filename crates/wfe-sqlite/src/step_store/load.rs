@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result, WfeError,
     models::{EventSubscription, ExecutionPointer, WorkflowInstance},
@@ -22,6 +21,7 @@ use crate::{
     instance::diff::{INSTANCE, POINTERS, add_reads},
     request::{Script, Value},
     sql,
+    sqlx::sqlite::SqliteRow,
 };
 
 pub(super) async fn load(store: &SqlitePersistenceProvider, id: &str) -> Result<Loaded> {

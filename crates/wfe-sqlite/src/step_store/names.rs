@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Kind, Result, WfeError,
     models::WorkflowInstance,
@@ -17,6 +16,7 @@ use crate::{
     repository::{add_guards, add_positions, with_id_and_name},
     request::{Script, Value, Written},
     sql,
+    sqlx::sqlite::SqliteRow,
 };
 
 pub(super) async fn replace(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::request::Sql;
+use crate::{request::Sql, sqlx};
 
 const ONE: Sql<1> = Sql::new("SELECT ?");
 const OTHER: Sql<1> = Sql::new("SELECT 1 + ?");

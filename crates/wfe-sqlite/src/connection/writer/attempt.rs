@@ -2,7 +2,6 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use sqlx::Connection;
 use wfe_core::logging;
 
 use super::{BATCH, Held, Job, Thread};
@@ -17,6 +16,7 @@ use crate::{
     file::Hold,
     request::{Done, Script},
     schema,
+    sqlx::{self, Connection},
 };
 
 impl Thread {

@@ -1,7 +1,5 @@
-use sqlx::Executor;
-
 use super::*;
-use crate::{file::open, request::Sql};
+use crate::{file::open, request::Sql, sqlx::Executor};
 
 /// This query ends the thread of the connection that executes it, because sqlx panics when a column's name is
 /// not UTF-8.

@@ -5,14 +5,16 @@ use std::{
     path::Path,
 };
 
-use sqlx::{Connection, Executor, SqliteConnection};
 use wfe_core::{WfeError, traits::StepStore};
 
 use super::{
     BOTH, is_lost, lose,
     process::{Locks, Place},
 };
-use crate::SqlitePersistenceProvider;
+use crate::{
+    SqlitePersistenceProvider,
+    sqlx::{Connection, Executor, SqliteConnection},
+};
 
 const EVENT: &str = "emptied or cut short";
 

@@ -18,11 +18,13 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt};
-use sqlx::{ConnectOptions, Connection};
 use wfe_core::traits::StepStore;
 
 use self::process::{Locks, Place, Process, create};
-use crate::SqlitePersistenceProvider;
+use crate::{
+    SqlitePersistenceProvider,
+    sqlx::{self, ConnectOptions, Connection},
+};
 
 const BOTH: [Locks; 2] = [Locks::Description, Locks::Posix];
 

@@ -11,7 +11,6 @@ use std::{
 
 use futures_util::StreamExt;
 use serde_json::json;
-use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use wfe_core::{
     Result, WfeError,
@@ -22,6 +21,7 @@ use wfe_core::{
 use crate::{
     SqlitePersistenceProvider,
     file::{locks, sidecar_names::sidecar_path},
+    sqlx::{self, ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions},
 };
 
 /// The environment variable that tells a child process which database to open.

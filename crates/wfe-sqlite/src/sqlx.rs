@@ -1,0 +1,21 @@
+//! What this crate uses of `SQLx`, from the crates that make it up.
+//!
+//! The facade crate `sqlx` enables the migrations of `sqlx-core`, and with them ten crates that WFE does not need (digests,
+//! checksums). The names here are those of the facade, which re-exports the same items under its promise of compatibility.
+//! Only their paths in `sqlx-core` are without such a promise; no other file depends on these paths.
+
+pub(crate) use sqlx_core::{
+    Either,
+    arguments::Arguments,
+    connection::{ConnectOptions, Connection},
+    decode::Decode,
+    error::{Error, Result},
+    executor::Executor,
+    query::{query, query_with},
+    row::Row,
+    sql_str::AssertSqlSafe,
+    types::Type,
+};
+#[cfg(test)]
+pub(crate) use sqlx_core::{query_scalar::query_scalar, sql_str::SqlSafeStr};
+pub(crate) use sqlx_sqlite::{self as sqlite, Sqlite, SqliteConnection};
