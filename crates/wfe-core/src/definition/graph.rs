@@ -133,7 +133,7 @@ impl AnyDefinition {
 
     pub(crate) fn first_pointer(&self) -> ExecutionPointer {
         let first = &self.0.nodes[0];
-        first.new_pointer(first.id.to_string())
+        first.new_pointer(String::from(&*first.id))
     }
 
     /// Decodes the data into the definition's data type. Fails if the data does not fit the type, or if the

@@ -57,6 +57,12 @@ impl Job {
         &self.execution.step
     }
 
+    /// The [id of the step](Self::step_id), which can be kept without copying it.
+    #[must_use]
+    pub fn shared_step_id(&self) -> Arc<str> {
+        self.execution.step.clone()
+    }
+
     /// The number of the attempt, from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {

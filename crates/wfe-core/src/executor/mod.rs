@@ -8,7 +8,7 @@
 //! 2. reports what happened: a body ended ([`Run::ended`]), items were read ([`Run::items`]), events arrived
 //!    ([`Run::deliver`]), a caller requested a control ([`Run::control`]). Due times need no report, if the owner
 //!    advances the `Run` no later than [`Run::next_wake`],
-//! 3. advances it ([`Run::advance`]), and stores the commit that [`Run::pending_commit`] returns,
+//! 3. advances it ([`Run::advance`]), and stores the commit that [`Run::take_commit`] returns,
 //! 4. only then carries out the effects that [`Run::committed`] returns: bodies to run, items to read, events to
 //!    publish.
 //!

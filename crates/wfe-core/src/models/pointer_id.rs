@@ -35,14 +35,14 @@ pub(crate) fn is_compensation(key: &str) -> bool {
 /// started, or is `None` if the container has been started only once.
 pub(crate) fn first_in_branch(container: &str, key: &str, start: Option<u64>, step: &str) -> String {
     match start {
-        None => format!("{container}/{key}/{step}"),
+        None => [container, "/", key, "/", step].concat(),
         Some(start) => format!("{container}/{key}#{start}/{step}"),
     }
 }
 
 /// The id of the first execution of this step in the sequence that contains `pointer`.
 pub(crate) fn in_sequence_of(pointer: &str, step: &str) -> String {
-    format!("{}{step}", sequence(pointer))
+    [sequence(pointer), step].concat()
 }
 
 /// The prefix of the ids of all pointers in the sequence that contains `pointer`. It is empty, or a path that
@@ -155,7 +155,7 @@ pub(crate) fn child(instance: &str, pointer: &str, attempt: u32) -> String {
 
 /// The idempotency key that stands for this pointer.
 pub(crate) fn idempotency_key(instance: &str, pointer: &str) -> String {
-    format!("{instance}/{pointer}")
+    [instance, "/", pointer].concat()
 }
 
 /// The pointer that an [idempotency key](idempotency_key) of this instance stands for. Returns `None` if

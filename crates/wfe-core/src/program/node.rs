@@ -57,6 +57,9 @@ impl Node {
     /// Creates a pointer at this step. The pointer is active and pending. `id` is the path of the pointer,
     /// and shows where the pointer is. To make such an id, neither a clock nor a random number is needed.
     pub fn new_pointer(&self, id: String) -> ExecutionPointer {
-        ExecutionPointer { step_name: Some(self.id.to_string()), ..ExecutionPointer::with_id(id, self.index) }
+        ExecutionPointer {
+            step_name: Some(String::from(&*self.id)),
+            ..ExecutionPointer::with_id(id, self.index)
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 
 impl Run {
     /// Moves the instance as far as possible without input: timers that are due fire, and pending pointers are entered.
-    /// Afterwards, [`pending_commit`](Self::pending_commit) returns the changes to store.
+    /// Afterwards, [`take_commit`](Self::take_commit) returns the changes to store.
     ///
     /// # Errors
     /// The state contradicts itself.

@@ -11,23 +11,36 @@ use crate::{
 };
 
 impl Run {
-    /// Returns the changes to store after an [`advance`](Self::advance), or `None` if there are no changes. Even
-    /// without changes there may be effects, which [`committed`](Self::committed) returns. Each call returns all
-    /// changes that were made since the last call of `committed`.
+    /// Takes the changes to store after an [`advance`](Self::advance). Returns `None` if there are no changes. Even
+    /// without changes there may be effects, which [`committed`](Self::committed) returns. The changes are all those
+    /// that were made since the last call of `committed`.
+    ///
+    /// The commit contains parts of the live state, which are moved and not copied. Before the next call of any other
+    /// method, give the commit back with [`return_commit`](Self::return_commit), whether it is stored or not.
     #[must_use]
-    pub fn pending_commit(&self) -> Option<StepCommit> {
+    pub fn take_commit(&mut self) -> Option<StepCommit> {
         if self.pointers.is_saved() && self.pending.is_empty() {
             return None;
         }
+        let published = self.end_event().into_iter().collect();
         Some(StepCommit {
-            instance_id: self.id.to_string(),
+            instance_id: String::from(&*self.id),
             ending: self.ending.filter(|_| self.pending.is_end()),
             cause: self.pending.status().and(self.cause.clone()),
-            data: self.pending.has_data().then(|| self.data.value().clone()),
-            upserted: self.pointers.unsaved().cloned().collect(),
-            published: self.end_event().into_iter().collect(),
-            ..self.pending.commit()
+            data: self.pending.has_data().then(|| self.data.take_value()),
+            upserted: self.pointers.take_unsaved(),
+            published,
+            ..self.pending.take_commit()
         })
+    }
+
+    /// Gives back the commit that [`take_commit`](Self::take_commit) has returned.
+    pub fn return_commit(&mut self, mut commit: StepCommit) {
+        if let Some(data) = commit.data.take() {
+            self.data.return_value(data);
+        }
+        self.pointers.return_unsaved(std::mem::take(&mut commit.upserted));
+        self.pending.return_commit(commit);
     }
 
     /// The event that reports the end of a child to its parent. The commit that ends the child stores this event.

@@ -29,6 +29,15 @@ impl InstanceData {
         &self.value
     }
 
+    /// Moves the stored form of the data into a commit, until it is returned.
+    pub fn take_value(&mut self) -> Value {
+        std::mem::take(&mut self.value)
+    }
+
+    pub fn return_value(&mut self, value: Value) {
+        self.value = value;
+    }
+
     pub fn decoded(&mut self, data: AnyData) {
         self.decoded = Some(data);
     }

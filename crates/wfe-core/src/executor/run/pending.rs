@@ -1,6 +1,9 @@
 //! Pending work: the pointers to enter, and the changes that the next commit stores.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    mem::take,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -127,7 +130,7 @@ impl Pending {
     }
 
     pub fn take_requests(&mut self) -> Vec<ItemRequest> {
-        std::mem::take(&mut self.requests)
+        take(&mut self.requests)
     }
 
     /// Publishes the event after the next commit.
@@ -136,7 +139,7 @@ impl Pending {
     }
 
     pub fn take_events(&mut self) -> Vec<LifecycleEvent> {
-        std::mem::take(&mut self.events)
+        take(&mut self.events)
     }
 
     /// Clears the queue and the requests for items.
@@ -320,28 +323,45 @@ impl Pending {
         self.delta.status.is_some_and(WorkflowStatus::is_final)
     }
 
-    /// The changes to store, except the changes of the live pointers and the data.
-    pub fn commit(&self) -> StepCommit {
-        let delta = &self.delta;
+    /// Moves the changes into a commit, until it is returned. The data and the changed pointers are not part of it.
+    pub fn take_commit(&mut self) -> StepCommit {
+        let next_execution = self.reschedules().then_some(self.delta.next_execution);
+        let delta = &mut self.delta;
         StepCommit {
             status: delta.status,
             complete_time: delta.complete_time,
-            next_execution: self.reschedules().then_some(delta.next_execution),
-            finished: delta.finished.clone(),
-            items: delta.items.clone(),
-            subscribed: delta.subscribed.clone(),
-            dated: delta.dated.clone(),
-            unsubscribed: delta.unsubscribed.clone(),
-            unanswerable: delta.unanswerable.clone(),
-            unanswerable_unless_claimed: delta.unanswerable_unless_claimed.clone(),
-            consumed: delta.consumed.clone(),
-            created: delta.created.clone(),
-            requested: delta.requested.clone(),
-            failures: delta.failures.clone(),
+            next_execution,
+            finished: take(&mut delta.finished),
+            items: take(&mut delta.items),
+            subscribed: take(&mut delta.subscribed),
+            dated: take(&mut delta.dated),
+            unsubscribed: take(&mut delta.unsubscribed),
+            unanswerable: take(&mut delta.unanswerable),
+            unanswerable_unless_claimed: take(&mut delta.unanswerable_unless_claimed),
+            consumed: take(&mut delta.consumed),
+            created: take(&mut delta.created),
+            requested: take(&mut delta.requested),
+            failures: take(&mut delta.failures),
             applied: delta.applied,
             release: delta.release,
             ..StepCommit::default()
         }
+    }
+
+    /// Takes back the changes that [`take_commit`](Self::take_commit) has returned.
+    pub fn return_commit(&mut self, commit: StepCommit) {
+        let delta = &mut self.delta;
+        delta.finished = commit.finished;
+        delta.items = commit.items;
+        delta.subscribed = commit.subscribed;
+        delta.dated = commit.dated;
+        delta.unsubscribed = commit.unsubscribed;
+        delta.unanswerable = commit.unanswerable;
+        delta.unanswerable_unless_claimed = commit.unanswerable_unless_claimed;
+        delta.consumed = commit.consumed;
+        delta.created = commit.created;
+        delta.requested = commit.requested;
+        delta.failures = commit.failures;
     }
 
     /// Notes that the commit is stored, and returns the stored changes.
@@ -351,7 +371,7 @@ impl Pending {
             Entries::None | Entries::One if self.has_queue() => Entries::One,
             _ => Entries::Many,
         };
-        let delta = std::mem::take(&mut self.delta);
+        let delta = take(&mut self.delta);
         self.stored_execution = delta.next_execution;
         delta
     }

@@ -189,6 +189,16 @@ impl Pointers {
         self.unsaved.iter().filter_map(|at| self.by_number.get(at))
     }
 
+    /// Moves the pointers that have changed since the last commit into a commit, until they are returned.
+    pub fn take_unsaved(&mut self) -> Vec<ExecutionPointer> {
+        self.unsaved.iter().filter_map(|at| self.by_number.remove(at)).collect()
+    }
+
+    /// Takes back the pointers that [`take_unsaved`](Self::take_unsaved) has returned, in the same order.
+    pub fn return_unsaved(&mut self, pointers: Vec<ExecutionPointer>) {
+        self.by_number.extend(self.unsaved.iter().copied().zip(pointers));
+    }
+
     pub fn is_saved(&self) -> bool {
         self.unsaved.is_empty()
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Run {
-    /// Reports that the store refused [`pending_commit`](Self::pending_commit) and will always refuse it. Returns
+    /// Reports that the store refused the [commit](Self::take_commit) and will always refuse it. Returns
     /// `true` if subscriptions were reverted or steps have failed. In this case, commit again. Returns `false` if there
     /// is no subscription to revert. Then all changes since the last commit are void, and you must open the instance
     /// again with [`open_suspended`](Self::open_suspended).

@@ -34,7 +34,7 @@ impl Run {
         env: &mut Env<'_>,
     ) -> Result<()> {
         let node = self.node_of(at)?;
-        let (step, has_compensation) = (node.id.to_string(), node.compensation.is_some());
+        let (step, has_compensation) = (String::from(&*node.id), node.compensation.is_some());
         let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Complete)?;
         pointer.outcome = outcome;
@@ -127,14 +127,14 @@ impl Run {
         }
         // The loop above may have moved `beside` itself to the history. In this case, its newest history row is used.
         let like = match self.pointers.get(beside) {
-            Ok(pointer) => pointer.clone(),
-            Err(gone) => self.pending.finished(beside).cloned().ok_or(gone)?,
+            Ok(pointer) => pointer,
+            Err(gone) => self.pending.finished(beside).ok_or(gone)?,
         };
         let mut pointer = node.new_pointer(id.clone());
         pointer.predecessor_id = Some(before.to_owned());
         pointer.scope.clone_from(&like.scope);
         pointer.context_item.clone_from(&like.context_item);
-        inherit(&mut pointer, &like, &[attributes::INDEX, attributes::COMPENSATES]);
+        inherit(&mut pointer, like, &[attributes::INDEX, attributes::COMPENSATES]);
         if let Some(container) = like.scope.last() {
             inherit(&mut pointer, self.pointers.get(container)?, &[attributes::FAILURE]);
         }

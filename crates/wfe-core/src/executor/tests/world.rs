@@ -646,5 +646,9 @@ pub enum Step {
 /// Advances the instance, and returns the changes that must then be stored.
 pub(super) fn advanced(run: &mut Run, env: &mut Env<'_>) -> crate::Result<Option<StepCommit>> {
     run.advance(env)?;
-    Ok(run.pending_commit())
+    let commit = run.take_commit();
+    if let Some(commit) = &commit {
+        run.return_commit(commit.clone());
+    }
+    Ok(commit)
 }

@@ -64,16 +64,19 @@ pub(in crate::engine) async fn store(
             }
         }
         shared.with_env(|env| run.advance(env))?;
-        let Some(commit) = run.pending_commit() else { return Ok(Stored::Unchanged) };
+        let Some(commit) = run.take_commit() else { return Ok(Stored::Unchanged) };
         // The pending starts end when this call returns. The caller then publishes the starts at once, and nothing else
         // can run in between on the engine's only thread.
         let _pending_starts: Vec<_> =
             commit.created.iter().map(|child| shared.start_barrier.of_child(&child.id)).collect();
-        let error = match shared.store.commit_step(fence, &commit).await {
-            Ok(Committed::Done) => {
-                notify(shared, &commit);
-                return Ok(Stored::Done);
-            }
+        let answer = shared.store.commit_step(fence, &commit).await;
+        if let Ok(Committed::Done) = answer {
+            notify(shared, &commit);
+        }
+        let releases = commit.release;
+        run.return_commit(commit);
+        let error = match answer {
+            Ok(Committed::Done) => return Ok(Stored::Done),
             Ok(Committed::Lost) => {
                 logging::warn!(
                     wfe.instance.id = run.id(),
@@ -98,12 +101,15 @@ pub(in crate::engine) async fn store(
                 match load(shared, phase, run.id()).await {
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
-                        notify(shared, &commit);
+                        if let Some(commit) = run.take_commit() {
+                            notify(shared, &commit);
+                            run.return_commit(commit);
+                        }
                         // An instance without an owner was released with the commit. If it has received a request
                         // since, the request is for the host that claims it.
-                        let is_settled = !commit.release
+                        let is_settled = !releases
                             || loaded.owner.is_none()
-                            || release(shared, phase, fence, &commit.instance_id, false).await;
+                            || release(shared, phase, fence, run.id(), false).await;
                         return Ok(if is_settled { Stored::Done } else { Stored::Kept });
                     }
                     // The commit is not stored. It is repeated after a pause, because the disk may continue to fail.
