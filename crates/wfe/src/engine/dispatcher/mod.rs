@@ -97,8 +97,9 @@ pub(super) async fn run(
     steps: Handle,
 ) -> Option<oneshot::Sender<()>> {
     let (gone, mut ended) = mpsc::unbounded_channel();
-    let bodies = Bodies { shared: shared.clone(), runtime: steps, phase: phase.subscribe() };
-    let mut runtime_gone = bodies.runtime_gone();
+    let (launcher, phase_of_bodies) = (Arc::default(), phase.subscribe());
+    let bodies = Bodies { shared: shared.clone(), runtime: steps, launcher, phase: phase_of_bodies };
+    let mut runtime_gone = bodies.launch_all();
     let actors = Arc::new(Actors::new(shared.clone(), bodies, gone));
     let mut this = Dispatcher {
         shared: shared.clone(),

@@ -13,16 +13,16 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
-use wfe_core::{Result, definition::BodyEnd, sync::lock};
+use wfe_core::{Result, definition::BodyEnd, executor::StepExecution, sync::lock};
 
 /// A message to an actor.
 pub(in crate::engine) enum Mail {
-    /// A body has started. Holds the id of its pointer, the number of its job, and the time at which the body started.
+    /// A body has started. Holds the body's execution, the number of its job, and the time at which the body started.
     /// This message is sent only if the body has a time limit.
-    Begun(String, u64, DateTime<Utc>),
-    /// The body of this pointer has ended. If `goes_on` is set, only the attempt has ended: the body still blocks a
+    Begun(StepExecution, u64, DateTime<Utc>),
+    /// The body of this execution has ended. If `goes_on` is set, only the attempt has ended: the body still blocks a
     /// thread, because the enclosing middleware did not wait for the body.
-    Ended { pointer: String, end: BodyEnd, goes_on: bool },
+    Ended { execution: StepExecution, end: BodyEnd, goes_on: bool },
     /// The body of the job with this number has ended without a result. Either the body never started, or it was
     /// dropped, or it ran on after its attempt and has now ended. A body is dropped when the program's runtime is
     /// dropped, or when the body runs for too long after its cancellation.

@@ -136,16 +136,16 @@ impl Actor {
     /// Handles a message. Returns whether the message has changed anything.
     fn read(&mut self, run: &mut Run, mail: Mail) -> Result<bool> {
         match mail {
-            Mail::Begun(pointer, job, time) => {
+            Mail::Begun(execution, job, time) => {
                 self.shared.with_env(|env| {
                     env.now = time; // the time of the start, not of the message
-                    run.begun(&pointer, job, env);
+                    run.begun(execution.pointer(), job, env);
                 });
                 return Ok(false);
             }
-            Mail::Ended { pointer, end, goes_on } => {
+            Mail::Ended { execution, end, goes_on } => {
                 let job = end.job();
-                self.shared.with_env(|env| run.ended(&pointer, end, env))?;
+                self.shared.with_env(|env| run.ended(execution.pointer(), end, env))?;
                 match self.spawned.get(&job).filter(|_| goes_on) {
                     Some(body) => run.still_at_work(job, &body.execution),
                     None => drop(self.spawned.remove(&job)),

@@ -129,6 +129,11 @@ impl Shared {
         f(&mut Env { now: nearest_time(self.now()), random: &mut random, definition: &definition })
     }
 
+    /// Whether anyone receives lifecycle events at the moment. If not, they need not be made.
+    pub fn has_subscribers(&self) -> bool {
+        self.lifecycle.receiver_count() > 0
+    }
+
     pub fn publish(&self, event: LifecycleEvent) {
         // Sending fails only if there is no subscriber.
         let _no_subscriber = self.lifecycle.send(event);

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wfe_core::{
     definition::BodyEnd,
-    executor::{Job, Lifecycle, LifecycleEvent},
+    executor::{Job, Lifecycle, LifecycleEvent, StepExecution},
     logging::{self, Span},
     steps::StepError,
 };
@@ -24,7 +24,7 @@ use crate::engine::{
     isolation::{PROCESS, Running},
     message::{Phase, PhaseWatch},
     state::shared::Shared,
-    steps::middleware,
+    steps::{launcher::Launcher, middleware},
 };
 
 /// How long an asynchronous body may continue after its token is cancelled. This is long enough to close a connection
@@ -38,6 +38,7 @@ const PARTING: Duration = Duration::from_secs(1);
 pub(in crate::engine) struct Bodies {
     pub shared: Arc<Shared>,
     pub runtime: Handle,
+    pub launcher: Arc<Launcher>,
     pub phase: PhaseWatch,
 }
 
@@ -86,11 +87,18 @@ impl Bodies {
         tokio::spawn(span.instrument(waiting));
     }
 
-    /// Returns a receiver that fails as soon as the program's runtime has shut down. From then on, no body runs.
-    pub fn runtime_gone(&self) -> oneshot::Receiver<()> {
+    /// Starts the task that starts the bodies. Returns a receiver that fails as soon as the program's runtime has shut
+    /// down. From then on, no body runs. The receiver's drop ends the task.
+    pub fn launch_all(&self) -> oneshot::Receiver<()> {
         let (mut kept, gone) = oneshot::channel();
-        // The runtime drops this task when it shuts down. The task ends when the receiver is dropped.
-        self.runtime.spawn(async move { kept.closed().await });
+        let (launcher, runtime) = (self.launcher.clone(), self.runtime.clone());
+        // The runtime drops this task when it shuts down.
+        self.runtime.spawn(async move {
+            tokio::select! {
+                () = kept.closed() => {}
+                never = launcher.run(&runtime) => match never {},
+            }
+        });
         gone
     }
 
@@ -120,23 +128,51 @@ impl Bodies {
     }
 
     fn begin(&self, job: Job, like: LifecycleEvent, report: Report, slots: Slots) {
-        let shared = self.shared.clone();
+        let shared = &self.shared;
         if job.is_limited() {
             report.begins();
         }
         let instance = like.instance_id.clone();
         let span = span_of(&job, &like);
-        let (step, pointer, attempt) = (job.step_id().to_owned(), job.pointer().to_owned(), job.attempt());
         let time = shared.now();
         shared.in_flight.begins(&instance, report.number, time);
-        let what = Lifecycle::StepStarted { step: step.clone(), pointer, attempt };
-        shared.publish(LifecycleEvent { time, what, ..like });
+        if shared.has_subscribers() {
+            let (step, pointer) = (job.step_id().to_owned(), job.pointer().to_owned());
+            let what = Lifecycle::StepStarted { step, pointer, attempt: job.attempt() };
+            shared.publish(LifecycleEvent { time, what, ..like });
+        }
+        let needs_thread = job.is_blocking() && shared.options.step_middleware.is_empty();
+        let body = Begun { shared: shared.clone(), job, instance, span, report, slots };
+        if needs_thread {
+            // It gets a thread of its own, even if asynchronous bodies that never yield keep all others.
+            body.start(&self.runtime);
+        } else {
+            self.launcher.launch(body);
+        }
+    }
+}
+
+/// A body that has its slots, and counts as running.
+pub(in crate::engine) struct Begun {
+    shared: Arc<Shared>,
+    job: Job,
+    instance: Arc<str>,
+    span: Span,
+    report: Report,
+    slots: Slots,
+}
+
+impl Begun {
+    /// Starts the body on the program's runtime.
+    pub fn start(self, runtime: &Handle) {
+        let Self { shared, job, instance, span, report, slots } = self;
+        let step = job.shared_step_id();
         let store = Some(shared.store.steps.clone());
         let has_middleware = !shared.options.step_middleware.is_empty();
         let (watchdog, token) = (shared.watchdog.clone(), job.token().clone());
         if job.is_blocking() && !has_middleware {
-            let watch = watchdog.watch_blocking(instance, &step, token);
-            self.runtime.spawn_blocking(move || {
+            let watch = watchdog.watch_blocking(instance, step, token);
+            runtime.spawn_blocking(move || {
                 let end = span.in_scope(|| job.run_blocking(store));
                 drop((slots, watch));
                 report.ended(end);
@@ -148,7 +184,7 @@ impl Bodies {
         let slots = Arc::new(slots);
         let (blocks, mut thread) = if job.is_blocking() {
             let (thread, ended) = oneshot::channel::<()>();
-            let watch = watchdog.watch_blocking(instance.clone(), &step, token.clone());
+            let watch = watchdog.watch_blocking(instance.clone(), step.clone(), token.clone());
             (Some((thread, slots.clone(), watch)), Some(ended))
         } else {
             (None, None)
@@ -175,8 +211,8 @@ impl Bodies {
             };
             middleware::run_inside(&shared.options.step_middleware, &ctx, number, body).await
         };
-        self.runtime.spawn(async move {
-            let body = span.instrument(watchdog.watch(instance.clone(), &step, body));
+        runtime.spawn(async move {
+            let body = span.instrument(watchdog.watch(instance.clone(), step.clone(), body));
             let end = tokio::select! {
                 biased;
                 end = body => Some(end),
@@ -193,7 +229,7 @@ impl Bodies {
                 }
                 (None, _) => logging::info!(
                     wfe.instance.id = &*instance,
-                    wfe.step.id = step,
+                    wfe.step.id = &*step,
                     "the step continued for a second after its cancellation token was cancelled, and was dropped"
                 ),
             }
@@ -232,21 +268,21 @@ struct Report {
     instance: Arc<str>,
     /// The number under which the body is registered as [in flight](crate::engine::steps::in_flight::InFlight).
     number: u64,
-    pointer: String,
+    execution: StepExecution,
     job: u64,
     mail: Option<MailSender>,
 }
 
 impl Report {
     fn new(shared: &Arc<Shared>, job: &Job, like: &LifecycleEvent, mail: MailSender) -> Self {
-        let (instance, pointer) = (like.instance_id.clone(), job.pointer().to_owned());
+        let (instance, execution) = (like.instance_id.clone(), job.execution());
         let number = shared.in_flight.add(&instance, job);
-        Self { shared: shared.clone(), instance, number, pointer, job: job.number(), mail: Some(mail) }
+        Self { shared: shared.clone(), instance, number, execution, job: job.number(), mail: Some(mail) }
     }
 
     fn begins(&self) {
         if let Some(mail) = &self.mail {
-            mail.send(Mail::Begun(self.pointer.clone(), self.job, self.shared.now()));
+            mail.send(Mail::Begun(self.execution.clone(), self.job, self.shared.now()));
         }
     }
 
@@ -262,14 +298,14 @@ impl Report {
         self.shared.in_flight.remove(&self.instance, self.number);
         if let Some(mail) = self.mail.take() {
             // The mail has no effect if the actor or the host has ended meanwhile.
-            mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: false });
+            mail.send(Mail::Ended { execution: self.execution.clone(), end, goes_on: false });
         }
     }
 
     /// Mails that the attempt has ended, although the thread of the blocking body still runs.
     fn ended_before_its_thread(&self, end: BodyEnd) {
         if let Some(mail) = &self.mail {
-            mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: true });
+            mail.send(Mail::Ended { execution: self.execution.clone(), end, goes_on: true });
         }
     }
 }

@@ -1,11 +1,10 @@
 use std::{
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -31,7 +30,7 @@ pub(in crate::engine) struct Watchdog {
 
 pub(in crate::engine) struct Watch {
     instance: Arc<str>,
-    step: String,
+    step: Arc<str>,
     /// For an asynchronous body, the time when its current poll began. For a blocking body, the time when the watchdog
     /// first saw that the body is cancelled. The value is the number of milliseconds after `began`, plus 1. Zero means
     /// that the body is neither being polled nor known to be cancelled.
@@ -82,20 +81,29 @@ impl Watchdog {
     pub fn watch<F: Future>(
         self: &Arc<Self>,
         instance: Arc<str>,
-        step: &str,
+        step: Arc<str>,
         body: F,
     ) -> impl Future<Output = F::Output> + use<F> {
-        let watch = self.begin(instance, step, None);
-        Watched { body: Box::pin(body), watch, dog: self.clone() }
+        let (watch, dog) = (self.begin(instance, step, None), self.clone());
+        async move {
+            let mut body = pin!(body);
+            poll_fn(|context| {
+                watch.since.store(dog.millis() + 1, Ordering::Relaxed);
+                let polled = body.as_mut().poll(context);
+                watch.since.store(0, Ordering::Relaxed);
+                polled
+            })
+            .await
+        }
     }
 
     /// Watches a blocking body that has this token, until the returned value is dropped.
-    pub fn watch_blocking(&self, instance: Arc<str>, step: &str, token: CancellationToken) -> Arc<Watch> {
+    pub fn watch_blocking(&self, instance: Arc<str>, step: Arc<str>, token: CancellationToken) -> Arc<Watch> {
         self.begin(instance, step, Some(token))
     }
 
-    fn begin(&self, instance: Arc<str>, step: &str, token: Option<CancellationToken>) -> Arc<Watch> {
-        let (step, since, reported) = (step.to_owned(), AtomicU64::new(0), AtomicBool::new(false));
+    fn begin(&self, instance: Arc<str>, step: Arc<str>, token: Option<CancellationToken>) -> Arc<Watch> {
+        let (since, reported) = (AtomicU64::new(0), AtomicBool::new(false));
         let watch = Arc::new(Watch { instance, step, since, token, reported });
         let mut watched = lock(&self.watched);
         watched.push(Arc::downgrade(&watch));
@@ -131,23 +139,6 @@ impl Watchdog {
     }
 }
 
-struct Watched<F> {
-    body: Pin<Box<F>>,
-    watch: Arc<Watch>,
-    dog: Arc<Watchdog>,
-}
-
-impl<F: Future> Future for Watched<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.watch.since.store(self.dog.millis() + 1, Ordering::Relaxed);
-        let polled = self.body.as_mut().poll(context);
-        self.watch.since.store(0, Ordering::Relaxed);
-        polled
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,8 +148,8 @@ mod tests {
         let mut dog = Watchdog::new();
         dog.began = Instant::now().checked_sub(2 * TOO_LONG).unwrap();
         let dog = Arc::new(dog);
-        let waiting = dog.watch("one".into(), "waits", std::future::pending::<()>());
-        let greedy = dog.watch("two".into(), "spins", std::future::ready(()));
+        let waiting = dog.watch("one".into(), "waits".into(), std::future::pending::<()>());
+        let greedy = dog.watch("two".into(), "spins".into(), std::future::ready(()));
         let watch = |at: usize| dog.watched.lock().unwrap()[at].upgrade().unwrap();
         let mut waiting = Box::pin(waiting);
         assert!(futures_util::FutureExt::now_or_never(waiting.as_mut()).is_none());
@@ -173,8 +164,8 @@ mod tests {
     fn a_blocking_body_that_outlives_its_cancellation_is_reported_once_and_a_wanted_one_is_not() {
         let mut dog = Watchdog::new();
         let (wanted, unwanted) = (CancellationToken::new(), CancellationToken::new());
-        let wanted = dog.watch_blocking("one".into(), "runs", wanted);
-        let goes_on = dog.watch_blocking("two".into(), "runs on", unwanted.clone());
+        let wanted = dog.watch_blocking("one".into(), "runs".into(), wanted);
+        let goes_on = dog.watch_blocking("two".into(), "runs on".into(), unwanted.clone());
         assert!(dog.look());
         unwanted.cancel();
         assert!(dog.look());
