@@ -1,15 +1,13 @@
 //! Notifies hosts when another process has committed. If a commit concerns other hosts, the writer changes the *change
 //! signal* after the commit, and before it returns the result of the commit.
 //!
-//! The change signal of a database file is a few bytes in a file beside it (`-bell`, see [`LockFiles`]). A thread polls
-//! the change signal as long as there is a subscriber. A poll reads one page that is in memory, and works in the same
-//! way on every system. A notification by the operating system would be some milliseconds quicker, but would flood the
-//! subscribers while a process commits without pause.
+//! The change signal of a database file is a few bytes in a file beside it (`-bell`, see [`LockFiles`]). A thread reads
+//! the change signal as long as there is a subscriber, whenever [`FileEvents`] wakes the thread. The same thread checks
+//! the lock files of the owners, and that the database file is still the one that was opened.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, Weak},
     thread,
-    time::Duration,
 };
 
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -18,15 +16,9 @@ use wfe_core::logging;
 
 use crate::{
     file::Watch,
-    processes::{lock_files::LockFiles, owner_liveness::Owners},
+    processes::{file_events::FileEvents, lock_files::LockFiles, owner_liveness::Owners},
 };
 use wfe_core::sync::lock;
-
-/// The interval between two polls of the change signal of a file. With this interval, work that another process stored
-/// begins after 25 ms on average, and after 50 ms at the latest. The allowed maximum is 100 ms. Each poll may wake a
-/// sleeping core, which took some 80 µs on a small virtual machine. Twenty polls in a second take a sixth of a percent
-/// of a core.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Notifies the subscribers of changes.
 #[derive(Clone)]
@@ -40,7 +32,7 @@ pub(crate) struct ChangeSignal {
 struct FileSignal {
     lock_files: Arc<LockFiles>,
     watch: Watch,
-    /// The owners whose lock files the polling thread checks.
+    /// The owners whose lock files the thread checks.
     owners: Arc<Owners>,
     watched: Mutex<Watched>,
 }
@@ -48,7 +40,7 @@ struct FileSignal {
 struct Watched {
     /// The signal that was last read.
     last: [u8; 16],
-    /// Whether the polling thread runs.
+    /// Whether the thread runs that reads the signal.
     has_thread: bool,
     /// Whether the last read failed. The failure was reported.
     is_unreadable: bool,
@@ -87,8 +79,9 @@ impl ChangeSignal {
                     // Earlier changes concern only the earlier subscribers.
                     file.check(&mut watched, &self.changes);
                 } else {
-                    watched.last = file.last_signal(&mut watched).unwrap_or(watched.last);
+                    // The signal is read after the watch has begun, so that no change is missed in between.
                     watched.has_thread = self.start_thread(file);
+                    watched.last = file.last_signal(&mut watched).unwrap_or(watched.last);
                 }
                 self.changes.subscribe()
             }
@@ -101,12 +94,14 @@ impl ChangeSignal {
         .boxed()
     }
 
-    /// Starts the polling thread, which ends when there is no subscriber or the store is closed. `false` means that the
+    /// Starts the thread that reads the signal. The thread ends when there is no subscriber or the store is closed. `false` means that the
     /// thread could not be started.
     fn start_thread(&self, file: &Arc<FileSignal>) -> bool {
+        let events = FileEvents::of(file.lock_files.signal_path());
         let (changes, file) = (Arc::downgrade(&self.changes), Arc::downgrade(file));
-        let started =
-            thread::Builder::new().name("wfe-sqlite-signal".to_owned()).spawn(move || poll(&changes, &file));
+        let started = thread::Builder::new()
+            .name("wfe-sqlite-signal".to_owned())
+            .spawn(move || read_signals(events, &changes, &file));
         if let Err(error) = &started {
             logging::warn!(%error, "cannot start the thread that reads the change signal; only polls notice the commits of other processes");
         }
@@ -118,9 +113,9 @@ fn notify_subscribers(changes: &watch::Sender<u64>) {
     changes.send_modify(|changes| *changes = changes.wrapping_add(1));
 }
 
-fn poll(changes: &Weak<watch::Sender<u64>>, file: &Weak<FileSignal>) {
+fn read_signals(mut events: FileEvents, changes: &Weak<watch::Sender<u64>>, file: &Weak<FileSignal>) {
     loop {
-        thread::sleep(POLL_INTERVAL);
+        events.wait();
         let (Some(changes), Some(file)) = (changes.upgrade(), file.upgrade()) else { return };
         file.owners.check_lock_files();
         let mut watched = file.lock();

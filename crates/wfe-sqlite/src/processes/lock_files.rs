@@ -83,6 +83,11 @@ impl LockFiles {
         &self.writer_lock
     }
 
+    /// The path of the file that holds the change signal.
+    pub(crate) fn signal_path(&self) -> &Path {
+        &self.change_signal.path
+    }
+
     /// A number that no other provider uses, and that this provider has not used before. The chance that another
     /// provider uses it nevertheless is 1 in 2^64.
     pub(crate) fn stamp(&self) -> u64 {

@@ -7,8 +7,8 @@
 //! [`freeze_detector`](super::freeze_detector)).
 //!
 //! A program that cleans folders, or an operator, can remove the file of a living owner. Other processes then consider
-//! the owner dead. So the owner's provider checks the file at each claim, and also every 50 ms while a host listens for
-//! changes. If the file was removed, the provider puts it back. A process that finds no file checks once more a little
+//! the owner dead. So the owner's provider checks the file at each claim. While a host listens for changes, the
+//! provider also checks the file at most 50 ms after a file was removed from the folder. If the file was removed, the provider puts it back. A process that finds no file checks once more a little
 //! later ([`SECOND_CHECK`]). If the file is back by then, the owner's work continues undisturbed.
 //!
 //! Nevertheless the owner counts as lost for all later claims. Another process may already have decided that the owner
