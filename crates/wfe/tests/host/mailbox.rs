@@ -1,7 +1,13 @@
 //! What reaches an instance while it is at work, and in which order it is taken up. Nothing is polled here: what is not
 //! taken up when it comes is lost.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use wfe::{
     Outcome, WorkflowHost,
@@ -83,11 +89,13 @@ in_time! {
         let gate = Gate::default();
         let provider = before_results(place.provider().await, &gate);
         let go: Vec<_> = (0..3).map(|_| Arc::new(tokio::sync::Notify::new())).collect();
+        let begun = Arc::<AtomicUsize>::default();
         let three = WorkflowBuilder::<Tally>::new("three", 1).parallel("all", |mut all| {
             for (n, go) in go.iter().enumerate() {
-                let go = go.clone();
+                let (go, begun) = (go.clone(), begun.clone());
                 all = all.branch(|branch| {
                     branch.then(format!("step {n}"), async move |_, _| {
+                        begun.fetch_add(1, Ordering::Relaxed);
                         go.notified().await;
                         Ok(())
                     })
@@ -118,6 +126,7 @@ in_time! {
             until(async || tasks() < before).await;
         };
         until(async || host.status(&id).await.unwrap().current_steps.len() == 4).await;
+        until(async || begun.load(Ordering::Relaxed) == 3).await;
         gate.shut();
         end_body(0).await;
         until(async || gate.came.get() == 1).await;
