@@ -44,6 +44,7 @@ mod start_order;
 mod starts;
 mod status;
 mod step_results;
+mod store_calls;
 mod support;
 mod verbs_on_stores;
 mod versions;
