@@ -39,7 +39,7 @@ const SHARE: f64 = if cfg!(debug_assertions) { 0.01 } else { 0.005 };
 
 /// How often the threads of an idle process wake up in a second, all together. The poll of the store and the watch over
 /// the database's files take a few wake-ups each. It was 44 when the files were polled.
-const WAKE_UPS: f64 = 30.0;
+const WAKE_UPS: f64 = 36.0;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Nothing;
