@@ -1,21 +1,64 @@
 //! Converts SQLite's extended result codes to [`WfeError`], and makes the errors for unusable files and corrupt values.
 
-use std::{error::Error, path::Path, sync::Arc, time::Duration};
+use std::{error::Error, fmt, path::Path, sync::Arc, time::Duration};
 
 use wfe_core::{BoxError, WfeError};
+use wfe_sqlite_handle as handle;
 
 use crate::{request::Script, sqlx};
 
-/// `SQLITE_CONSTRAINT_NOTNULL`: a guard fails with this code if its condition does not hold.
-const NOT_NULL: i32 = 1299;
 const ERROR: i32 = 1;
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 const FULL: i32 = 13;
 const CORRUPT: i32 = 11;
-const CONSTRAINT: i32 = 19;
 const PROTOCOL: i32 = 15;
+const TOO_BIG: i32 = 18;
+const CONSTRAINT: i32 = 19;
+const MISMATCH: i32 = 20;
 const NOT_A_DATABASE: i32 = 26;
+
+/// An error of SQLite.
+#[derive(Debug)]
+pub(crate) enum SqliteError {
+    /// The error of a call of sqlx, which opens and closes connections, and prepares the schema.
+    Connection(sqlx::Error),
+    /// The error of a statement on a lent handle.
+    Statement(handle::Error),
+}
+
+impl From<sqlx::Error> for SqliteError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl From<handle::Error> for SqliteError {
+    fn from(error: handle::Error) -> Self {
+        Self::Statement(error)
+    }
+}
+
+impl fmt::Display for SqliteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection(error) => error.fmt(f),
+            Self::Statement(error) => match error.sqlite_error() {
+                Some(code) => write!(f, "{error} (code {})", code.extended_code),
+                None => error.fmt(f),
+            },
+        }
+    }
+}
+
+impl Error for SqliteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Connection(error) => Some(error),
+            Self::Statement(error) => Some(error),
+        }
+    }
+}
 
 /// The error for a database file that cannot be used, or for an unusable file beside the database.
 pub(crate) fn unusable(path: &Path, reason: impl Into<String>, source: Option<BoxError>) -> WfeError {
@@ -23,56 +66,59 @@ pub(crate) fn unusable(path: &Path, reason: impl Into<String>, source: Option<Bo
 }
 
 /// The extended result code, if the error comes from SQLite.
-pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {
-    error.as_database_error()?.code()?.parse().ok()
+fn code(error: &SqliteError) -> Option<i32> {
+    match error {
+        SqliteError::Connection(error) => error.as_database_error()?.code()?.parse().ok(),
+        SqliteError::Statement(error) => Some(error.sqlite_error()?.extended_code),
+    }
 }
 
-fn primary(error: &sqlx::Error) -> Option<i32> {
+fn primary(error: &SqliteError) -> Option<i32> {
     code(error).map(|code| code & 0xff)
 }
 
-/// Whether this is the error of a guard.
-pub(crate) fn is_not_null_violation(error: &sqlx::Error) -> bool {
-    code(error) == Some(NOT_NULL)
-}
-
 /// Whether a rule of the schema refused the statement: a CHECK, a UNIQUE, a foreign key or a trigger.
-pub(crate) fn is_constraint_violation(error: &sqlx::Error) -> bool {
+pub(crate) fn is_constraint_violation(error: &SqliteError) -> bool {
     primary(error) == Some(CONSTRAINT)
 }
 
 /// Whether another connection held the database for too long. A statement that fails for this reason has changed
 /// nothing.
-pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+pub(crate) fn is_busy(error: &SqliteError) -> bool {
     matches!(primary(error), Some(BUSY | LOCKED | PROTOCOL))
 }
 
 /// Whether the file is damaged ("malformed"), or was overwritten with something else ("not a database").
-pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
+pub(crate) fn is_damage(error: &SqliteError) -> bool {
     matches!(primary(error), Some(CORRUPT | NOT_A_DATABASE))
 }
 
-/// Whether the thread of the connection has panicked. Nothing may be sent to a thread that has panicked.
-pub(crate) fn is_crash(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::WorkerCrashed)
+/// Whether sqlx's thread of the connection has panicked.
+pub(crate) fn is_crash(error: &SqliteError) -> bool {
+    matches!(error, SqliteError::Connection(sqlx::Error::WorkerCrashed))
 }
 
-/// Whether the connection may not be used again, because its thread has ended or may soon panic. After a statement has
-/// failed, sqlx resets all statements of the query text. The reset panics in one case: SQLite could not prepare the
-/// failed statement again, because a table or an index was dropped, and has already discarded the error.
-pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
-    is_crash(error) || primary(error) == Some(ERROR)
+/// The error for a connection whose thread has ended.
+pub(crate) fn crash() -> Arc<SqliteError> {
+    Arc::new(SqliteError::Connection(sqlx::Error::WorkerCrashed))
+}
+
+/// Whether the error concerns only the request whose statement has failed: the statement broke a rule of the schema, a value
+/// is too large, or something that the statement names is missing. Any other error, for example of the disk, makes the
+/// results of the whole transaction doubtful.
+pub(crate) fn concerns_request(error: &SqliteError) -> bool {
+    primary(error).is_none_or(|code| matches!(code, ERROR | CONSTRAINT | TOO_BIG | MISMATCH))
 }
 
 /// Whether the disk is full, or the database has reached its configured maximum size.
-pub(crate) fn is_full(error: &sqlx::Error) -> bool {
+pub(crate) fn is_full(error: &SqliteError) -> bool {
     primary(error) == Some(FULL)
 }
 
 /// The error of a read, or of a write that certainly stored nothing.
 ///
 /// The SQLite error is shared, because one SQLite error can make many requests fail.
-pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
+pub(crate) fn storage(doing: &str, error: &Arc<SqliteError>) -> WfeError {
     let message = format!("{doing}: {error}");
     let source: Option<BoxError> = Some(Box::new(Arc::clone(error)));
     if is_busy(error) {
@@ -88,7 +134,7 @@ pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
 /// values broke a rule, they would have been refused earlier, or by a guard. SQLite does not report which stored row is
 /// at fault. If the statement writes only rows that belong to the subject of its script, the error names the subject. A
 /// fault in other rows is not attributed to the subject.
-pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::Error>) -> WfeError {
+pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<SqliteError>) -> WfeError {
     let own = script.statements.get(statement).and_then(|statement| statement.own);
     match own.zip(script.subject()) {
         Some((own, subject)) => WfeError::Corrupt {
@@ -129,7 +175,7 @@ pub(crate) fn of_corrupt(location: &str, error: WfeError) -> WfeError {
 }
 
 /// The SQLite error from which a [`WfeError::Storage`] was made. `None` for other errors.
-pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
+pub(crate) fn cause(error: &WfeError) -> Option<&Arc<SqliteError>> {
     match error {
         WfeError::Storage { source: Some(source), .. } => source.downcast_ref(),
         _ => None,
@@ -146,7 +192,7 @@ pub(crate) fn busy(location: &str, waited: Duration, held: &Arc<dyn Error + Send
 }
 
 /// The error of a COMMIT whose outcome is unknown.
-pub(crate) fn commit_unknown(error: &Arc<sqlx::Error>) -> WfeError {
+pub(crate) fn commit_unknown(error: &Arc<SqliteError>) -> WfeError {
     WfeError::CommitUnknown { message: error.to_string(), source: Some(Box::new(Arc::clone(error))) }
 }
 
@@ -165,6 +211,7 @@ pub(crate) fn corrupt(
 mod tests {
     use super::*;
     use crate::{
+        connection::execute::Lent,
         request::{Sql, Value},
         sql,
         sqlx::{Connection, Executor, SqliteConnection},
@@ -172,14 +219,32 @@ mod tests {
     use wfe_core::Advice;
 
     #[tokio::test]
-    async fn errors_are_told_apart_by_code() {
+    async fn errors_of_sqlx_and_of_statements_are_told_apart_by_the_same_codes() {
+        const TABLE: &str = "CREATE TABLE t (a INTEGER NOT NULL) STRICT; PRAGMA max_page_count = 2";
+        const NULL: &str = "INSERT INTO t VALUES (NULL)";
+        const FULL: &str = "CREATE TABLE u (a)";
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        connection.execute("CREATE TABLE t (a INTEGER NOT NULL) STRICT").await.unwrap();
-        let guard = connection.execute("INSERT INTO t SELECT NULL WHERE NOT EXISTS (SELECT 1 FROM t)").await;
-        assert!(is_not_null_violation(&guard.unwrap_err()));
-        let typo = connection.execute("SELECT nothing").await.unwrap_err();
-        assert!(!is_not_null_violation(&typo) && !is_busy(&typo) && !is_full(&typo));
-        assert_eq!(storage("reading", &Arc::new(typo)).advice(), Advice::GiveUp);
+        connection.execute(TABLE).await.unwrap();
+        let mut errors = Vec::new();
+        for sql in [NULL, FULL, "SELECT nothing"] {
+            errors.push(SqliteError::from(connection.execute(sql).await.unwrap_err()));
+        }
+        let lent = Lent::of(&mut connection, &Arc::default()).await.unwrap();
+        for sql in [NULL, FULL, "SELECT nothing"] {
+            errors.push(lent.plain(sql).unwrap_err().into());
+        }
+        for error in errors.chunks(3) {
+            let [null, full, typo] = error else { panic!("{errors:?}") };
+            assert!(is_constraint_violation(null) && concerns_request(null), "{null}");
+            assert!(is_full(full) && !concerns_request(full), "{full}");
+            assert!(!is_constraint_violation(typo) && !is_busy(typo) && !is_full(typo), "{typo}");
+            assert!(concerns_request(typo) && !is_damage(typo) && !is_crash(typo));
+            assert!(typo.to_string().contains("nothing") && typo.to_string().contains("code"), "{typo}");
+        }
+        let typo = storage("reading", &Arc::new(errors.pop().unwrap()));
+        assert_eq!(typo.advice(), Advice::GiveUp);
+        let sqlites = typo.source().unwrap().source().unwrap();
+        assert!(sqlites.is::<handle::Error>(), "{sqlites:?}");
     }
 
     fn broken<const N: usize>(sql: &Sql<N>, subject: Option<&str>) -> WfeError {
@@ -187,13 +252,13 @@ mod tests {
         // The arguments of a guard may name the subject, like the arguments of any other statement.
         script.guard(&sql::events::EXISTS, [subject.into()]);
         let statement = script.add(sql, std::array::from_fn(|_| Value::Null));
-        broken_rule(&script, statement, &Arc::new(sqlx::Error::RowNotFound))
+        broken_rule(&script, statement, &crash())
     }
 
     fn blamed<const N: usize>(sql: &Sql<N>) -> Option<&'static str> {
         match broken(sql, Some("a")) {
             WfeError::Corrupt { table, column: "*", row, message, .. } => {
-                assert!(row == "a" && !message.contains("no rows"), "{row}: {message}");
+                assert!(row == "a" && !message.contains("crash"), "{row}: {message}");
                 Some(table)
             }
             WfeError::Storage { .. } => None,

@@ -15,13 +15,14 @@ mod processes;
 mod provider;
 mod repository;
 mod request;
+mod row;
 mod schema;
 mod sql;
 mod sqlx;
 mod step_store;
 
 // The dependency on libsqlite3-sys only excludes versions that bundle an SQLite with the WAL-reset corruption
-// bug. All calls of SQLite go through sqlx.
+// bug. sqlx opens and closes all connections, and statements run on them through wfe-sqlite-handle.
 use libsqlite3_sys as _;
 
 pub use file::sidecar_names::is_sidecar;

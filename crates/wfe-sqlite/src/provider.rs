@@ -1,6 +1,10 @@
 //! The provider: its open connections and files, and the calls by which other modules reach the database.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use chrono::DateTime;
 use wfe_core::{CorruptValues, Result, WfeError, clock::Clock, logging};
@@ -9,7 +13,9 @@ use crate::{
     codec::time,
     connection::{
         admission::Caller,
+        execute::Counts,
         reader::Reader,
+        thread::Timer,
         writer::{Recovery, Writer},
     },
     error::{self, unusable},
@@ -23,8 +29,8 @@ use crate::{
     options::{Location, SqliteOptions},
     processes::{change_signal::ChangeSignal, lock_files::LockFiles, owner_liveness::Owners},
     request::{Done, Script},
+    row::Row,
     schema,
-    sqlx::sqlite::SqliteRow,
 };
 
 /// A store of workflows in one SQLite database.
@@ -75,6 +81,9 @@ pub struct SqlitePersistenceProvider {
     watch: Option<Watch>,
     corrupt: CorruptValues,
     location: Location,
+    counts: Arc<Counts>,
+    /// Ends the waits of calls. Its thread ends with this value.
+    _timer: Timer,
 }
 
 impl SqlitePersistenceProvider {
@@ -121,13 +130,15 @@ impl SqlitePersistenceProvider {
         let busy = options.busy_timeout;
         let mut recovery =
             Recovery { options: None, cache: Arc::clone(&cache), location: location.name(), busy };
+        let (counts, timer) = (Arc::default(), Timer::start()?);
         let (writer, reader, owners, change_signal, watch) = match &location {
             Location::Memory => {
                 let change_signal = ChangeSignal::in_memory();
                 let of_writer = change_signal.clone();
                 let open = async move || Ok((open::memory().await?, None, of_writer, ()));
                 let owners = Arc::new(Owners::in_memory(options.lease));
-                (Writer::start(recovery, open).await?.0, None, owners, change_signal, None)
+                let (writer, ()) = Writer::start(recovery, &counts, timer.runtime().clone(), open).await?;
+                (writer, None, owners, change_signal, None)
             }
             Location::File(path) => {
                 // The working directory may change, so the path is made absolute now.
@@ -142,7 +153,6 @@ impl SqlitePersistenceProvider {
                 let looked_after = Arc::clone(&owners);
                 recovery.options = Some((open::writing(&path, busy), sidecars.clone()));
                 let watched = watch.clone();
-                let reading = open::reading(&path, busy);
                 let open = async move || {
                     // This block runs on the writer's thread, which may wait for a lock.
                     let change_signal = ChangeSignal::of_file(
@@ -155,11 +165,10 @@ impl SqlitePersistenceProvider {
                     let shared = hold.share();
                     Ok((writer, Some(hold), change_signal.clone(), (readers, shared, change_signal)))
                 };
-                let (mut writer, (readers, hold, change_signal)) = Writer::start(recovery, open).await?;
-                let reader = Reader::start(readers, reading, hold, busy, location.name())?;
-                // The writer's own thread blocks while other processes hold the database, so waits are timed on
-                // the readers' thread.
-                writer.admission.time_on(reader.runtime().clone());
+                let (writer, (readers, hold, change_signal)) =
+                    Writer::start(recovery, &counts, timer.runtime().clone(), open).await?;
+                let reader =
+                    Reader::start(readers, &hold, &counts, timer.runtime().clone(), busy, location.name())?;
                 (writer, Some(reader), owners, change_signal, Some(watch))
             }
         };
@@ -174,6 +183,8 @@ impl SqlitePersistenceProvider {
             watch,
             corrupt,
             location,
+            counts,
+            _timer: timer,
         })
     }
 
@@ -185,6 +196,13 @@ impl SqlitePersistenceProvider {
         }
         // The writer closes last, so that SQLite can merge the WAL into the file.
         self.writer.close().await;
+    }
+
+    /// The number of SQL statements that this provider has run, and the number of these that had to be prepared first. For
+    /// tests and benchmarks, which compare the numbers before and after a call.
+    #[doc(hidden)]
+    pub fn statements(&self) -> (u64, u64) {
+        (self.counts.statements.load(Relaxed), self.counts.prepared.load(Relaxed))
     }
 
     /// Reads from one consistent snapshot, for a call of the program.
@@ -206,8 +224,8 @@ impl SqlitePersistenceProvider {
         &self,
         script: Script,
         limit: usize,
-        cursor: impl FnOnce(&SqliteRow) -> Result<P>,
-        decode: impl FnMut(&SqliteRow) -> Result<T>,
+        cursor: impl FnOnce(Row<'_>) -> Result<P>,
+        decode: impl FnMut(Row<'_>) -> Result<T>,
     ) -> Result<(Vec<T>, Option<P>)> {
         let done = self.read(script).await?;
         let rows = || done.iter().flat_map(|done| &done.rows);

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::sqlx::sqlite::SqliteRow;
 use wfe_core::WfeError;
+use wfe_sqlite_handle::{self as handle, ToSql, ToSqlOutput, ValueRef};
+
+use crate::row::{Row, Rows};
 
 /// One constant SQL statement with `N` anonymous parameters.
 ///
-/// Statements are joined into longer query texts, in which sqlx numbers anonymous parameters consecutively. Numbered
-/// parameters would refer to the wrong arguments in such a text. At compile time, `N` is compared with the number of
-/// parameters in the statement's text, because a missing argument would silently be NULL.
+/// At compile time, `N` is compared with the number of parameters in the statement's text, because a missing argument
+/// would silently be NULL.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sql<const N: usize> {
     text: &'static str,
@@ -123,6 +124,16 @@ impl<'a> From<&'a Option<String>> for Value {
     }
 }
 
+impl ToSql for Value {
+    fn to_sql(&self) -> handle::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(value) => ValueRef::Integer(*value),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
 /// The number of bytes of text in these arguments.
 pub(crate) fn text_bytes(values: &[Value]) -> usize {
     values.iter().map(|value| if let Value::Text(text) = value { text.len() } else { 0 }).sum()
@@ -133,32 +144,14 @@ pub(crate) fn text_bytes(values: &[Value]) -> usize {
 pub(crate) struct Statement {
     pub(crate) text: &'static str,
     pub(crate) parameters: usize,
-    /// Whether the statement is a guard. If the condition of a guard does not hold, the guard violates a NOT NULL
-    /// constraint on purpose.
+    /// Whether the statement is a guard, which returns a row if its condition does not hold.
     pub(crate) is_guard: bool,
     pub(crate) own: Option<Own>,
 }
 
-impl PartialEq for Statement {
-    fn eq(&self, other: &Self) -> bool {
-        // Query texts are constants, so equal texts are nearly always at the same address. If they are not,
-        // only speed is lost.
-        std::ptr::eq(self.text, other.text) && self.is_guard == other.is_guard
-    }
-}
-
-impl Eq for Statement {}
-
-impl std::hash::Hash for Statement {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.text.as_ptr().hash(state);
-    }
-}
-
 /// Receives each row as it arrives, together with the index of the statement that returned the row. Runs on the thread
-/// that reads the rows. Returns the row if it must be collected. Rows that were already decoded need not be collected:
-/// an SQLite row takes several times the memory of the value that is made from it.
-pub(crate) type Take = Box<dyn FnMut(usize, SqliteRow) -> Option<SqliteRow> + Send>;
+/// that reads the rows. Returns whether the row must be collected. A row that was already decoded need not be collected.
+pub(crate) type Take = Box<dyn FnMut(usize, Row<'_>) -> bool + Send>;
 
 /// Statements that belong together: either all of them take effect or none.
 #[derive(Default)]
@@ -166,7 +159,7 @@ pub(crate) struct Script {
     pub(crate) statements: Vec<Statement>,
     pub(crate) values: Vec<Value>,
     refusals: Vec<(usize, WfeError)>,
-    /// The hash of the subject. Writes with the same key keep their order.
+    /// The hash of the subject.
     pub(crate) key: u64,
     /// Whether the script stores a change that concerns other hosts. The other hosts are notified once the change is
     /// durable.
@@ -258,7 +251,7 @@ pub(crate) struct Done {
     /// The number of changed rows. It is meaningful only for a statement that changes rows.
     pub(crate) changes: u64,
     /// The returned rows.
-    pub(crate) rows: Vec<SqliteRow>,
+    pub(crate) rows: Rows,
 }
 
 /// The result of a script that ended without an error.

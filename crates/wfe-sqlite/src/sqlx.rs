@@ -5,17 +5,15 @@
 //! Only their paths in `sqlx-core` are without such a promise; no other file depends on these paths.
 
 pub(crate) use sqlx_core::{
-    Either,
-    arguments::Arguments,
     connection::{ConnectOptions, Connection},
-    decode::Decode,
     error::{Error, Result},
     executor::Executor,
-    query::{query, query_with},
+    query::query,
     row::Row,
-    sql_str::AssertSqlSafe,
-    types::Type,
 };
 #[cfg(test)]
-pub(crate) use sqlx_core::{query_scalar::query_scalar, sql_str::SqlSafeStr};
-pub(crate) use sqlx_sqlite::{self as sqlite, Sqlite, SqliteConnection};
+pub(crate) use sqlx_core::{
+    query_scalar::query_scalar,
+    sql_str::{AssertSqlSafe, SqlSafeStr},
+};
+pub(crate) use sqlx_sqlite::{self as sqlite, SqliteConnection};

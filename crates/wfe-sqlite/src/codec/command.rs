@@ -3,7 +3,7 @@
 use wfe_core::{Result, models::ScheduledCommand};
 
 use super::{Fields, names};
-use crate::{request::Value, sqlx::sqlite::SqliteRow};
+use crate::{request::Value, row::Row};
 
 /// The values of the columns of a command, in the order in which `sql::commands` names the columns.
 pub(crate) fn encode(command: &ScheduledCommand) -> [Value; 3] {
@@ -11,7 +11,7 @@ pub(crate) fn encode(command: &ScheduledCommand) -> [Value; 3] {
 }
 
 /// The position of a command in the order of due times: its time and its row number.
-pub(crate) fn cursor(row: &SqliteRow) -> Result<(i64, i64)> {
+pub(crate) fn cursor(row: Row<'_>) -> Result<(i64, i64)> {
     let mut fields = Fields::new(row, "scheduled_commands", "");
     let seq = fields.int("seq")?;
     fields.skip();
@@ -20,7 +20,7 @@ pub(crate) fn cursor(row: &SqliteRow) -> Result<(i64, i64)> {
 }
 
 /// A command with its row number.
-pub(crate) fn decode(row: &SqliteRow) -> Result<(i64, ScheduledCommand)> {
+pub(crate) fn decode(row: Row<'_>) -> Result<(i64, ScheduledCommand)> {
     let mut fields = Fields::new(row, "scheduled_commands", "");
     let seq = fields.int("seq")?;
     let row_name = seq.to_string();

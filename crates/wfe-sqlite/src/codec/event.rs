@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use wfe_core::{Result, models::Event};
 
 use super::{Fields, json, time};
-use crate::{request::Value, sqlx::sqlite::SqliteRow};
+use crate::{request::Value, row::Row};
 
 /// The values of the columns of an event, in the order of `sql::events::INSERT`. The first three values say
 /// whether the event is due at `now`, whether it is not backdated, and whether its timestamp comes from the
@@ -43,7 +43,7 @@ pub(crate) fn check(fields: &mut Fields<'_>) -> Result<()> {
 }
 
 /// The id of an event.
-pub(crate) fn id(row: &SqliteRow) -> Result<String> {
+pub(crate) fn id(row: Row<'_>) -> Result<String> {
     let mut fields = Fields::new(row, "events", "");
     let id = fields.key("id")?;
     check(&mut fields)?;
@@ -51,7 +51,7 @@ pub(crate) fn id(row: &SqliteRow) -> Result<String> {
 }
 
 /// Decodes an event from a row that begins with `skip` other columns.
-pub(crate) fn decode(row: &SqliteRow, skip: usize) -> Result<Event> {
+pub(crate) fn decode(row: Row<'_>, skip: usize) -> Result<Event> {
     let mut fields = Fields::new(row, "events", "");
     for _ in 0..skip {
         fields.skip();

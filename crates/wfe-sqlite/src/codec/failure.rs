@@ -7,7 +7,7 @@ use wfe_core::{
 };
 
 use super::{Fields, time};
-use crate::{request::Value, sqlx::sqlite::SqliteRow};
+use crate::{request::Value, row::Row};
 
 /// The values of the columns that every failure has: the fields of its `ExecutionError`.
 pub(crate) fn encode_plain(error: &ExecutionError) -> Result<[Value; 4]> {
@@ -35,7 +35,7 @@ pub(crate) fn encode(failure: &StepFailure) -> Result<[Value; 8]> {
 }
 
 /// A failure and its number.
-pub(crate) fn decode(row: &SqliteRow) -> Result<ErrorRecord> {
+pub(crate) fn decode(row: Row<'_>) -> Result<ErrorRecord> {
     let row_name = Fields::new(row, "execution_errors", "").int("seq")?.to_string();
     let mut fields = Fields::new(row, "execution_errors", &row_name);
     let cursor = Cursor(fields.number("seq")?);

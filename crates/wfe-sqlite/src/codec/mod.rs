@@ -20,12 +20,12 @@ use wfe_core::{BoxError, Result, WfeError, redact};
 
 use crate::{
     error,
-    sqlx::{Decode, Row, Sqlite, Type, sqlite::SqliteRow},
+    row::{self, Row},
 };
 
 /// Reads a row's columns from left to right. The column names are used only in errors.
 pub(crate) struct Fields<'r> {
-    row: &'r SqliteRow,
+    row: Row<'r>,
     table: &'static str,
     id: &'r str,
     next: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Fields<'r> {
 
 impl<'r> Fields<'r> {
     /// Begins with the first column. Errors name the row by `table` and `id`.
-    pub(crate) fn new(row: &'r SqliteRow, table: &'static str, id: &'r str) -> Self {
+    pub(crate) fn new(row: Row<'r>, table: &'static str, id: &'r str) -> Self {
         Self { row, table, id, next: 0, text_bytes: 0 }
     }
 
@@ -54,21 +54,17 @@ impl<'r> Fields<'r> {
                 Ok(id)
             }
             Err(WfeError::Corrupt { table, column, message, source, .. }) => {
-                let bytes = self.row.try_get_unchecked::<&[u8], _>(at).unwrap_or_default();
-                let row = String::from_utf8_lossy(bytes).into_owned();
+                let row = String::from_utf8_lossy(self.row.bytes(at)).into_owned();
                 Err(WfeError::Corrupt { table, column, row, message, source })
             }
             Err(error) => Err(error),
         }
     }
 
-    fn get<T>(&mut self, column: &'static str) -> Result<T>
-    where
-        T: Decode<'r, Sqlite> + Type<Sqlite>,
-    {
+    fn get<T: row::Value<'r>>(&mut self, column: &'static str) -> Result<T> {
         let at = self.next;
         self.next += 1;
-        self.row.try_get(at).map_err(|source| {
+        self.row.get(at).map_err(|source| {
             self.corrupt(column, "it does not have the type that the schema requires", Some(Box::new(source)))
         })
     }
@@ -210,5 +206,5 @@ where
 /// The integer in the first column of the first row, or `None` if there is no row. (The column cannot have
 /// another type, because the tables are STRICT.)
 pub(crate) fn single_int(done: Option<&crate::request::Done>) -> Option<i64> {
-    done?.rows.first()?.try_get(0).ok()
+    done?.rows.first()?.get(0).ok()
 }

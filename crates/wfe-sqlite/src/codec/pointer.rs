@@ -5,11 +5,7 @@ use std::collections::HashMap;
 use wfe_core::{Result, WfeError, models::ExecutionPointer};
 
 use super::{Fields, json, names, time, to_integer};
-use crate::{
-    error,
-    request::Value,
-    sqlx::{Row, sqlite::SqliteRow},
-};
+use crate::{error, request::Value, row::Row};
 
 const TABLE: &str = "execution_pointers";
 
@@ -72,7 +68,7 @@ fn list(values: &[String]) -> Result<String> {
 /// Decodes a pointer of `instance` from a row. The row has `skip` other columns, then an integer (position or
 /// number), then the model's columns. Returns the integer, the pointer, and the number of bytes of the
 /// pointer's text columns.
-pub(crate) fn decode(row: &SqliteRow, skip: usize, instance: &str) -> Result<(i64, ExecutionPointer, usize)> {
+pub(crate) fn decode(row: Row<'_>, skip: usize, instance: &str) -> Result<(i64, ExecutionPointer, usize)> {
     let mut fields = Fields::new(row, TABLE, instance);
     for _ in 0..skip {
         fields.skip();
@@ -93,8 +89,8 @@ pub(crate) fn decode(row: &SqliteRow, skip: usize, instance: &str) -> Result<(i6
 /// Returns the given error, unless another column shows that the row cannot be a live pointer. In that case,
 /// the row's column with the index `at` contains the name of that other column, and the returned error names
 /// that other column.
-fn unlike_live(row: &SqliteRow, at: usize, error: WfeError) -> WfeError {
-    let column = match row.try_get(at) {
+fn unlike_live(row: Row<'_>, at: usize, error: WfeError) -> WfeError {
+    let column = match row.get(at) {
         Ok("number") => "number",
         Ok("item_values") => "item_values",
         _ => return error,

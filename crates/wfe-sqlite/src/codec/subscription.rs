@@ -3,7 +3,7 @@
 use wfe_core::{Result, WfeError, models::EventSubscription};
 
 use super::{Fields, json, time, to_integer};
-use crate::{error, request::Value, sqlx::sqlite::SqliteRow};
+use crate::{error, request::Value, row::Row};
 
 const TABLE: &str = "event_subscriptions";
 
@@ -25,14 +25,14 @@ pub(crate) fn encode(subscription: &EventSubscription, id: &str) -> Result<[Valu
 }
 
 /// The id of a subscription's instance.
-pub(crate) fn instance(row: &SqliteRow) -> Result<&str> {
+pub(crate) fn instance(row: Row<'_>) -> Result<&str> {
     let mut fields = Fields::new(row, TABLE, "");
     fields.skip();
     fields.text("workflow_id")
 }
 
 /// Decodes a subscription.
-pub(crate) fn decode(row: &SqliteRow) -> Result<EventSubscription> {
+pub(crate) fn decode(row: Row<'_>) -> Result<EventSubscription> {
     let mut fields = Fields::new(row, TABLE, "");
     let wait = model(&mut fields)?;
     if fields.text("kind")? == "wait" { Ok(wait) } else { Err(no_wait(&fields)) }
@@ -44,7 +44,7 @@ fn no_wait(fields: &Fields<'_>) -> WfeError {
 
 /// Decodes an open subscription of an instance. After the model's columns comes one more column. If the
 /// subscription can never receive its event, this column names the reason; otherwise the column is NULL.
-pub(crate) fn decode_open(row: &SqliteRow) -> Result<EventSubscription> {
+pub(crate) fn decode_open(row: Row<'_>) -> Result<EventSubscription> {
     let mut fields = Fields::new(row, TABLE, "");
     let wait = model(&mut fields)?;
     let Some(column) = fields.optional_text("answer")? else { return Ok(wait) };

@@ -3,7 +3,7 @@
 use wfe_core::{Result, models::WorkflowInstance};
 
 use super::{Fields, json, names, time};
-use crate::{request::Value, sqlx::sqlite::SqliteRow};
+use crate::{request::Value, row::Row};
 
 const TABLE: &str = "workflows";
 
@@ -26,7 +26,7 @@ pub(crate) fn encode(instance: &WorkflowInstance) -> Result<[Value; 12]> {
 }
 
 /// The row number and the id of a row that [`decode`] can read.
-pub(crate) fn key(row: &SqliteRow) -> Result<(i64, &str)> {
+pub(crate) fn key(row: Row<'_>) -> Result<(i64, &str)> {
     let mut fields = Fields::new(row, TABLE, "");
     let seq = fields.int("seq")?;
     fields.skip();
@@ -35,7 +35,7 @@ pub(crate) fn key(row: &SqliteRow) -> Result<(i64, &str)> {
 
 /// Decodes an instance without its pointers, from a row of `seq`, `revision` and the model's columns. Returns
 /// `seq`, `revision`, the instance, and the number of bytes of the instance's text columns.
-pub(crate) fn decode(row: &SqliteRow) -> Result<(i64, i64, WorkflowInstance, usize)> {
+pub(crate) fn decode(row: Row<'_>) -> Result<(i64, i64, WorkflowInstance, usize)> {
     let mut fields = Fields::new(row, TABLE, "");
     let (seq, revision) = (fields.int("seq")?, fields.int("revision")?);
     let id = fields.key("id")?;

@@ -54,7 +54,8 @@ pub(crate) type Permit = Option<OwnedSemaphorePermit>;
 pub(crate) struct Admission {
     permits: Arc<Semaphore>,
     workers: Arc<Semaphore>,
-    /// The runtime whose timer limits the waits, because the caller's runtime may have no timer.
+    /// The runtime whose timer limits the waits, because the caller's runtime may have no timer. The thread of this
+    /// runtime never blocks.
     timer: Handle,
     /// How long a call may wait, counted from the beginning of the call.
     longest: Duration,
@@ -66,12 +67,6 @@ impl Admission {
     pub(crate) fn new(timer: Handle, longest: Duration, location: String) -> Self {
         let permits = || Arc::new(Semaphore::new(PERMITS as usize));
         Self { permits: permits(), workers: permits(), timer, longest, location }
-    }
-
-    /// From now on, limits the waits with the timer of this runtime, because the thread of this runtime never
-    /// blocks.
-    pub(crate) fn time_on(&mut self, timer: Handle) {
-        self.timer = timer;
     }
 
     /// Waits until a request may enter the queue. The request has `bytes` bytes of arguments, and its call began at

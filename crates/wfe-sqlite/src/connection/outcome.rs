@@ -20,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) script: Script,
     /// When the call began. The time limit of the call counts from this instant, over all attempts.
     pub(crate) since: Instant,
+    /// Whether the request runs in a transaction of its own, because a batch with it has ended early.
+    pub(crate) is_alone: bool,
     pub(crate) permit: Permit,
     pub(crate) reply: oneshot::Sender<Answer>,
 }

@@ -1,5 +1,5 @@
-//! Snapshot reads. Each read has its own task on a separate thread, and runs to its end even if its caller
-//! stops waiting. A dropped future therefore leaves no transaction open.
+//! Snapshot reads. Each reading thread has a connection, and does one read after the other from a common queue. A read runs to
+//! its end even if its caller stops waiting. A dropped future therefore leaves no transaction open.
 
 use std::{
     sync::Arc,
@@ -7,66 +7,69 @@ use std::{
 };
 
 use tokio::{
-    runtime::Handle,
-    sync::{mpsc, oneshot},
+    runtime::{Handle, Runtime},
+    sync::oneshot,
 };
 use wfe_core::{Result, WfeError, logging};
 
 use crate::{
     connection::{
         admission::{Admission, Caller, Permit},
-        execute,
-        sql_text::{Frame, Texts},
+        execute::{Counts, Lent},
+        queue::{Jobs, Taker, queue},
         thread::{self, Ended},
     },
-    error,
+    error::{self, SqliteError},
     file::Hold,
     request::{Done, Script},
-    schema,
-    sqlx::{self, Connection, SqliteConnection, sqlite::SqliteConnectOptions},
+    sqlx::{Connection, SqliteConnection},
 };
 
-enum Job {
-    Read(Script, Permit, oneshot::Sender<Result<Vec<Done>>>),
-    Close(oneshot::Sender<()>),
+struct Job {
+    script: Script,
+    permit: Permit,
+    reply: oneshot::Sender<Result<Vec<Done>>>,
 }
 
-/// Sends requests to the reading connections.
+/// Sends requests to the reading threads.
 pub(crate) struct Reader {
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: Jobs<Job>,
     ended: Ended,
     /// Bounds the program's share of the queue.
     admission: Admission,
 }
 
 impl Reader {
-    /// Starts the readers' thread. The thread keeps `hold` until these connections are closed. The connections
-    /// are not a pool: they are never recycled and have no timeout.
+    /// Starts a thread for each connection. A thread keeps its share of `hold` until its connection is closed. The
+    /// connections are not a pool: they are never recycled and have no timeout.
     pub(crate) fn start(
         connections: Vec<SqliteConnection>,
-        options: SqliteConnectOptions,
-        hold: Hold,
+        hold: &Hold,
+        counts: &Arc<Counts>,
+        timer: Handle,
         busy: Duration,
         location: String,
     ) -> Result<Self> {
-        let (jobs, queue) = mpsc::unbounded_channel();
-        let named = location.clone();
-        let serve = async move || serve(connections, options, queue, hold, &named).await;
-        let ended = thread::start("wfe-sqlite-read", serve).map_err(|error| error::of(&location, error))?;
-        let admission = Admission::new(ended.runtime().clone(), busy, location);
-        Ok(Self { jobs, ended, admission })
-    }
-
-    /// The runtime of the readers' thread. This thread never blocks.
-    pub(crate) fn runtime(&self) -> &Handle {
-        self.ended.runtime()
+        let ((jobs, taker), (alive, ended)) = (queue(), thread::ended());
+        let name: Arc<str> = location.as_str().into();
+        for connection in connections {
+            let (hold, counts, taker) = (hold.share(), Arc::clone(counts), taker.clone());
+            let thread = Thread { connection, hold, counts, taker, location: Arc::clone(&name) };
+            thread::start("wfe-sqlite-read", alive.clone(), |runtime| thread.serve(runtime))
+                .map_err(|error| error::of(&location, error))?;
+        }
+        Ok(Self { jobs, ended, admission: Admission::new(timer, busy, location) })
     }
 
     /// Reads one consistent snapshot.
     pub(crate) async fn read(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
         let permit = self.admission.enter(caller, script.bytes(), Instant::now()).await?;
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(Job::Read(script, permit, reply)).map_err(|_| WfeError::Closed("store"))?;
+        if !self.jobs.push(Job { script, permit, reply }) {
+            // The call must not return before the connections are closed.
+            self.ended.wait().await;
+        }
+        // If the job was not done, it was dropped, and its end of the channel with it.
         answer.await.map_err(|_| WfeError::Closed("store"))?
     }
 
@@ -74,143 +77,63 @@ impl Reader {
     /// `longest`. Returns whether the connections were closed in that time.
     pub(crate) fn close_within(&self, longest: Duration) -> bool {
         self.admission.close();
-        let (reply, _) = oneshot::channel();
-        // An error means that the thread has already ended.
-        let _ = self.jobs.send(Job::Close(reply));
-        self.ended.wait(longest)
+        self.jobs.close();
+        self.ended.wait_blocking(longest)
     }
 
     /// Finishes earlier requests and closes the connections.
     pub(crate) async fn close(&self) {
         self.admission.close();
-        let (reply, closed) = oneshot::channel();
-        if self.jobs.send(Job::Close(reply)).is_ok() {
-            // An error means that the thread has already ended.
-            let _ = closed.await;
-        }
+        self.jobs.close();
+        self.ended.wait().await;
     }
 }
 
-async fn serve(
-    connections: Vec<SqliteConnection>,
-    options: SqliteConnectOptions,
-    mut queue: mpsc::UnboundedReceiver<Job>,
-    mut hold: Hold,
-    location: &str,
-) {
-    let location: Arc<str> = location.into();
-    let count = connections.len();
-    let (back, mut idle) = mpsc::unbounded_channel();
-    let mut closing = None;
-    for connection in connections {
-        // The send cannot fail: the receiver lives as long as this function.
-        let _ = back.send((Some(connection), Texts::default()));
-    }
-    while let Some(job) = queue.recv().await {
-        match job {
-            Job::Read(mut script, permit, reply) => {
-                let Some((mut connection, mut texts)) = idle.recv().await else { break };
-                let (back, watch, location) = (back.clone(), hold.watch().clone(), Arc::clone(&location));
-                let options = options.clone();
-                tokio::spawn(async move {
-                    // Without a connection, a new connection is opened. It needs a check of the files at this
-                    // moment.
-                    let looked = if connection.is_some() { watch.check_at_times() } else { watch.check() };
-                    let result = match looked {
-                        Ok(()) => read_anew(&mut connection, &options, &mut texts, &mut script)
-                            .await
-                            .map_err(|error| {
-                                let judged = watch.judge(&error);
-                                judged.map_or_else(
-                                    |loss| loss.unusable(),
-                                    |()| error::of(&location, error::storage("reading", &error)),
-                                )
-                            }),
-                        Err(loss) => Err(loss.unusable()),
-                    };
-                    // Return the connection first: a caller that receives its result may send its next request
-                    // at once. Each of the two sends fails if its receiver is gone.
-                    let _ = back.send((connection, texts));
-                    drop(permit);
-                    let _ = reply.send(result);
-                });
-            }
-            Job::Close(reply) => {
-                closing = Some(reply);
-                break;
-            }
+struct Thread {
+    connection: SqliteConnection,
+    hold: Hold,
+    counts: Arc<Counts>,
+    taker: Taker<Job>,
+    /// The name by which errors refer to the database.
+    location: Arc<str>,
+}
+
+impl Thread {
+    fn serve(self, runtime: &Runtime) {
+        let Self { mut connection, mut hold, counts, taker, location } = self;
+        let lent = runtime.block_on(Lent::of(&mut connection, &counts));
+        let lent = lent.map_err(|error| Arc::new(SqliteError::from(error)));
+        while let Some(Job { mut script, permit, reply }) = taker.take() {
+            let result = match hold.watch().check_at_times() {
+                Ok(()) => read(&lent, &mut script).map_err(|error| match hold.watch().judge(&error) {
+                    Ok(()) => error::of(&location, error::storage("reading", &error)),
+                    Err(loss) => loss.unusable(),
+                }),
+                Err(loss) => Err(loss.unusable()),
+            };
+            // Release the permit first: a caller that receives its result may send its next request at once.
+            drop(permit);
+            // The send fails if the caller no longer waits.
+            let _ = reply.send(result);
         }
-    }
-    let may_close = hold.release();
-    for _ in 0..count {
-        let Some((Some(connection), _)) = idle.recv().await else { continue };
-        if !may_close {
+        drop(lent);
+        if !hold.release() {
             std::mem::forget(connection);
-        } else if let Err(error) = logging::unlogged(connection.close()).await {
+        } else if let Err(error) = runtime.block_on(logging::unlogged(connection.close())) {
             logging::warn!(%error, store = &*location, "a reading connection did not close cleanly");
         }
+        drop(hold);
     }
-    drop(hold);
-    if let Some(reply) = closing {
-        // The send fails if the caller of the close no longer waits.
-        let _ = reply.send(());
-    }
-    // Drop the queue last: requests that were sent meanwhile, including a second close, must not return before
-    // everything is closed.
-    drop(queue);
 }
 
-/// Like [`read`], but opens a new connection if the thread of the previous connection has ended.
-async fn read_anew(
-    connection: &mut Option<SqliteConnection>,
-    options: &SqliteConnectOptions,
-    texts: &mut Texts,
+fn read(
+    lent: &std::result::Result<Lent<'_>, Arc<SqliteError>>,
     script: &mut Script,
-) -> std::result::Result<Vec<Done>, Arc<sqlx::Error>> {
-    let open = match &mut *connection {
-        Some(open) => open,
-        None => connection.insert(schema::connect(options).await?),
-    };
-    let result = read(open, texts, script).await;
-    if result.as_ref().is_err_and(|error| error::ends_connection(error)) {
-        // The connection is not closed, because its thread would not respond.
-        *connection = None;
+) -> std::result::Result<Vec<Done>, Arc<SqliteError>> {
+    match lent {
+        Ok(lent) => lent.read(script).map_err(|error| Arc::new(error.into())),
+        Err(error) => Err(Arc::clone(error)),
     }
-    result
-}
-
-/// Runs a script of reads. Several reads run in one transaction, so that they all see the same commit.
-pub(crate) async fn read(
-    connection: &mut SqliteConnection,
-    texts: &mut Texts,
-    script: &mut Script,
-) -> std::result::Result<Vec<Done>, Arc<sqlx::Error>> {
-    let together = script.statements.len() > 1;
-    let frame = Frame { opens: together.then_some("BEGIN"), closes: together, ..Frame::default() };
-    let (text, before) = (texts.get(&script.statements, 1, frame), frame.before());
-    let count = frame.text(1, script.statements.len());
-    let sent = match &mut script.take {
-        None => execute::send(connection, text, &script.values, count, 0).await,
-        Some(take) => {
-            execute::send_taking(connection, text, &script.values, count, 0, |at, row| {
-                at.checked_sub(before).and_then(|at| take(at, row))
-            })
-            .await
-        }
-    };
-    let mut done = sent.done;
-    if let Some(error) = sent.error {
-        if together && !error::ends_connection(&error) {
-            // The rollback fails only if the transaction did not begin, or has already ended.
-            let _ = execute::send(connection, "ROLLBACK".into(), [], 1, 0).await;
-        }
-        return Err(Arc::new(error));
-    }
-    if together {
-        done.pop();
-        done.remove(0);
-    }
-    Ok(done)
 }
 
 #[cfg(test)]
@@ -218,17 +141,28 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::file::open;
-    use crate::file::{Watch, preflight};
+    use crate::{
+        connection::thread::Timer,
+        file::{Watch, open, preflight},
+        request::Sql,
+    };
 
     #[tokio::test]
     async fn a_reader_that_stands_still_keeps_the_program_out_and_not_the_engine() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let hold = Watch::new(preflight::check(&path).unwrap(), &path).enter().unwrap();
-        // Without a connection, the thread takes one job from the queue and never finishes it.
-        let busy = Duration::from_millis(50);
-        let reader = Reader::start(Vec::new(), open::in_memory(), hold, busy, "a.db".to_owned()).unwrap();
+        let (timer, busy) = (Timer::start().unwrap(), Duration::from_millis(50));
+        let (stands, stand) = std::sync::mpsc::channel::<()>();
+        let connections = vec![open::memory().await.unwrap()];
+        let counts = Arc::default();
+        let reader =
+            Reader::start(connections, &hold, &counts, timer.runtime().clone(), busy, "a.db".to_owned())
+                .unwrap();
+        let mut long = Script::default();
+        long.add(&Sql::<1>::new("SELECT ?"), [1_i64.into()]);
+        long.take = Some(Box::new(move |_, _| stand.recv().is_ok()));
+        assert!(reader.read(Caller::Engine, long).now_or_never().is_none());
         let mut entered = 0;
         while reader.admission.has_room() {
             assert!(reader.read(Caller::Program, Script::default()).now_or_never().is_none());
@@ -238,8 +172,13 @@ mod tests {
         // The callers of these reads are gone, but the reads still wait in the queue.
         let refused = reader.read(Caller::Program, Script::default()).await;
         assert!(matches!(refused, Err(WfeError::Busy { .. })));
-        for _ in 0..entered {
-            assert!(reader.read(Caller::Engine, Script::default()).now_or_never().is_none());
-        }
+        let mut waits = Box::pin(reader.read(Caller::Engine, Script::default()));
+        assert!(waits.as_mut().now_or_never().is_none());
+        drop(stands);
+        waits.await.unwrap();
+        // All reads are done, although their callers did not wait.
+        reader.close().await;
+        assert!(reader.admission.enter(Caller::Program, 0, Instant::now()).await.is_err());
+        assert!(matches!(reader.read(Caller::Engine, Script::default()).await, Err(WfeError::Closed(_))));
     }
 }

@@ -8,26 +8,64 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::{oneshot, watch},
+};
 use wfe_core::{Result, WfeError, sync::lock};
 
-/// Notifies when a thread has ended.
+/// Notifies when all threads that have one of its [`Alive`]s have ended.
 pub(crate) struct Ended {
     end: Mutex<mpsc::Receiver<Infallible>>,
-    runtime: Handle,
+    is_running: watch::Receiver<()>,
+}
+
+/// Is kept by a thread as long as it runs.
+#[derive(Clone)]
+pub(crate) struct Alive {
+    _blocking: mpsc::Sender<Infallible>,
+    _waiting: watch::Sender<()>,
+}
+
+/// Creates the two ends of a notification.
+pub(crate) fn ended() -> (Alive, Ended) {
+    let ((blocking, end), (waiting, is_running)) = (mpsc::channel(), watch::channel(()));
+    (Alive { _blocking: blocking, _waiting: waiting }, Ended { end: Mutex::new(end), is_running })
 }
 
 impl Ended {
-    /// The thread's runtime, with timers enabled.
-    pub(crate) fn runtime(&self) -> &Handle {
-        &self.runtime
+    /// Waits until the threads have ended.
+    pub(crate) async fn wait(&self) {
+        // The channel has no messages. It fails when the last sender is gone.
+        while self.is_running.clone().changed().await.is_ok() {}
     }
 
-    /// Waits until the thread ends, at most for `longest`. `false` means that the thread still runs.
-    pub(crate) fn wait(&self, longest: Duration) -> bool {
+    /// Blocks this thread until the threads have ended, at most for `longest`. `false` means that one of them still
+    /// runs.
+    pub(crate) fn wait_blocking(&self, longest: Duration) -> bool {
         // No holder of this lock can panic.
         let end = lock(&self.end);
         matches!(end.recv_timeout(longest), Err(mpsc::RecvTimeoutError::Disconnected))
+    }
+}
+
+/// A thread that never blocks, and whose runtime has a timer. The thread ends when this value is dropped.
+pub(crate) struct Timer {
+    runtime: Handle,
+    _end: oneshot::Sender<Infallible>,
+}
+
+impl Timer {
+    pub(crate) fn start() -> Result<Self> {
+        let (end, is_over) = oneshot::channel::<Infallible>();
+        let (alive, _) = ended();
+        // The channel has no message: it fails when the sender is dropped.
+        let runtime = start("wfe-sqlite-timer", alive, |runtime| drop(runtime.block_on(is_over)))?;
+        Ok(Self { runtime, _end: end })
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 }
 
@@ -48,11 +86,12 @@ pub(crate) async fn pause(time: Duration) {
     }
 }
 
-/// Starts a thread that runs `body` on a runtime of its own.
-pub(crate) fn start<F>(name: &str, body: F) -> Result<Ended>
-where
-    F: AsyncFnOnce() + Send + 'static,
-{
+/// Starts a thread that has a runtime of its own, on which it may wait for futures. Returns the runtime's handle.
+pub(crate) fn start(
+    name: &str,
+    alive: Alive,
+    body: impl FnOnce(&Runtime) + Send + 'static,
+) -> Result<Handle> {
     let failed = |what: &str, error: io::Error| WfeError::Storage {
         message: format!("cannot start the {what} of {name}"),
         source: Some(Box::new(error)),
@@ -61,12 +100,11 @@ where
         .enable_time()
         .build()
         .map_err(|error| failed("runtime", error))?;
-    let (alive, ended) = mpsc::channel();
     let handle = runtime.handle().clone();
     let work = move || {
-        runtime.block_on(body());
-        drop(alive);
+        body(&runtime);
+        drop((runtime, alive));
     };
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| failed("thread", error))?;
-    Ok(Ended { end: Mutex::new(ended), runtime: handle })
+    Ok(handle)
 }

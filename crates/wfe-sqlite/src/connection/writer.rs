@@ -9,6 +9,7 @@
 //! again, each time with all requests that have arrived meanwhile. A request whose time limit is over fails.
 
 mod attempt;
+mod upkeep;
 
 use std::{
     collections::VecDeque,
@@ -18,14 +19,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::oneshot,
+};
 use wfe_core::{Result, WfeError, logging};
 
+use self::attempt::Turn;
 use crate::{
     connection::{
         admission::{Admission, Caller, Permit},
+        execute::{Counts, Lent},
         outcome::{Request, answer, is_news},
-        sql_text::Texts,
+        queue::{Jobs, Taker, queue},
         thread::{self, Ended},
     },
     error,
@@ -33,8 +39,7 @@ use crate::{
     instance::cache::Cache,
     processes::{change_signal::ChangeSignal, fair_lock::FairLock},
     request::{Done, Script, Written},
-    schema,
-    sqlx::{self, Connection, SqliteConnection, sqlite::SqliteConnectOptions},
+    sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions},
 };
 
 /// The maximum number of requests in one transaction. Usually far fewer requests arrive during a commit. If
@@ -49,12 +54,11 @@ enum Job {
     Write(Request),
     Read(Script, Permit, oneshot::Sender<Result<Vec<Done>>>),
     Ensure(Instant, Permit, oneshot::Sender<Result<()>>),
-    Close(oneshot::Sender<()>),
 }
 
 /// Sends requests to the writer. The thread finishes its queue and ends when the `Writer` is dropped.
 pub(crate) struct Writer {
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: Jobs<Job>,
     ended: Ended,
     /// Bounds the program's share of the queue.
     pub(crate) admission: Admission,
@@ -92,34 +96,36 @@ impl Recovery {
 impl Writer {
     /// Starts the writer's thread, which first opens the database with `open`. When the thread ends, it closes
     /// the connection and then unregisters from the lock files.
-    pub(crate) async fn start<F, R>(recovery: Recovery, open: F) -> Result<(Self, R)>
+    pub(crate) async fn start<F, R>(
+        recovery: Recovery,
+        counts: &Arc<Counts>,
+        timer: Handle,
+        open: F,
+    ) -> Result<(Self, R)>
     where
         F: AsyncFnOnce() -> Result<(SqliteConnection, Option<Hold>, ChangeSignal, R)> + Send + 'static,
         R: Send + 'static,
     {
-        let (jobs, queue) = mpsc::unbounded_channel();
+        let ((jobs, taker), (alive, ended)) = (queue(), thread::ended());
         let (opened, is_open) = oneshot::channel();
-        let (busy, location) = (recovery.busy, recovery.location.clone());
-        let ended = thread::start("wfe-sqlite-write", async move || match open().await {
+        let (busy, location, counts) = (recovery.busy, recovery.location.clone(), Arc::clone(counts));
+        let body = move |runtime: &Runtime| match runtime.block_on(open()) {
             Ok((connection, hold, change_signal, more)) => {
                 // The send fails if the caller has dropped the future that opens the store. The queue is then
-                // dropped as well.
+                // closed as well.
                 let _ = opened.send(Ok(more));
                 let fair_lock = change_signal.lock_files().cloned().map(FairLock::new);
                 let waiting = VecDeque::new();
-                let texts = Texts::default();
-                let connection = Some(connection);
-                let thread = Thread { connection, hold, recovery, texts, fair_lock, change_signal, waiting };
-                thread.serve(queue).await;
+                let thread = Thread { hold, recovery, counts, fair_lock, change_signal, taker, waiting };
+                thread.serve(runtime, connection);
             }
             Err(error) => {
                 let _ = opened.send(Err(error));
             }
-        })
-        .map_err(|error| error::of(&location, error))?;
+        };
+        thread::start("wfe-sqlite-write", alive, body).map_err(|error| error::of(&location, error))?;
         let more = is_open.await.map_err(|_| WfeError::Closed("store"))??;
-        let admission = Admission::new(ended.runtime().clone(), busy, location);
-        Ok((Self { jobs, ended, admission }, more))
+        Ok((Self { jobs, ended, admission: Admission::new(timer, busy, location) }, more))
     }
 
     /// Runs a script of the program in a transaction. Returns when the transaction is durable, or when a guard
@@ -133,7 +139,10 @@ impl Writer {
         let since = Instant::now();
         let permit = self.admission.enter(caller, script.bytes(), since).await?;
         let mut refusals = script.take_refusals();
-        match self.ask(|reply| Job::Write(Request { script, since, permit, reply })).await?? {
+        match self
+            .ask(|reply| Job::Write(Request { script, since, is_alone: false, permit, reply }))
+            .await??
+        {
             Written::Refused(guard) => match refusals.iter().position(|(index, _)| *index == guard) {
                 Some(at) => Err(refusals.swap_remove(at).1),
                 None => Ok(Written::Refused(guard)),
@@ -174,38 +183,38 @@ impl Writer {
     /// `longest`. Returns whether the writer was closed in that time.
     pub(crate) fn close_within(&self, longest: Duration) -> bool {
         self.admission.close();
-        let (reply, _) = oneshot::channel();
-        // An error means that the writer is already closed.
-        let _ = self.jobs.send(Job::Close(reply));
-        self.ended.wait(longest)
+        self.jobs.close();
+        self.ended.wait_blocking(longest)
     }
 
     /// Finishes earlier requests, closes the connection and ends the thread. Does nothing if the writer is
     /// already closed.
     pub(crate) async fn close(&self) {
         self.admission.close();
-        // An error means that the writer is already closed.
-        let _ = self.ask(Job::Close).await;
+        self.jobs.close();
+        self.ended.wait().await;
     }
 
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(job(reply)).map_err(|_| WfeError::Closed("store"))?;
+        if !self.jobs.push(job(reply)) {
+            // The call must not return before the database is closed.
+            self.ended.wait().await;
+        }
+        // If the job was not done, it was dropped, and its end of the channel with it.
         answer.await.map_err(|_| WfeError::Closed("store"))
     }
 }
 
 struct Thread {
-    /// `None` means that the connection's thread has ended, and that another connection could not be opened
-    /// yet.
-    connection: Option<SqliteConnection>,
     /// This value is kept until the connection is closed. `None` for a database in memory.
     hold: Option<Hold>,
     recovery: Recovery,
-    texts: Texts,
+    counts: Arc<Counts>,
     /// `None` for a database in memory, which no other process can open.
     fair_lock: Option<FairLock>,
     change_signal: ChangeSignal,
+    taker: Taker<Job>,
     /// Requests that were taken from the queue and are not done yet, in order.
     waiting: VecDeque<Job>,
 }
@@ -213,36 +222,47 @@ struct Thread {
 /// SQLite's error while another process holds the database.
 type Held = Arc<dyn Error + Send + Sync>;
 
+/// Why the thread gives its connection back to sqlx.
+enum Pause {
+    /// The next job is [`Job::Ensure`]: sqlx prepares the schema.
+    Ensure,
+    /// The connection must be replaced, after an error that makes SQLite's view of the file doubtful.
+    Reopen,
+    /// sqlx's thread of the connection has ended.
+    Crash,
+    /// There is no job any more, and there will be none.
+    End,
+}
+
 impl Thread {
-    async fn serve(mut self, mut queue: mpsc::UnboundedReceiver<Job>) {
-        let mut closing = None;
+    fn serve(mut self, runtime: &Runtime, connection: SqliteConnection) {
+        // `None` means that sqlx's thread of the connection has ended, and that another connection could not be
+        // opened yet.
+        let mut connection = Some(connection);
         loop {
-            match self.waiting.pop_front() {
-                Some(Job::Read(mut script, permit, reply)) => {
-                    let result = self.read(&mut script).await;
-                    drop(permit);
-                    // The send fails if the caller no longer waits.
-                    let named = |error| self.recovery.named(error::storage("reading", &error));
-                    let _ = reply.send(result.map_err(named));
-                }
-                Some(Job::Close(reply)) => {
-                    closing = Some(reply);
-                    break;
-                }
-                Some(job) => {
-                    self.waiting.push_front(job);
-                    self.take_turn(&mut queue).await;
-                }
-                None => match queue.recv().await {
-                    Some(job) => self.waiting.push_back(job),
-                    None => break,
+            if connection.is_none() && self.wait() {
+                self.reopen(runtime, &mut connection);
+            }
+            let pause = match &mut connection {
+                Some(open) => match runtime.block_on(Lent::of(open, &self.counts)) {
+                    Ok(lent) => self.work(&lent),
+                    Err(_) => Pause::Crash,
                 },
+                None => self.fail(),
+            };
+            match pause {
+                Pause::Ensure => {
+                    self.in_turn(|thread| thread.ensure(runtime, &mut connection));
+                }
+                Pause::Reopen => self.reopen(runtime, &mut connection),
+                Pause::Crash => connection = None,
+                Pause::End => break,
             }
         }
         if !self.hold.as_mut().is_none_or(Hold::release) {
-            std::mem::forget(self.connection);
-        } else if let Some(connection) = self.connection
-            && let Err(error) = logging::unlogged(connection.close()).await
+            std::mem::forget(connection);
+        } else if let Some(connection) = connection
+            && let Err(error) = runtime.block_on(logging::unlogged(connection.close()))
         {
             logging::warn!(%error, store = self.recovery.location, "the store did not close cleanly");
         }
@@ -250,95 +270,85 @@ impl Thread {
             lock_files.leave();
         }
         drop(self.hold);
-        if let Some(reply) = closing {
-            // The send fails if the caller of the close no longer waits.
-            let _ = reply.send(());
+    }
+
+    /// Does jobs on the lent connection, until sqlx needs the connection.
+    fn work(&mut self, lent: &Lent<'_>) -> Pause {
+        while self.wait() {
+            if let Some(Job::Ensure(..)) = self.waiting.front() {
+                return Pause::Ensure;
+            } else if let Some(Job::Read(..)) = self.waiting.front() {
+                self.read(Some(lent));
+            } else if self.in_turn(|thread| thread.write(lent)) {
+                return Pause::Reopen;
+            }
         }
-        // Drop the queue last: requests that were sent meanwhile, including a second close, must not return
-        // before everything is closed.
-        drop((self.waiting, queue));
+        Pause::End
+    }
+
+    /// Does one job without a connection: it fails.
+    fn fail(&mut self) -> Pause {
+        if !self.wait() {
+            return Pause::End;
+        } else if let Some(Job::Ensure(..)) = self.waiting.front() {
+            return Pause::Ensure;
+        } else if let Some(Job::Read(..)) = self.waiting.front() {
+            self.read(None);
+        } else {
+            self.in_turn(Self::without);
+        }
+        Pause::Crash
+    }
+
+    /// Waits for a job. `false` means that there will be none.
+    fn wait(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            self.waiting.extend(self.taker.take());
+        }
+        !self.waiting.is_empty()
     }
 
     /// Acquires the fair lock, and runs the first requests together with all requests that have arrived
-    /// meanwhile.
-    async fn take_turn(&mut self, queue: &mut mpsc::UnboundedReceiver<Job>) {
+    /// meanwhile. Returns whether the connection must be replaced.
+    fn in_turn(&mut self, act: impl FnOnce(&mut Self) -> Turn) -> bool {
         if let Some(hold) = &self.hold
             && let Err(loss) = hold.watch().check_at_times()
         {
             // The refusal does not need the fair lock.
-            return self.refuse(&loss);
+            self.refuse(&loss);
+            return false;
         }
         if let Some(fair_lock) = &mut self.fair_lock {
             // The time limit of the first request ends first. This thread has nothing to do before it has the
             // fair lock.
             let Some(Job::Write(Request { since, .. }) | Job::Ensure(since, ..)) = self.waiting.front()
             else {
-                return;
+                return false;
             };
             fair_lock.acquire(*since + self.recovery.busy);
         }
-        while let Ok(job) = queue.try_recv() {
-            self.waiting.push_back(job);
-        }
+        self.taker.take_all(&mut self.waiting);
         let began = Instant::now();
-        let (answered, held) = if let Some(Job::Ensure(..)) = self.waiting.front() {
-            (Vec::new(), self.ensure().await)
-        } else {
-            self.write().await
-        };
+        let Turn { answered, held, reopens } = act(self);
         if let Some(fair_lock) = &mut self.fair_lock {
             fair_lock.release();
         }
-        // Notify before the results are sent: a caller that has its result may assume that other processes were
-        // notified.
-        if answered.iter().any(|(batch, outcome)| is_news(batch, outcome)) {
-            self.change_signal.notify();
-        }
-        for (batch, outcome) in answered {
+        if let Some((batch, outcome)) = answered {
+            // Notify before the results are sent: a caller that has its result may assume that other processes
+            // were notified.
+            if is_news(&batch, &outcome) {
+                self.change_signal.notify();
+            }
             answer(batch, outcome, |error| self.recovery.named(error));
         }
         if let Some(held) = held {
             self.give_up(&held);
             if !self.waiting.is_empty() {
-                // The thread may sleep, because nothing else runs on its runtime.
+                // The thread may sleep, because nothing else runs on it.
                 sleep(PAUSE.saturating_sub(began.elapsed()));
             }
         }
-    }
-
-    /// Creates or upgrades the schema. `Some` means that another process holds the database.
-    async fn ensure(&mut self) -> Option<Held> {
-        let Some(Job::Ensure(since, permit, reply)) = self.waiting.pop_front() else { return None };
-        if self.connection.is_none() {
-            self.reopen().await;
-        }
-        let crashed = || Err(error::storage("preparing the schema", &Arc::new(sqlx::Error::WorkerCrashed)));
-        let mut ensured = match &mut self.connection {
-            Some(connection) => logging::unlogged(schema::ensure(connection, &self.recovery.location)).await,
-            None => crashed(),
-        };
-        // Each check of the schema returns a row. If the row is missing, the connection's thread has ended.
-        let is_over =
-            |error: &Arc<sqlx::Error>| error::is_crash(error) || matches!(**error, sqlx::Error::RowNotFound);
-        if ensured.as_ref().err().and_then(error::cause).is_some_and(is_over) {
-            self.connection = None;
-            ensured = crashed();
-        }
-        let ensured = match &self.hold {
-            Some(hold) => ensured.map_err(|error| hold.watch().judged(error)),
-            None => ensured,
-        };
-        match self.check().map_err(|loss| loss.unusable()).and(ensured) {
-            Err(WfeError::Busy { message, source }) => {
-                self.waiting.push_front(Job::Ensure(since, permit, reply));
-                Some(Arc::from(source.unwrap_or_else(|| message.into())))
-            }
-            result => {
-                // The send fails if the caller no longer waits.
-                let _ = reply.send(result.map_err(|error| self.recovery.named(error)));
-                None
-            }
-        }
+        reopens
     }
 
     /// Fails all requests whose time limit is over, at any position in the queue.
@@ -376,7 +386,7 @@ impl Thread {
                 Job::Ensure(_, _, reply) => {
                     let _ = reply.send(Err(loss.unusable()));
                 }
-                job => self.waiting.push_back(job),
+                job @ Job::Read(..) => self.waiting.push_back(job),
             }
         }
     }

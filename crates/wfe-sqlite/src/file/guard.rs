@@ -32,7 +32,7 @@ use wfe_core::{WfeError, logging, sync::lock};
 
 use super::loss::Loss;
 use super::open_files::{self, OpenFiles};
-use crate::{error, sqlx};
+use crate::error::{self, SqliteError};
 
 /// The minimum time between two checks by readers and idle hosts. With this interval, they find a loss within a second,
 /// even if one check is late.
@@ -148,7 +148,7 @@ impl Watch {
 
     /// Checks whether the file is lost, after SQLite has returned an error. The error may report damage, or SQLite may
     /// have failed because the file is gone.
-    pub(crate) fn judge(&self, error: &Arc<sqlx::Error>) -> Result<(), Loss> {
+    pub(crate) fn judge(&self, error: &Arc<SqliteError>) -> Result<(), Loss> {
         let mut state = self.guard.state();
         if state.lost.is_none() && error::is_damage(error) {
             state.lost = Some(Loss::damaged(&self.given, Arc::clone(error)));

@@ -23,13 +23,12 @@ use std::{
 use wfe_core::{Result, WfeError};
 
 use crate::{
-    error::unusable,
+    error::{SqliteError, unusable},
     file::{
         first_page::number,
         sidecar_names::{SHM, WAL},
         sidecars::Sidecars,
     },
-    sqlx,
 };
 
 /// The first four bytes of a log. Their last bit gives the byte order of the log's checksums
@@ -86,7 +85,7 @@ pub(crate) fn check(path: &Path, database: &mut File, sidecars: &Sidecars) -> Re
 }
 
 /// The error for a database that SQLite found to be damaged when it read the database together with the log.
-pub(crate) fn damaged(path: &Path, sidecars: &Sidecars, error: sqlx::Error) -> WfeError {
+pub(crate) fn damaged(path: &Path, sidecars: &Sidecars, error: SqliteError) -> WfeError {
     let [log, shm] = names(sidecars);
     let reason = format!(
         "SQLite reports damage ({error}) when it reads the database with the write-ahead log {log}. If an older copy has \

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::sqlx;
+use crate::error::SqliteError;
 use wfe_core::WfeError;
 
 /// A file of the database is no longer the file that was opened, or can no longer be checked. Once a loss is found, no
@@ -32,7 +32,7 @@ enum LossKind {
     NotLocked(Arc<io::Error>),
     Inaccessible(Arc<io::Error>),
     /// SQLite reports that the file is damaged or is not a database.
-    Damaged(Arc<sqlx::Error>),
+    Damaged(Arc<SqliteError>),
 }
 
 impl Loss {
@@ -63,7 +63,7 @@ impl Loss {
         Self::new(path, LossKind::Truncated)
     }
 
-    pub(crate) fn damaged(path: &Path, error: Arc<sqlx::Error>) -> Self {
+    pub(crate) fn damaged(path: &Path, error: Arc<SqliteError>) -> Self {
         Self::new(path, LossKind::Damaged(error))
     }
 

@@ -9,7 +9,7 @@ use std::{
 use wfe_core::{Result, WfeError, logging};
 
 use crate::{
-    error::{self, unusable},
+    error::{self, SqliteError, unusable},
     file::{Hold, Watch, log, sidecar_names::WAL, sidecars::Sidecars},
     schema,
     sqlx::{self, Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions},
@@ -24,12 +24,6 @@ const READ_SCHEMA: &str = "SELECT count(*) FROM sqlite_schema";
 
 /// The number of reading connections. Together with the writing connection, a provider has four connections.
 pub(crate) const READERS: usize = 3;
-/// The number of query texts that stay prepared on a connection. One query text of 32 requests contains about 200
-/// statements.
-const PREPARED: usize = 256;
-/// The capacity of the channel for results from SQLite's thread. The results of a whole query text fit into it, so that
-/// the thread does not wait for the receiver.
-const ROWS: usize = 1024;
 /// The wait between two attempts to open the file while several processes create it at the same time. Creating the file
 /// takes a few of these intervals.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -41,7 +35,7 @@ const SLICE: Duration = Duration::from_millis(100);
 pub(crate) async fn memory() -> Result<SqliteConnection> {
     let mut connection = schema::connect(&common(in_memory()))
         .await
-        .map_err(|error| error::storage("opening a database in memory", &Arc::new(error)))?;
+        .map_err(|error| error::storage("opening a database in memory", &Arc::new(error.into())))?;
     logging::unlogged(schema::ensure(&mut connection, ":memory:")).await?;
     Ok(connection)
 }
@@ -49,8 +43,6 @@ pub(crate) async fn memory() -> Result<SqliteConnection> {
 fn common(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .foreign_keys(true)
-        .statement_cache_capacity(PREPARED)
-        .row_buffer_size(ROWS)
         .pragma("temp_store", "MEMORY")
         // On macOS, `fsync` leaves data in the cache of the disk; SQLite calls `F_FULLFSYNC` instead if this is set.
         // Other systems ignore it (https://www.sqlite.org/pragma.html#pragma_fullfsync).
@@ -140,14 +132,17 @@ async fn probe(path: &Path, sidecars: &Sidecars, busy: Duration) -> Result<()> {
         read
     };
     match logging::unlogged(probed).await {
-        Err(error) if error::is_damage(&error) => Err(log::damaged(path, sidecars, error)),
-        // Any other error is returned when the file is opened.
-        _ => Ok(()),
+        Err(error) => match SqliteError::from(error) {
+            error if error::is_damage(&error) => Err(log::damaged(path, sidecars, error)),
+            // Any other error is returned when the file is opened.
+            _ => Ok(()),
+        },
+        Ok(_) => Ok(()),
     }
 }
 
 fn opening(error: sqlx::Error) -> WfeError {
-    error::storage("opening the database", &Arc::new(error))
+    error::storage("opening the database", &Arc::new(error.into()))
 }
 
 /// Adds the path to an error that occurred while a file was opened. An error that already contains the path stays

@@ -12,7 +12,6 @@ use crate::{
     error,
     request::{Done, Script},
     sql,
-    sqlx::Row,
 };
 
 /// The number of commands that are read at a time. The limit keeps memory from growing with the number of due
@@ -90,7 +89,7 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
 fn taken(done: Option<&Done>, seq: i64) -> Result<Option<(i64, i64)>> {
     let Some(row) = done.and_then(|done| done.rows.first()) else { return Ok(None) };
     let column = |at: usize, name| {
-        row.try_get(at).map_err(|source| {
+        row.get(at).map_err(|source| {
             error::corrupt(
                 "scheduled_commands",
                 name,

@@ -48,7 +48,7 @@ const IDENTITY: &str = "SELECT sqlite_version() AS sqlite, \
 /// Creates or upgrades the schema in one transaction, and repairs the counters of its tables. A database that
 /// is up to date and sound is only read.
 pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) -> Result<()> {
-    let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
+    let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error.into()));
     if found(connection, location).await? == VERSION {
         check_whole(connection, VERSION, location).await?;
         return sequences::mend(connection, location).await;
@@ -65,7 +65,7 @@ pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) ->
 /// Upgrades the schema inside the caller's transaction. Another process may have upgraded it first, so the version is
 /// read again.
 async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()> {
-    let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
+    let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error.into()));
     let found = found(connection, location).await?;
     let Ok(done) = usize::try_from(found) else { return Err(not_ours(APPLICATION_ID, found, location)) };
     check_whole(connection, found, location).await?;
@@ -91,7 +91,7 @@ const IDENTIFY: &str = "PRAGMA application_id = 1464223025; PRAGMA user_version 
 
 /// The schema version of a WFE store, or 0 for an empty database. Every other database is refused.
 async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64> {
-    let failed = |error: sqlx::Error| error::storage("reading the schema", &Arc::new(error));
+    let failed = |error: sqlx::Error| error::storage("reading the schema", &Arc::new(error.into()));
     let row = connection.fetch_one(IDENTITY).await.map_err(failed)?;
     check_sqlite(&row.try_get::<String, _>("sqlite").map_err(failed)?, location)?;
     let application = row.try_get::<i64, _>("application").map_err(failed)?;
@@ -146,7 +146,7 @@ static DEMANDED: Mutex<BTreeMap<i64, Arc<Parts>>> = Mutex::new(BTreeMap::new());
 /// Refuses a database that lacks a part of its schema version. Otherwise the first statement that needs the
 /// part would fail, perhaps only after a long time. Additional parts are accepted.
 async fn check_whole(connection: &mut SqliteConnection, version: i64, location: &str) -> Result<()> {
-    let failed = |error: sqlx::Error| error::storage("reading the schema", &Arc::new(error));
+    let failed = |error: sqlx::Error| error::storage("reading the schema", &Arc::new(error.into()));
     let (found, demanded) =
         (parts(connection).await.map_err(failed)?, demanded(version).await.map_err(failed)?);
     let lacks = |part: &&Part| !found.contains(part);

@@ -34,7 +34,7 @@ pub(crate) async fn mend(connection: &mut SqliteConnection, location: &str) -> R
 }
 
 fn failed(error: sqlx::Error) -> WfeError {
-    error::storage("reading sqlite_sequence", &Arc::new(error))
+    error::storage("reading sqlite_sequence", &Arc::new(error.into()))
 }
 
 async fn broken(connection: &mut SqliteConnection) -> Result<Vec<String>> {

@@ -1,14 +1,13 @@
 //! All SQL statements, and the reasons why each is written as it is. There is one file for each subject. The schema
 //! consists of `schema.sql` and the upgrades `version_2.sql` to `version_6.sql`.
 //!
-//! A *guard* is a statement that does nothing if its condition holds. Otherwise it fails, because it inserts a NULL
-//! into a NOT NULL column. A script of many statements therefore stops at a guard whose condition does not hold. The
-//! condition needs no round trip of its own, and SQLite rolls back only that script.
+//! A *guard* is a statement that returns a row if its condition does not hold, and no row otherwise. A script stops at a guard
+//! whose condition does not hold. Guards come first in their script where possible: then nothing has to be taken back.
 
-/// The text of a guard, which fails unless `$condition` holds. Its `INSERT` uses the table that has the fewest indexes.
+/// The text of a guard, which returns a row unless `$condition` holds. If the condition is NULL, no row is returned.
 macro_rules! guard {
     ($condition:expr) => {
-        concat!("INSERT INTO execution_errors (error_time) SELECT NULL WHERE NOT (", $condition, ")")
+        concat!("SELECT 1 WHERE NOT (", $condition, ")")
     };
 }
 

@@ -20,11 +20,11 @@ use crate::{
     },
     repository::add_positions,
     request::{Done, Script, Value, Written},
+    row::Row,
     sql::{
         self,
         ownership::{LAST_FENCE, LAST_REVISION},
     },
-    sqlx::sqlite::SqliteRow,
 };
 
 /// The number of columns of a candidate.
@@ -294,7 +294,7 @@ impl SqlitePersistenceProvider {
     }
 }
 
-fn read_progress(row: &SqliteRow) -> Result<Progress> {
+fn read_progress(row: Row<'_>) -> Result<Progress> {
     let mut fields = Fields::new(row, "workflows", "");
     Ok(Progress {
         owner: fields.number("owner")?,
@@ -331,13 +331,13 @@ fn candidates(done: Option<&Done>) -> Result<(Vec<Candidate>, Vec<Corrupt>)> {
     Ok((sound, corrupt))
 }
 
-fn one(row: &SqliteRow) -> Result<One> {
+fn one(row: Row<'_>) -> Result<One> {
     let (candidate, owner, mut fields) = read_owned(row)?;
     Ok(One { candidate, owner, has_work: fields.flag("status")? })
 }
 
 /// Reads a candidate and its owner. Also returns the reader of the remaining columns.
-fn read_owned(row: &SqliteRow) -> Result<(Candidate, Option<u64>, Fields<'_>)> {
+fn read_owned(row: Row<'_>) -> Result<(Candidate, Option<u64>, Fields<'_>)> {
     let mut fields = Fields::new(row, "workflows", "");
     let candidate = read_candidate(&mut fields)?;
     let owner = fields.optional_number("owner")?;
@@ -357,7 +357,7 @@ fn read_candidate(fields: &mut Fields<'_>) -> Result<Candidate> {
     Ok(Candidate { seq, id, fence, deaths, revision, control_number })
 }
 
-fn stamp(row: &SqliteRow, owner: Option<i64>) -> Result<Stamp> {
+fn stamp(row: Row<'_>, owner: Option<i64>) -> Result<Stamp> {
     let mut fields = Fields::new(row, "workflows", "");
     let seq = fields.int("seq")?;
     fields.skip();
@@ -367,13 +367,13 @@ fn stamp(row: &SqliteRow, owner: Option<i64>) -> Result<Stamp> {
 
 /// Whether an instance runs one of these definitions. If the definition of the instance does not decode, the
 /// result is false.
-fn runs_one_of(row: &SqliteRow, definitions: &[(String, u32)]) -> bool {
+fn runs_one_of(row: Row<'_>, definitions: &[(String, u32)]) -> bool {
     definition(row).is_ok_and(|(id, version)| definitions.iter().any(|(of, at)| of == id && *at == version))
 }
 
 /// Returns the result for a caller that does not have the definition of the instance. The instance stays
 /// unchanged, because other hosts may have the definition.
-fn not_for_caller(row: &SqliteRow) -> Result<Option<Claimed>> {
+fn not_for_caller(row: Row<'_>) -> Result<Option<Claimed>> {
     match (one(row), definition(row)) {
         (Ok(One { owner: None, has_work: true, .. }), Ok((id, version))) => {
             Err(WfeError::DefinitionNotFound { id: id.to_owned(), version })
@@ -383,14 +383,14 @@ fn not_for_caller(row: &SqliteRow) -> Result<Option<Claimed>> {
 }
 
 /// Reads the definition. Its columns come after the columns of [`One`].
-fn definition(row: &SqliteRow) -> Result<(&str, u32)> {
+fn definition(row: Row<'_>) -> Result<(&str, u32)> {
     let mut fields = Fields::new(row, "workflows", "");
     (0..ONE).for_each(|_| fields.skip());
     Ok((fields.text("workflow_definition_id")?, fields.number("version")?))
 }
 
 /// Reads the owner. Its column comes after the columns of a [`Candidate`].
-fn owner_of(row: &SqliteRow) -> Result<Option<i64>> {
+fn owner_of(row: Row<'_>) -> Result<Option<i64>> {
     let mut fields = Fields::new(row, "workflows", "");
     (0..CANDIDATE).for_each(|_| fields.skip());
     fields.optional_int("owner")

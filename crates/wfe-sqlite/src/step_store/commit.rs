@@ -20,7 +20,6 @@ use crate::{
     },
     request::{Script, Value, Written},
     sql,
-    sqlx::Row,
 };
 
 /// A script with more finished pointers than this counts as long. In a long script, equal statements are
@@ -70,7 +69,7 @@ impl SqlitePersistenceProvider {
         // If this read fails too, the original error remains, which names the table and the instance.
         let Ok(done) = self.read_for(Caller::Engine, script).await else { return error };
         let Some(row) = done.first().and_then(|done| done.rows.first()) else { return error };
-        let (Ok(found), Ok(at)) = (row.try_get::<&str, _>(0), row.try_get::<&str, _>(1)) else {
+        let (Ok(found), Ok(at)) = (row.get::<&str>(0), row.get::<&str>(1)) else {
             return error;
         };
         let (table, column) = match found {

@@ -15,8 +15,8 @@ use crate::{
     connection::admission::Caller,
     repository::{add_positions, id_or_fresh},
     request::{Script, Value, Written},
+    row::Row,
     sql,
-    sqlx::sqlite::SqliteRow,
 };
 
 /// The number of columns before the column of the row number.
@@ -34,7 +34,7 @@ pub(super) async fn open_waits(
     };
     let mut script = Script::default();
     script.add(&sql::external_tasks::LIST, [name.into(), after.into(), rows(limit).into()]);
-    let cursor = |row: &SqliteRow| seq(row).number("seq").map(Cursor);
+    let cursor = |row: Row<'_>| seq(row).number("seq").map(Cursor);
     let (rows, next) = store.page(script, limit, cursor, codec::subscription::decode).await?;
     Ok(Page { rows, next })
 }
@@ -127,7 +127,7 @@ pub(super) async fn unanswerable(
 }
 
 /// Returns a reader at the column of the row number, which comes after the columns of the model.
-fn seq(row: &SqliteRow) -> Fields<'_> {
+fn seq(row: Row<'_>) -> Fields<'_> {
     let mut fields = Fields::new(row, "event_subscriptions", "");
     (0..MODEL).for_each(|_| fields.skip());
     fields

@@ -12,8 +12,8 @@ use crate::{
     codec::{self, Fields},
     connection::admission::Caller,
     request::Script,
+    row::Row,
     sql,
-    sqlx::sqlite::SqliteRow,
 };
 
 /// The maximum number of chunks that one read of items returns. Each chunk has up to 64 KiB, unless one item
@@ -92,7 +92,7 @@ pub(super) async fn failures(
     };
     let mut script = Script::default();
     script.add(&sql::errors::OF_INSTANCE, [id.into(), after.into(), rows(limit).into()]);
-    let cursor = |row: &SqliteRow| Fields::new(row, "execution_errors", id).number("seq").map(Cursor);
+    let cursor = |row: Row<'_>| Fields::new(row, "execution_errors", id).number("seq").map(Cursor);
     let (rows, next) = store.page(script, limit, cursor, codec::failure::decode).await?;
     Ok(Page { rows, next })
 }

@@ -20,8 +20,8 @@ use crate::{
     error,
     instance::diff::{INSTANCE, POINTERS, add_reads},
     request::{Script, Value},
+    row::Row,
     sql,
-    sqlx::sqlite::SqliteRow,
 };
 
 pub(super) async fn load(store: &SqlitePersistenceProvider, id: &str) -> Result<Loaded> {
@@ -76,9 +76,9 @@ pub(super) async fn load_many(
     script.take = Some(Box::new(move |at, row| {
         let (several, error) = &mut *lock(&taken);
         if error.is_none() {
-            *error = several.add(at, &row).err();
+            *error = several.add(at, row).err();
         }
-        None
+        false
     }));
     store.read_for(Caller::Engine, script).await?;
     let (Several { loaded, .. }, error) = std::mem::take(&mut *lock(&several));
@@ -146,13 +146,13 @@ impl SqlitePersistenceProvider {
             let mut parts = lock(&taken);
             match at {
                 POINTERS => {
-                    parts.pointers.push(codec::pointer::decode(&row, 0, &of).map(|(_, pointer, _)| pointer));
+                    parts.pointers.push(codec::pointer::decode(row, 0, &of).map(|(_, pointer, _)| pointer));
                 }
-                _ if at == waits => parts.waits.push(codec::subscription::decode_open(&row)),
-                _ if at == deliveries => parts.deliveries.push(delivery(&row)),
-                _ => return Some(row),
+                _ if at == waits => parts.waits.push(codec::subscription::decode_open(row)),
+                _ if at == deliveries => parts.deliveries.push(delivery(row)),
+                _ => return true,
             }
-            None
+            false
         }));
         let done = self.read_for(caller, script).await?;
         let Parts { pointers, waits, deliveries } = std::mem::take(&mut *lock(&parts));
@@ -209,7 +209,7 @@ struct Several {
 
 impl Several {
     /// Adds a row that the statement at this index of the script has returned.
-    fn add(&mut self, at: usize, row: &SqliteRow) -> Result<()> {
+    fn add(&mut self, at: usize, row: Row<'_>) -> Result<()> {
         match at {
             0 => {
                 // The row was found by its id, which the caller gave as a string.
@@ -281,7 +281,7 @@ fn short() -> WfeError {
 
 /// Combines an instance with the engine's columns, which come after the first `skip` columns of the row.
 fn with_engine_columns(
-    row: &SqliteRow,
+    row: Row<'_>,
     skip: usize,
     instance: wfe_core::models::WorkflowInstance,
     revision: i64,
@@ -318,7 +318,7 @@ fn with_engine_columns(
     })
 }
 
-fn delivery(row: &SqliteRow) -> Result<Delivery> {
+fn delivery(row: Row<'_>) -> Result<Delivery> {
     let subscription_id = Fields::new(row, "event_subscriptions", "").string("id")?;
     Ok(Delivery { subscription_id, event: codec::event::decode(row, 1)? })
 }

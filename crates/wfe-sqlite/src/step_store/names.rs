@@ -15,8 +15,8 @@ use crate::{
     instance::diff::New,
     repository::{add_guards, add_positions, with_id_and_name},
     request::{Script, Value, Written},
+    row::Row,
     sql,
-    sqlx::sqlite::SqliteRow,
 };
 
 pub(super) async fn replace(
@@ -82,8 +82,8 @@ pub(super) async fn named(
         &sql::workflows::NAMED,
         [prefix.into(), behind(prefix).into(), after.into(), rows(limit).into()],
     );
-    let cursor = |row: &SqliteRow| Fields::new(row, "workflows", "").number("seq").map(Cursor);
-    let id = |row: &SqliteRow| {
+    let cursor = |row: Row<'_>| Fields::new(row, "workflows", "").number("seq").map(Cursor);
+    let id = |row: Row<'_>| {
         let mut fields = Fields::new(row, "workflows", "");
         fields.skip();
         fields.key("id").map(str::to_owned)

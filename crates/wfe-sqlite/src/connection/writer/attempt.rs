@@ -1,59 +1,88 @@
-//! The attempts to commit one batch, and the connection that they use.
+//! The attempts to commit one batch on the lent connection, and the reads of a database in memory.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use wfe_core::logging;
 
 use super::{BATCH, Held, Job, Thread};
 use crate::{
     connection::{
-        execute,
+        execute::Lent,
         group_commit::{self, Batch},
         outcome::{Waiting, guarded},
-        reader,
     },
-    error,
+    error::{self, SqliteError},
     file::Hold,
-    request::{Done, Script},
-    schema,
-    sqlx::{self, Connection},
+    request::Script,
 };
 
+/// What came of one turn.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// The batch that is done. Its results are sent after the fair lock was released.
+    pub(super) answered: Option<(Waiting, Batch)>,
+    /// Another process holds the database. The requests wait again.
+    pub(super) held: Option<Held>,
+    /// The connection must be replaced.
+    pub(super) reopens: bool,
+}
+
 impl Thread {
-    /// Runs the first waiting requests, at most [`BATCH`], in one transaction. The caller sends the results
-    /// after it has released the fair lock. `Some` means that another process holds the database; requests
-    /// without a result wait again.
-    pub(in crate::connection::writer) async fn write(&mut self) -> (Vec<(Waiting, Batch)>, Option<Held>) {
+    /// Runs the first waiting requests, at most [`BATCH`], in one transaction.
+    pub(super) fn write(&mut self, lent: &Lent<'_>) -> Turn {
+        let batch = self.batch();
+        if let Err(loss) = self.check() {
+            return Turn { answered: Some((batch, Batch::Lost(loss))), ..Turn::default() };
+        }
+        let scripts: Vec<&Script> = batch.iter().map(|request| &request.script).collect();
+        let outcome = group_commit::run(lent, &scripts);
+        self.conclude(batch, outcome)
+    }
+
+    /// Takes the requests of the next batch.
+    fn batch(&mut self) -> Waiting {
         let mut batch = Waiting::new();
         while batch.len() < BATCH
-            && let Some(Job::Write(request)) = self.waiting.pop_front_if(|job| matches!(job, Job::Write(_)))
+            && !batch.last().is_some_and(|request| request.is_alone)
+            && let Some(Job::Write(request)) = self.waiting.pop_front_if(
+                |job| matches!(job, Job::Write(request) if batch.is_empty() || !request.is_alone),
+            )
         {
             batch.push(request);
         }
-        let mut answered = Vec::with_capacity(1);
-        match self.attempt(&batch).await {
-            Err(held) => {
+        batch
+    }
+
+    /// Decides what becomes of the requests of a batch.
+    fn conclude(&mut self, mut batch: Waiting, outcome: Batch) -> Turn {
+        let outcome = match self.hold.as_ref().map(Hold::watch) {
+            Some(watch) => guarded(watch, outcome),
+            None => outcome,
+        };
+        if let Batch::Unknown(error) = &outcome {
+            logging::error!(%error, store = self.recovery.location, "the outcome of a commit is unknown");
+            self.recovery.cache.clear();
+        }
+        let mut turn = Turn::default();
+        if let Batch::NotBegun(error) | Batch::Ended(error) | Batch::Unknown(error) = &outcome {
+            turn.reopens = !error::is_busy(error) && !error::is_full(error);
+        }
+        match outcome {
+            Batch::NotBegun(error) | Batch::Ended(error) if error::is_busy(&error) => {
                 self.wait_again(batch);
-                return (answered, Some(held));
+                turn.held = Some(error);
             }
-            Ok(Batch::Ended(_)) if batch.len() > 1 => {
+            Batch::Ended(_) if batch.len() > 1 => {
                 // One request can end the whole transaction, for example on a full disk. Each request now runs
                 // in its own transaction, so that it cannot affect the others.
-                let mut batch = VecDeque::from(batch);
-                while let Some(request) = batch.pop_front() {
-                    let alone = vec![request];
-                    match self.attempt(&alone).await {
-                        Ok(outcome) => answered.push((alone, outcome)),
-                        Err(held) => {
-                            self.wait_again(alone.into_iter().chain(batch).collect());
-                            return (answered, Some(held));
-                        }
-                    }
+                for request in &mut batch {
+                    request.is_alone = true;
                 }
+                self.wait_again(batch);
             }
-            Ok(outcome) => answered.push((batch, outcome)),
+            outcome => turn.answered = Some((batch, outcome)),
         }
-        (answered, None)
+        turn
     }
 
     /// Puts requests back to the front of the queue.
@@ -63,101 +92,26 @@ impl Thread {
         }
     }
 
-    /// Drops a connection that must not be used again. The connection is not closed, because its thread might
-    /// not respond. The connection of a database in memory is kept while its thread lives, since no other
-    /// process can change the schema.
-    async fn let_go(&mut self, error: &sqlx::Error) {
-        if !error::ends_connection(error) {
-            return;
-        }
-        match &mut self.connection {
-            Some(connection) if self.recovery.options.is_none() && !error::is_crash(error) => {
-                // The rollback fails if there is no transaction.
-                let _ = execute::send(connection, "ROLLBACK".into(), [], 1, 0).await;
-            }
-            connection => *connection = None,
-        }
+    /// Fails the next jobs, because there is no connection.
+    pub(super) fn without(&mut self) -> Turn {
+        let (batch, crash) = (self.batch(), Batch::NotBegun(error::crash()));
+        self.conclude(batch, crash)
     }
 
-    /// Reads on the writer's connection.
-    pub(in crate::connection::writer) async fn read(
-        &mut self,
-        script: &mut Script,
-    ) -> std::result::Result<Vec<Done>, Arc<sqlx::Error>> {
-        if self.connection.is_none() {
-            self.reopen().await;
-        }
-        let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
-        let result = reader::read(connection, &mut self.texts, script).await;
-        if let Err(error) = &result {
-            self.let_go(error).await;
-        }
-        result
-    }
-
-    /// Runs these requests in one transaction. An error means that another process holds the database and that
-    /// nothing was written.
-    async fn attempt(&mut self, batch: &Waiting) -> std::result::Result<Batch, Held> {
-        if let Err(loss) = self.check() {
-            return Ok(Batch::Lost(loss));
-        }
-        let scripts: Vec<&Script> = batch.iter().map(|request| &request.script).collect();
-        if self.connection.is_none() {
-            self.reopen().await;
-        }
-        let outcome = match &mut self.connection {
-            Some(connection) => group_commit::run(connection, &mut self.texts, &scripts).await,
-            None => Batch::NotBegun(Arc::new(sqlx::Error::WorkerCrashed)),
-        };
-        if let Batch::Unknown(error) | Batch::NotBegun(error) | Batch::Ended(error) = &outcome {
-            self.let_go(error).await;
-        }
-        let outcome = match self.hold.as_ref().map(Hold::watch) {
-            Some(watch) => guarded(watch, outcome),
-            None => outcome,
-        };
-        if let Batch::Unknown(error) = &outcome {
-            logging::error!(%error, store = self.recovery.location, "the outcome of a commit is unknown");
-            self.recovery.cache.clear();
-        }
-        match outcome {
-            Batch::NotBegun(error) | Batch::Ended(error) if error::is_busy(&error) => return Err(error),
-            Batch::Unknown(ref error) | Batch::NotBegun(ref error) | Batch::Ended(ref error)
-                if !error::is_busy(error) && !error::is_full(error) =>
-            {
-                self.reopen().await;
-            }
-            _ => {}
-        }
-        Ok(outcome)
-    }
-
-    /// Opens a new connection after an I/O error, because SQLite's view of the file is then doubtful. Does
-    /// nothing if the file is lost: a new connection would share the `-shm` of the open connections, but have
-    /// another log.
-    pub(in crate::connection::writer) async fn reopen(&mut self) {
-        let Some((options, sidecars)) = self.recovery.options.as_ref().filter(|_| self.check().is_ok())
+    /// Does the next read of a database in memory.
+    pub(super) fn read(&mut self, lent: Option<&Lent<'_>>) {
+        let Some(Job::Read(mut script, permit, reply)) =
+            self.waiting.pop_front_if(|job| matches!(job, Job::Read(..)))
         else {
             return;
         };
-        let connected = match sidecars.check_files_of_sqlite() {
-            Ok(()) => {
-                schema::connect(options).await.map_err(|error| error::storage("opening", &Arc::new(error)))
-            }
-            Err(error) => Err(error),
+        let result = match lent {
+            Some(lent) => lent.read(&mut script).map_err(|error| Arc::new(SqliteError::from(error))),
+            None => Err(error::crash()),
         };
-        match connected {
-            Ok(connection) => {
-                if let Some(old) = self.connection.replace(connection)
-                    && let Err(error) = logging::unlogged(old.close()).await
-                {
-                    logging::warn!(%error, store = self.recovery.location, "a connection did not close cleanly");
-                }
-            }
-            // The old connection stays; the next request tries again.
-            Err(error) => {
-                logging::error!(%error, store = self.recovery.location, "the store cannot be reopened");
-            }
-        }
+        // Release the permit first: a caller that receives its result may send its next request at once.
+        drop(permit);
+        // The send fails if the caller no longer waits.
+        let _ = reply.send(result.map_err(|error| self.recovery.named(error::storage("reading", &error))));
     }
 }

@@ -1,0 +1,157 @@
+//! How many statements the hot paths run, how many of them must be prepared, and how many switches between threads they cost.
+//! Nothing is timed. A number that has become smaller is lowered here.
+
+#![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it expects by unwrapping it, and prints what it finds"
+)]
+
+use std::{fs, sync::Arc};
+
+use chrono::Utc;
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::sync::Mutex;
+use wfe::{Outcome, WorkflowHost, definition::WorkflowBuilder};
+use wfe_core::{
+    models::{ExecutionPointer, WorkflowInstance},
+    traits::{Fence, StepCommit, StepStore, WorkflowRepository},
+};
+use wfe_sqlite::SqlitePersistenceProvider;
+
+/// One test at a time: the switches of the whole process are counted.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+async fn both(folder: &tempfile::TempDir) -> [SqlitePersistenceProvider; 2] {
+    [
+        SqlitePersistenceProvider::new(":memory:").await.unwrap(),
+        SqlitePersistenceProvider::file(folder.path().join("a.db")).open().await.unwrap(),
+    ]
+}
+
+/// The number of statements that a call runs, and how many of them must be prepared.
+async fn counted(store: &SqlitePersistenceProvider, of: impl Future) -> (u64, u64) {
+    let (statements, prepared) = store.statements();
+    of.await;
+    let after = store.statements();
+    (after.0 - statements, after.1 - prepared)
+}
+
+fn pointer(id: &str) -> ExecutionPointer {
+    ExecutionPointer { id: id.to_owned(), ..ExecutionPointer::new(0) }
+}
+
+/// The commit of a step: one pointer ends, and the next one begins.
+fn step(id: &str, number: usize) -> StepCommit {
+    StepCommit {
+        instance_id: id.to_owned(),
+        data: Some(json!(number)),
+        finished: vec![pointer(&format!("p{number}"))],
+        upserted: vec![pointer(&format!("p{}", number + 1))],
+        ..StepCommit::default()
+    }
+}
+
+/// How often each client runs a flow.
+const ROUNDS: u64 = 20;
+
+/// BEGIN and COMMIT are among the statements.
+#[tokio::test]
+async fn calls_of_the_engine_run_a_fixed_number_of_statements_which_stay_prepared() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    for store in both(&folder).await {
+        let owner = store.register().await.unwrap();
+        let definitions = [("d".to_owned(), 1)];
+        for round in 0..20 {
+            let mut instance = WorkflowInstance::new("d", 1, json!(0));
+            instance.execution_pointers = vec![pointer("p0")];
+            let id = instance.id.clone();
+            let start = counted(&store, async { store.start(Some(&owner), &instance).await.unwrap() }).await;
+            let fence = store.load(&id).await.unwrap().fence;
+            let first =
+                counted(&store, async { store.commit_step(fence, &step(&id, 0)).await.unwrap() }).await;
+            let load = counted(&store, async { store.load(&id).await.unwrap() }).await;
+            let lost =
+                counted(&store, async { store.commit_step(Fence(9), &step(&id, 1)).await.unwrap() }).await;
+            let claim = counted(&store, async {
+                store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap();
+            })
+            .await;
+            let found = [start, first, load, lost, claim];
+            assert_eq!(found.map(|(statements, _)| statements), [8, 8, 8, 4, 6]);
+            // Each of the three readers prepares its own statements. The first rounds use all of them.
+            if round > 10 {
+                assert_eq!(found.map(|(_, prepared)| prepared), [0; 5]);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flow_of_three_steps_runs_a_bounded_number_of_statements_alone_and_beside_others() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    for store in both(&folder).await {
+        let store = Arc::new(store);
+        let host = WorkflowHost::builder_shared(store.clone()).build();
+        let definition = WorkflowBuilder::<u64>::new("flow", 1)
+            .then("one", async |_, _| Ok(()))
+            .then("two", async |_, _| Ok(()))
+            .then("three", async |_, _| Ok(()));
+        host.register(definition.build().unwrap()).unwrap();
+        host.start().await.unwrap();
+        // Alone, each of the four commits has a BEGIN and a COMMIT of its own. The numbers leave room for what a host does
+        // besides: it looks for work, and marks events.
+        for (clients, most) in [(1, 36), (64, 24)] {
+            let flow = async |number: u64| {
+                let id = host.start_workflow("flow", &number).await.unwrap();
+                let end = host.outcome::<u64>(&id).await.unwrap();
+                assert!(matches!(end, Outcome::Completed(data) if data == number));
+            };
+            join_all((0..clients).map(&flow)).await;
+            let (statements, _) = counted(&store, async {
+                for _ in 0..ROUNDS {
+                    join_all((0..clients).map(&flow)).await;
+                }
+            })
+            .await;
+            let of_each = statements / (ROUNDS * clients);
+            println!("{of_each} statements for each of {clients} flows");
+            assert!((4..=most).contains(&of_each), "{of_each} statements for each of {clients} flows");
+        }
+        host.stop().await.unwrap();
+    }
+}
+
+/// The voluntary switches of all threads of this process: each wait of a thread for another one is one.
+fn switches() -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let of_task = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    tasks.map(|task| of_task(fs::read_to_string(task.unwrap().path().join("status")).unwrap())).sum()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_statement_and_a_row_cost_no_switch_between_threads() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    for store in both(&folder).await {
+        let cost = async |pointers: usize| {
+            let mut instance = WorkflowInstance::new("d", 1, json!(0));
+            instance.execution_pointers = (0..pointers).map(|number| pointer(&number.to_string())).collect();
+            let before = switches();
+            store.create_new_workflow(&instance).await.unwrap();
+            assert_eq!(store.load(&instance.id).await.unwrap().instance.execution_pointers.len(), pointers);
+            switches() - before
+        };
+        cost(1).await;
+        let (few, many) = (cost(1).await, cost(1_000).await);
+        assert!(many < few + 200, "{many} switches for 1 000 statements and rows, {few} for one");
+    }
+}
