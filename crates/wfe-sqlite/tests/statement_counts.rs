@@ -81,7 +81,10 @@ async fn calls_of_the_engine_run_a_fixed_number_of_statements_which_stay_prepare
             })
             .await;
             let found = [start, first, load, lost, claim];
-            assert_eq!(found.map(|(statements, _)| statements), [8, 8, 8, 4, 6]);
+            let statements = found.map(|(statements, _)| statements);
+            assert_eq!(statements[..4], [8, 8, 8, 4]);
+            // From time to time, a claim also reads how far other owners have come.
+            assert!((5..=6).contains(&statements[4]), "{statements:?}");
             // Each of the three readers prepares its own statements. The first rounds use all of them.
             if round > 10 {
                 assert_eq!(found.map(|(_, prepared)| prepared), [0; 5]);
