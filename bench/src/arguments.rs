@@ -1,93 +1,96 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf};
 
 use lexopt::prelude::*;
+use wfe_bench_workloads::Done;
 
-use crate::{Done, workload::Workload};
+use crate::table::{Subject, WORKLOADS};
 
-pub const HELP: &str = "\
-Measures WFE on a file with full durability, and checks that no write was lost.
+/// The text of `--help`.
+pub fn help() -> String {
+    let mut names: Vec<&str> = WORKLOADS.iter().map(|spec| spec.name).collect();
+    names.dedup();
+    format!(
+        "\
+Measures WFE beside its peers with full durability, and checks that no write was lost.
 
 wfe-bench [OPTIONS]
-  --quick              shorter runs
-  --only WORKLOAD      measure one workload: step-cycle or flow
-  --clients LIST       numbers of concurrent clients, such as 1,64
-  --rounds N           runs of each build, at least 1 (default 3; with --against 12)
-  --against REVISION   compare with a build of this Git revision: both run alternately, and this build also
-                       runs a second time as a control. The benchmark is this one, so the revision must
-                       have the API that it uses: verbs that take closures
-  --json FILE          write one line of JSON for each workload, build and number of clients
-";
+  --quick              shorter runs: one workload takes less than three minutes, soak and growth less than ten
+  --only WORKLOAD      measure only this workload; can be repeated
+  --clients LIST       numbers of concurrent clients, such as 1,64 (default 1,16,64,256)
+  --rounds N           runs of each subject, at least 1 (default 3; with --against 12)
+  --json FILE          write one line of JSON for each workload, subject and number of clients
+  --svg DIR            draw a chart of each workload
+  --subject NAME       measure only this subject; can be repeated
+  --against REVISION   instead of the peers, measure a build of this Git revision: both run alternately, and this
+                       build also runs a second time as a control. The benchmark is this one, so the revision must
+                       have the API that it uses
 
-/// What to measure, and for how long.
+Workloads: {}
+Subjects: {}
+",
+        names.join(", "),
+        Subject::ALL.map(Subject::name).join(", ")
+    )
+}
+
+/// What to measure, and what to report.
+#[derive(Debug, PartialEq)]
 pub struct Plan {
-    pub lasting: Lasting,
-    pub workloads: Vec<Workload>,
+    pub is_quick: bool,
+    /// Names of workloads. Empty: all of them.
+    pub only: Vec<String>,
+    /// Empty: all subjects.
+    pub subjects: Vec<Subject>,
     /// `None`: the usual numbers of clients of each workload.
     pub clients: Option<Vec<usize>>,
     pub rounds: usize,
     pub against: Option<String>,
     pub json: Option<PathBuf>,
+    pub svg: Option<PathBuf>,
 }
 
-/// The duration of a run.
-#[derive(Clone, Copy)]
-pub struct Lasting {
-    /// Not measured: meanwhile the caches fill, and the write-ahead log grows to its usual size.
-    pub warm_up: Duration,
-    pub measured: Duration,
-}
-
-const USUAL: Lasting = Lasting { warm_up: Duration::from_millis(500), measured: Duration::from_secs(3) };
-const QUICK: Lasting = Lasting { warm_up: Duration::from_millis(200), measured: Duration::from_millis(800) };
-
+#[derive(Debug, PartialEq)]
 pub enum Command {
     Help,
-    /// One run in this process. The driver starts these.
-    Measure {
-        workload: Workload,
-        clients: usize,
-        lasting: Lasting,
-    },
     Drive(Plan),
 }
 
-pub fn parse() -> Done<Command> {
-    let (mut lasting, mut workloads, mut clients) = (USUAL, Workload::ALL.to_vec(), None);
-    let (mut rounds, mut against, mut json) = (None, None, None);
-    let mut is_one_run = false;
-    let mut parser = lexopt::Parser::from_env();
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Done<Command> {
+    let (mut is_quick, mut only, mut subjects, mut clients) = (false, Vec::new(), Vec::new(), None);
+    let (mut rounds, mut against, mut json, mut svg) = (None, None, None, None);
+    let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
-            Long("quick") => lasting = QUICK,
-            Long("only") => workloads = vec![parser.value()?.parse()?],
+            Long("quick") => is_quick = true,
+            Long("only") => only.push(workload(parser.value()?.string()?)?),
+            Long("subject") => subjects.push(subject(&parser.value()?.string()?)?),
             Long("clients") => clients = Some(list(&parser.value()?.string()?)?),
             Long("rounds") => rounds = Some(parser.value()?.parse::<usize>()?.max(1)),
             Long("against") => against = Some(parser.value()?.string()?),
             Long("json") => json = Some(parser.value()?.into()),
-            // Not in the help: only the driver passes it, to the processes that it starts.
-            Long("one-run") => is_one_run = true,
+            Long("svg") => svg = Some(parser.value()?.into()),
             argument => return Err(argument.unexpected().into()),
         }
     }
-    if is_one_run {
-        let (Some([clients]), [workload]) = (clients.as_deref(), &*workloads) else {
-            return Err("--one-run takes one workload and one number of clients".into());
-        };
-        return Ok(Command::Measure { workload: *workload, clients: *clients, lasting });
-    }
     // A few rounds are enough for a figure; a small difference needs many.
     let rounds = rounds.unwrap_or(if against.is_some() { 12 } else { 3 });
-    Ok(Command::Drive(Plan { lasting, workloads, clients, rounds, against, json }))
+    Ok(Command::Drive(Plan { is_quick, only, subjects, clients, rounds, against, json, svg }))
 }
 
-impl Lasting {
-    /// The option that selects these durations.
-    pub fn option(self) -> Option<&'static str> {
-        (self.measured == QUICK.measured).then_some("--quick")
+fn workload(text: String) -> Done<String> {
+    if WORKLOADS.iter().any(|spec| spec.name == text) {
+        return Ok(text);
     }
+    let hint = text.split_once('/').map(|(name, _)| format!("; leave out the parameter: --only {name}"));
+    Err(format!("there is no workload {text:?}{}; --help lists them", hint.unwrap_or_default()).into())
+}
+
+fn subject(text: &str) -> Done<Subject> {
+    let found = Subject::ALL.into_iter().find(|subject| subject.name() == text);
+    found.ok_or_else(|| format!("there is no subject {text:?}; --help lists them").into())
 }
 
 fn list(text: &str) -> Done<Vec<usize>> {
@@ -98,4 +101,42 @@ fn list(text: &str) -> Done<Vec<usize>> {
         Ok(number) => Ok(number),
     });
     Ok(numbers.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(line: &str) -> Done<Plan> {
+        match parse(line.split_whitespace().map(Into::into))? {
+            Command::Drive(plan) => Ok(plan),
+            Command::Help => Err("help".into()),
+        }
+    }
+
+    #[test]
+    fn the_options_of_the_command_line() {
+        let plan = plan("--quick --only flow --clients 1,64 --rounds 5 --json a.jsonl --svg charts").unwrap();
+        assert!(plan.is_quick);
+        assert_eq!((plan.only, plan.clients, plan.rounds), (vec!["flow".to_owned()], Some(vec![1, 64]), 5));
+        assert_eq!((plan.json, plan.svg), (Some("a.jsonl".into()), Some("charts".into())));
+    }
+
+    #[test]
+    fn without_options_everything_is_measured_in_three_rounds() {
+        let plan = plan("").unwrap();
+        assert!(!plan.is_quick && plan.only.is_empty() && plan.subjects.is_empty() && plan.clients.is_none());
+        assert_eq!(plan.rounds, 3);
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        for line in
+            ["--only persist/10", "--only nothing", "--clients 0", "--clients x", "--subject y", "more"]
+        {
+            assert!(plan(line).is_err(), "{line}");
+        }
+        let error = plan("--only persist/10").unwrap_err().to_string();
+        assert!(error.contains("--only persist;"), "{error}");
+    }
 }

@@ -1,23 +1,24 @@
-//! Measures WFE. Each run is a process of its own, and its writes are read back and checked. The report shows medians over
-//! several rounds.
+//! Measures WFE beside its peers. Each run is a process of its own, and its writes are read back and checked. The report shows
+//! medians over several rounds.
 //!
 //! `--against REVISION` runs this build and a build of another Git revision alternately. It also compares this build with
 //! itself, which shows how precise a ratio is.
 
 mod arguments;
+mod budget;
+mod chart;
 mod drive;
-mod machine;
-mod measure;
+mod json;
+mod programs;
 mod report;
 mod revision;
-mod workload;
+mod subject;
+mod table;
 
-use std::{error::Error, process::ExitCode};
+use std::process::ExitCode;
 
 use arguments::Command;
-
-/// An error ends the program with a message.
-type Done<T = ()> = Result<T, Box<dyn Error>>;
+use wfe_bench_workloads::{Done, run_requested};
 
 fn main() -> ExitCode {
     match run() {
@@ -30,14 +31,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Done {
-    match arguments::parse()? {
+    if run_requested(|_| subject::works())? {
+        return Ok(());
+    }
+    match arguments::parse(std::env::args_os().skip(1))? {
         Command::Help => {
-            print!("{}", arguments::HELP);
-            Ok(())
-        }
-        Command::Measure { workload, clients, lasting } => {
-            let measured = measure::run(workload, clients, lasting)?;
-            println!("{}", serde_json::to_string(&measured)?);
+            print!("{}", arguments::help());
             Ok(())
         }
         Command::Drive(plan) => drive::run(&plan),

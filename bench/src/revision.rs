@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::Done;
+use wfe_bench_workloads::Done;
 
 /// The folder of this workspace.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
@@ -31,7 +31,9 @@ pub fn build(revision: &str) -> Done<PathBuf> {
     }
     // The same source as this program, even if the revision contains another version of the benchmark.
     let bench = checkout.join("bench");
-    copy(&here.join("src"), &bench.join("src"))?;
+    for folder in ["src", "workloads"] {
+        copy(&here.join(folder), &bench.join(folder))?;
+    }
     for file in ["Cargo.toml", "Cargo.lock"] {
         fs::copy(here.join(file), bench.join(file))?;
     }
