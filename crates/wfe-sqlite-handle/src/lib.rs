@@ -110,6 +110,12 @@ impl<'c> LentHandle<'c> {
         self.statements.changes()
     }
 
+    /// The row number of the row that was inserted last on this connection.
+    #[must_use]
+    pub fn last_insert_rowid(&self) -> i64 {
+        self.statements.last_insert_rowid()
+    }
+
     /// The number of rows that all statements of the connection have changed, triggers included.
     #[must_use]
     pub fn total_changes(&self) -> u64 {

@@ -63,8 +63,8 @@ impl<const N: usize> Sql<N> {
         self.text
     }
 
-    const fn statement(&self, is_guard: bool) -> Statement {
-        Statement { text: self.text, parameters: N, is_guard, own: self.own }
+    const fn statement(&self, role: Role) -> Statement {
+        Statement { text: self.text, parameters: N, role, own: self.own }
     }
 }
 
@@ -139,13 +139,28 @@ pub(crate) fn text_bytes(values: &[Value]) -> usize {
     values.iter().map(|value| if let Value::Text(text) = value { text.len() } else { 0 }).sum()
 }
 
+/// How a statement takes part in its script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Runs.
+    Plain,
+    /// A guard: refuses the script if it returns a row.
+    Guard,
+    /// Runs, and refuses the script if it changes no row. The condition under which the script may write is part of this
+    /// statement, which saves a guard.
+    MustChange,
+    /// Runs only if the statement before it has changed a row.
+    IfChanged,
+    /// Runs only if the statement before it has changed no row.
+    IfUnchanged,
+}
+
 /// One statement of a [`Script`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Statement {
     pub(crate) text: &'static str,
     pub(crate) parameters: usize,
-    /// Whether the statement is a guard, which returns a row if its condition does not hold.
-    pub(crate) is_guard: bool,
+    pub(crate) role: Role,
     pub(crate) own: Option<Own>,
 }
 
@@ -189,7 +204,14 @@ impl Script {
 
     /// Adds a statement and returns its index.
     pub(crate) fn add<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N]) -> usize {
-        self.push(sql, values, false)
+        self.add_as(Role::Plain, sql, values)
+    }
+
+    /// Like [`add`](Self::add), but the statement takes part in the script in this role.
+    pub(crate) fn add_as<const N: usize>(&mut self, role: Role, sql: &Sql<N>, values: [Value; N]) -> usize {
+        self.statements.push(sql.statement(role));
+        self.values.extend(values);
+        self.statements.len() - 1
     }
 
     /// Like [`add`](Self::add), but with a model's columns between other arguments.
@@ -201,30 +223,31 @@ impl Script {
         after: [Value; B],
     ) -> usize {
         const { assert!(A + M + B == N, "another number of arguments than parameters") };
-        self.statements.push(sql.statement(false));
+        self.statements.push(sql.statement(Role::Plain));
         self.values.extend(before);
         self.values.extend_from_slice(model);
         self.values.extend(after);
         self.statements.len() - 1
     }
 
+    /// Changes the role of the statement that was added last.
+    pub(crate) fn last_is(&mut self, role: Role) {
+        if let Some(last) = self.statements.last_mut() {
+            last.role = role;
+        }
+    }
+
     /// Adds a guard and returns its index. If the guard's condition does not hold, the script writes nothing,
     /// and its result is the index of the guard.
     pub(crate) fn guard<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N]) -> usize {
-        self.push(sql, values, true)
+        self.add_as(Role::Guard, sql, values)
     }
 
     /// Adds a guard. If the guard's condition does not hold, the script writes nothing, and its result is
     /// `error`.
     pub(crate) fn guard_or<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N], error: WfeError) {
-        let index = self.push(sql, values, true);
+        let index = self.guard(sql, values);
         self.refusals.push((index, error));
-    }
-
-    fn push<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N], is_guard: bool) -> usize {
-        self.statements.push(sql.statement(is_guard));
-        self.values.extend(values);
-        self.statements.len() - 1
     }
 
     /// The approximate number of bytes of memory that the script takes.
@@ -250,6 +273,8 @@ fn hash(key: &str) -> u64 {
 pub(crate) struct Done {
     /// The number of changed rows. It is meaningful only for a statement that changes rows.
     pub(crate) changes: u64,
+    /// The number (`seq`) of the row that was inserted last. It is meaningful only for a statement that inserts rows.
+    pub(crate) inserted: i64,
     /// The returned rows.
     pub(crate) rows: Rows,
 }
@@ -258,7 +283,8 @@ pub(crate) struct Done {
 pub(crate) enum Written {
     /// The result of every statement.
     Done(Vec<Done>),
-    /// The condition of the guard with this index did not hold. Nothing was written.
+    /// The condition of the statement with this index did not hold: of a guard, or of a statement that must change a
+    /// row. Nothing was written.
     Refused(usize),
 }
 

@@ -80,7 +80,7 @@ impl<'c> Lent<'c> {
                 rows.push(row, columns, &mut keep)?;
             }
         }
-        Ok(Done { changes: self.handle.changes(), rows })
+        Ok(Done { changes: self.handle.changes(), inserted: self.handle.last_insert_rowid(), rows })
     }
 
     /// Runs a script of reads. Several reads run in one transaction, so that they all see the same commit.

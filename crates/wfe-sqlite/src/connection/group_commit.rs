@@ -14,7 +14,7 @@ use crate::{
     connection::execute::Lent,
     error::{self, SqliteError},
     file::Loss,
-    request::{Done, Script, Written},
+    request::{Done, Role, Script, Written},
 };
 
 /// Takes the write lock at once, because a transaction that begins with a read cannot wait for the lock later.
@@ -138,8 +138,20 @@ fn one(lent: &Lent<'_>, script: &Script) -> Result<One, Stop> {
     for (at, statement) in script.statements.iter().enumerate() {
         let (own, rest) = values.split_at(statement.parameters);
         values = rest;
+        let has_changed = done.last().is_some_and(|done| done.changes > 0);
+        if statement.role == Role::IfChanged && !has_changed
+            || statement.role == Role::IfUnchanged && has_changed
+        {
+            done.push(Done::default());
+            continue;
+        }
         let answer = match lent.run(statement, own) {
-            Ok(ended) if statement.is_guard && !ended.rows.is_empty() => Ok(Written::Refused(at)),
+            Ok(ended)
+                if statement.role == Role::Guard && !ended.rows.is_empty()
+                    || statement.role == Role::MustChange && ended.changes == 0 =>
+            {
+                Ok(Written::Refused(at))
+            }
             Ok(ended) => {
                 done.push(ended);
                 continue;

@@ -16,7 +16,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, json},
     instance::cache::{Stored, StoredPointer, WEIGHT_OF_ROW, WEIGHT_OF_TEXT},
-    request::{Done, Script, Value, text_bytes},
+    request::{Done, Role, Script, Value, text_bytes},
     sql,
 };
 
@@ -202,18 +202,19 @@ impl New {
 }
 
 /// Adds to `script` the statements that turn the stored instance into `instance`. Returns the copy that is to be cached
-/// after these statements have run. The first of the statements is a guard that has no error of its own. If this guard
-/// refuses the script, the stored instance has changed since it was read.
+/// after these statements have run. If one of them refuses the script, the stored instance has changed since it was
+/// read.
 pub(crate) fn add_difference(
     script: &mut Script,
     stored: &Stored,
     instance: &WorkflowInstance,
 ) -> Result<Stored> {
-    script.guard(&sql::workflows::IS_AT, [stored.seq.into(), stored.revision.into()]);
-    let pointers = pointer_difference(script, stored, &instance.execution_pointers)?;
+    let (pointers, difference) = pointer_difference(stored, &instance.execution_pointers)?;
     let new = pointers.iter().filter(|pointer| pointer.position >= first_position(stored.revision)).count();
     let revision = next_revision(stored.revision, new);
+    // First, because it refuses the script if the revision is another one: then nothing was written yet.
     let (instance, weight) = instance_difference(script, stored, instance, revision)?;
+    difference.add_to(script, stored.seq);
     Ok(Stored { seq: stored.seq, revision, instance, pointers, weight })
 }
 
@@ -243,10 +244,11 @@ fn instance_difference(
         && new.description == old.description
         && new.reference == old.reference
         && new.create_time == old.create_time;
-    let (seq, revision) = (Value::from(stored.seq), Value::from(revision));
+    let (seq, revision, read) =
+        (Value::from(stored.seq), Value::from(revision), Value::from(stored.revision));
     if same_state && same_rest && same_data {
         // This is the usual case after a step. Nothing is copied, whatever the size of the data.
-        script.add(&sql::workflows::TOUCH, [revision, begun, seq]);
+        script.add_as(Role::MustChange, &sql::workflows::TOUCH, [revision, begun, seq, read]);
         return Ok((Arc::clone(&stored.instance), stored.weight));
     }
     // The check comes before the clone, because cloning data that is nested too deeply would overflow the
@@ -279,11 +281,9 @@ fn instance_difference(
     let [_, name, root, definition, version, description, reference, next, status, created, completed, data] =
         codec::workflow::encode(&kept)?;
     let weight = weight(text_bytes(std::slice::from_ref(&data)));
-    if !same_data {
-        script.add(&sql::workflows::UPDATE_DATA, [data, seq.clone()]);
-    }
     if !same_rest {
-        script.add(
+        script.add_as(
+            Role::MustChange,
             &sql::workflows::UPDATE,
             [
                 revision,
@@ -298,25 +298,57 @@ fn instance_difference(
                 status,
                 created,
                 completed,
-                seq,
+                seq.clone(),
+                read,
             ],
         );
     } else if same_state {
-        script.add(&sql::workflows::TOUCH, [revision, begun, seq]);
+        let values = [revision, begun, seq.clone(), read];
+        script.add_as(Role::MustChange, &sql::workflows::TOUCH, values);
     } else {
-        script.add(&sql::workflows::UPDATE_STATE, [revision, begun, next, status, completed, seq]);
+        let values = [revision, begun, next, status, completed, seq.clone(), read];
+        script.add_as(Role::MustChange, &sql::workflows::UPDATE_STATE, values);
+    }
+    if !same_data {
+        script.add(&sql::workflows::UPDATE_DATA, [data, seq]);
     }
     Ok((Arc::new(kept), weight))
+}
+
+/// How the stored pointers of an instance must change.
+#[derive(Default)]
+struct PointerDifference<'a> {
+    /// The ids of the pointers to remove, in the stored order.
+    removed: Vec<&'a str>,
+    /// The pointers to store: whether the pointer is stored already, its position, and its columns.
+    put: Vec<(bool, i64, [Value; 21])>,
+}
+
+impl PointerDifference<'_> {
+    fn add_to(self, script: &mut Script, seq: i64) {
+        let seq = Value::from(seq);
+        for id in self.removed {
+            script.add(&sql::pointers::REMOVE, [seq.clone(), id.into()]);
+        }
+        for (is_stored, position, columns) in self.put {
+            if is_stored {
+                let [id, columns @ ..] = columns;
+                script.add_with(&sql::pointers::CHANGE, [position.into()], &columns, [seq.clone(), id]);
+                script.last_is(Role::MustChange);
+            } else {
+                script.add_with(&sql::pointers::INSERT, [seq.clone(), position.into()], &columns, []);
+            }
+        }
+    }
 }
 
 /// In the new order of the pointers, each pointer keeps its stored position as long as these positions increase. The
 /// first pointer that is new or breaks this order gets a new position above all stored positions. All pointers after it
 /// get new positions as well.
-fn pointer_difference(
-    script: &mut Script,
-    stored: &Stored,
+fn pointer_difference<'a>(
+    stored: &'a Stored,
     new: &[ExecutionPointer],
-) -> Result<Vec<StoredPointer>> {
+) -> Result<(Vec<StoredPointer>, PointerDifference<'a>)> {
     // The usual case needs no map: the stored pointers are in their order, and new pointers follow.
     let in_place = stored.pointers.len() <= new.len()
         && stored.pointers.iter().zip(new).all(|(old, new)| old.pointer.id == new.id);
@@ -324,7 +356,7 @@ fn pointer_difference(
     if !in_place {
         by_id = stored.pointers.iter().map(|old| (old.pointer.id.as_str(), old)).collect();
     }
-    let (mut kept, mut puts) = (Vec::with_capacity(new.len()), Vec::new());
+    let (mut kept, mut difference) = (Vec::with_capacity(new.len()), PointerDifference::default());
     let (mut last, mut fresh) = (i64::MIN, first_position(stored.revision));
     let mut is_appending = false;
     for (at, pointer) in new.iter().enumerate() {
@@ -352,14 +384,9 @@ fn pointer_difference(
             },
             weight: weight(text_bytes(&columns)),
         });
-        puts.push((position, columns));
+        difference.put.push((old.is_some(), position, columns));
     }
-    // Pointers are removed in the stored order, so that equal changes make equal scripts.
-    for old in stored.pointers.iter().filter(|old| by_id.contains_key(old.pointer.id.as_str())) {
-        script.add(&sql::pointers::REMOVE, [stored.seq.into(), (&old.pointer.id).into()]);
-    }
-    for (position, columns) in puts {
-        script.add_with(&sql::pointers::PUT, [stored.seq.into(), position.into()], &columns, []);
-    }
-    Ok(kept)
+    let ids = stored.pointers.iter().map(|old| old.pointer.id.as_str());
+    difference.removed = ids.filter(|id| by_id.contains_key(id)).collect();
+    Ok((kept, difference))
 }

@@ -8,7 +8,7 @@ use super::id_or_fresh;
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, time},
-    request::Script,
+    request::{Role, Script},
     sql,
 };
 
@@ -101,5 +101,5 @@ pub(crate) fn add_event_existence(script: &mut Script, event_id: &str) {
 pub(crate) fn add_positions(script: &mut Script, now: DateTime<Utc>) {
     let now = time::bound(now);
     script.add(&sql::events::DRAW_POSITIONS, [now.into(), now.into()]);
-    script.add(&sql::events::GIVE_POSITIONS, [now.into()]);
+    script.add_as(Role::IfChanged, &sql::events::GIVE_POSITIONS, [now.into()]);
 }

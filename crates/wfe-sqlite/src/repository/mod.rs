@@ -9,7 +9,7 @@ mod workflows;
 
 pub(crate) use events::{add_event_existence, add_positions};
 pub(crate) use subscriptions::{add_subscription_guard, add_subscription_row, add_subscriptions};
-pub(crate) use workflows::{add_guards, with_id_and_name};
+pub(crate) use workflows::with_id_and_name;
 
 use wfe_core::models::fresh_id;
 

@@ -18,7 +18,7 @@ use crate::{
     connection::admission::Caller,
     error,
     instance::diff::{New, add_difference, check_pointers, decode_many},
-    request::{Script, Written},
+    request::{Role, Script, Written},
     sql,
 };
 
@@ -28,17 +28,24 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let instance = with_id_and_name(workflow)?;
         let id = instance.id.clone();
         let new = New::encode(&instance)?;
-        let mut script = Script::about(&id).notifying();
-        add_guards(&mut script, &instance);
-        add_positions(&mut script, self.clock.now());
-        let inserted =
-            script.add_with(&sql::workflows::INSERT, [new.revision.into(), new.begun()], &new.columns, []);
-        new.add_pointers(&mut script, &id);
-        let done = self.writer.run(script).await?;
-        if let Some(seq) = codec::single_int(done.get(inserted)) {
-            self.cache.put(Arc::new(new.stored(seq, instance)));
+        loop {
+            let mut script = Script::about(&id).notifying();
+            add_positions(&mut script, self.clock.now());
+            let inserted = script.add_with(
+                &sql::workflows::INSERT,
+                [new.revision.into(), new.begun()],
+                &new.columns,
+                [],
+            );
+            script.last_is(Role::MustChange);
+            new.add_pointers(&mut script, &id);
+            if let Written::Done(done) = self.writer.write(script).await? {
+                self.cache.put(Arc::new(new.stored(done[inserted].inserted, instance)));
+                return Ok(id);
+            }
+            self.check_free(&instance, None).await?;
+            // The other instance was deleted meanwhile.
         }
-        Ok(id)
     }
 
     async fn persist_workflow(&self, workflow: &WorkflowInstance) -> Result<()> {
@@ -147,6 +154,30 @@ impl SqlitePersistenceProvider {
         self.sound(rows.map(|row| Fields::new(row, table, "").key("id").map(str::to_owned)))
     }
 
+    /// Tells why an instance was not inserted. `except` is an instance whose name may be the new instance's name.
+    ///
+    /// # Errors
+    /// [`WfeError::AlreadyExists`]: another instance has the id or the name.
+    pub(crate) async fn check_free(&self, instance: &WorkflowInstance, except: Option<&str>) -> Result<()> {
+        let mut script = Script::default();
+        script.add(&sql::workflows::ID, [(&instance.id).into()]);
+        script.add(&sql::workflows::ID_OF_NAME, [(&instance.name).into()]);
+        let done = self.read(script).await?;
+        let holder = |at: usize| {
+            let row = done.get(at).and_then(|done| done.rows.first());
+            row.map(|row| Fields::new(row, "workflows", "").string("id")).transpose()
+        };
+        if let Some(id) = holder(0)? {
+            return Err(WfeError::AlreadyExists { kind: Kind::Workflow, id });
+        }
+        match holder(1)? {
+            Some(id) if except != Some(&id) => {
+                Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, id: instance.name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The next number of a named counter: 1, 2, 3 …
     pub(crate) async fn draw(&self, caller: Caller, counter: &str) -> Result<u64> {
         let mut script = Script::about(counter);
@@ -178,18 +209,4 @@ pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> Result<WorkflowIn
         instance.name.clone_from(&instance.id);
     }
     Ok(instance)
-}
-
-/// Adds guards, which refuse the script if an instance already has this id or this name.
-pub(crate) fn add_guards(script: &mut Script, instance: &WorkflowInstance) {
-    script.guard_or(
-        &sql::workflows::ID_IS_FREE,
-        [(&instance.id).into()],
-        WfeError::AlreadyExists { kind: Kind::Workflow, id: instance.id.clone() },
-    );
-    script.guard_or(
-        &sql::workflows::NAME_IS_FREE,
-        [(&instance.name).into()],
-        WfeError::AlreadyExists { kind: Kind::WorkflowName, id: instance.name.clone() },
-    );
 }

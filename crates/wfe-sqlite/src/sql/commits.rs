@@ -2,7 +2,7 @@
 
 use crate::request::{Own, Sql};
 
-/// Inserts a new instance. The first five arguments are columns outside the model: owner, fencing token,
+/// Inserts a new instance, unless its id, its name, or its key among the starts of its definition is taken. The first five arguments are columns outside the model: owner, fencing token,
 /// reference, parent, and whether the instance has pointers (1 or NULL). The revision and the columns of the
 /// model follow.
 pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
@@ -10,7 +10,7 @@ pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
      workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \
      data, born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
     last_position!(),
-    ") RETURNING seq"
+    ") ON CONFLICT DO NOTHING"
 ));
 
 /// Guard: no instance has this id, except possibly a child of this parent that runs this definition.
@@ -47,34 +47,39 @@ pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
 pub(crate) const UNMARK_CHILD: Sql<1> =
     Sql::new("UPDATE workflows SET owner = NULL WHERE id = ? AND owner = -1");
 
-/// Guard: no instance was started with this definition and reference.
-pub(crate) const START_IS_FREE: Sql<2> = Sql::new(guard!(
-    "NOT EXISTS (SELECT 1 FROM workflows WHERE workflow_definition_id = ? AND start_key = ?)"
-));
-
 /// The instance that was started with this definition and reference.
 pub(crate) const STARTED: Sql<2> =
     Sql::new("SELECT id FROM workflows WHERE workflow_definition_id = ? AND start_key = ?");
 
-/// Guard: the instance has this fencing token, and no control request is pending, except possibly the request
-/// with this number.
-pub(crate) const MAY_COMMIT: Sql<3> = Sql::new(guard!(
-    "EXISTS (SELECT 1 FROM workflows WHERE id = ? AND fence = ? AND (control IS NULL OR control_number = ?))"
-));
+/// The condition of a commit: the instance (first argument) has this fencing token (bound twice), and no control request
+/// is pending, except possibly the request with this number. A NULL instead of the token stands for a commit whose script
+/// has a guard of its own.
+macro_rules! may_commit {
+    () => {
+        "id = ? AND (? IS NULL OR fence = ? AND (control IS NULL OR control_number = ?))"
+    };
+}
 
-/// Reads the columns that show why the guard `MAY_COMMIT` failed.
+/// Reads the columns that show why an instance did not meet the condition `may_commit`.
 pub(crate) const FENCE_AND_CONTROL: Sql<1> = Sql::new(concat!(
     "SELECT fence, control, control_number, ",
     intervention!(),
     " FROM workflows WHERE id = ?"
 ));
 
-/// Updates the row of the instance in a commit that stores live pointers. The first two arguments are the
-/// amounts by which the revision and the number of completions grow.
-pub(crate) const COMMIT: Sql<3> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1 WHERE id = ?",
-)
-.own(Own::Instance);
+/// What every commit that makes progress sets: it raises the revision and the number of completions by the first two
+/// arguments. The third one says whether the instance has begun, because it has stored live pointers. The fourth one is
+/// the new data, or NULL if the data stays the same. (SQLite writes the whole row in either case.)
+macro_rules! progress {
+    () => {
+        "revision = revision + ?, completions = completions + ?, claims = 0, begun = iif(?, 1, begun), \
+         data = coalesce(?, data)"
+    };
+}
+
+/// Updates the row of the instance in a commit, if the commit meets the condition `may_commit`.
+pub(crate) const COMMIT: Sql<8> =
+    Sql::new(concat!("UPDATE workflows SET ", progress!(), " WHERE ", may_commit!())).own(Own::Instance);
 
 /// Finds a corrupt value that makes commits of this instance (bound twice) fail, and returns the column and
 /// the row of the value. No version of WFE writes such a value. The statement runs after a commit has broken
@@ -88,28 +93,25 @@ pub(crate) const OBSTACLES: Sql<2> = Sql::new(
        WHERE kind = 'position' AND workflow_id = ? AND consumed IS NULL LIMIT 1",
 );
 
-/// Like `COMMIT`, but for a commit that stores no live pointers. Such a commit does not mark the instance as
-/// begun.
-pub(crate) const COMMIT_WITHOUT_POINTERS: Sql<3> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0 WHERE id = ?",
-)
-.own(Own::Instance);
-
 /// Like `COMMIT`, but for a commit after which the instance has no step that can run now. The statement also
 /// sets the next due time and releases the instance. One statement does all this, because each of three
 /// separate statements would write to the index `workflows_due`.
-pub(crate) const COMMIT_AND_PARK: Sql<4> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
-       next_execution = ?, owner = NULL WHERE id = ?",
-)
+pub(crate) const COMMIT_AND_PARK: Sql<9> = Sql::new(concat!(
+    "UPDATE workflows SET ",
+    progress!(),
+    ", next_execution = ?, owner = NULL WHERE ",
+    may_commit!()
+))
 .own(Own::Instance);
 
 /// Like `COMMIT_AND_PARK`, but for the commit that ends the instance. The statement also sets the status, the
 /// ending, the cause and the completion time.
-pub(crate) const COMMIT_AND_END: Sql<8> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
-       next_execution = ?, owner = NULL, status = ?, ending = ?, cause = ?, complete_time = ? WHERE id = ?",
-)
+pub(crate) const COMMIT_AND_END: Sql<13> = Sql::new(concat!(
+    "UPDATE workflows SET ",
+    progress!(),
+    ", next_execution = ?, owner = NULL, status = ?, ending = ?, cause = ?, complete_time = ? WHERE ",
+    may_commit!()
+))
 .own(Own::Instance);
 
 /// Sets the status, the ending and the cause.
@@ -124,9 +126,6 @@ pub(crate) const SET_NEXT_EXECUTION: Sql<2> =
 pub(crate) const SET_COMPLETE_TIME: Sql<2> =
     Sql::new("UPDATE workflows SET complete_time = ? WHERE id = ?").own(Own::Instance);
 
-/// Sets the data.
-pub(crate) const SET_DATA: Sql<2> = Sql::new("UPDATE workflows SET data = ? WHERE id = ?").own(Own::Instance);
-
 /// Clears the control request of the instance, because the request was carried out.
 pub(crate) const CLEAR_CONTROL: Sql<1> =
     Sql::new("UPDATE workflows SET control = NULL, control_detail = NULL WHERE id = ?").own(Own::Instance);
@@ -137,10 +136,11 @@ pub(crate) const RELEASE: Sql<1> =
 
 /// Like `COMMIT`, but for a commit that only releases the instance. The instance has made no progress, so the
 /// recorded numbers of process crashes stay unchanged.
-pub(crate) const GIVE_BACK: Sql<3> = Sql::new(
+pub(crate) const GIVE_BACK: Sql<6> = Sql::new(concat!(
     "UPDATE workflows SET owner = NULL, revision = revision + ?, \
-       deaths_at = iif(deaths_at = revision, revision + ?, deaths_at) WHERE id = ?",
-)
+       deaths_at = iif(deaths_at = revision, revision + ?, deaths_at) WHERE ",
+    may_commit!()
+))
 .own(Own::Instance);
 
 /// All statements of this file, for the tests.
@@ -152,19 +152,15 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("ID_IS_FREE_FOR_CHILD", ID_IS_FREE_FOR_CHILD.text()),
     ("INSERT_CHILD", INSERT_CHILD.text()),
     ("UNMARK_CHILD", UNMARK_CHILD.text()),
-    ("START_IS_FREE", START_IS_FREE.text()),
     ("STARTED", STARTED.text()),
-    ("MAY_COMMIT", MAY_COMMIT.text()),
     ("FENCE_AND_CONTROL", FENCE_AND_CONTROL.text()),
     ("COMMIT", COMMIT.text()),
     ("OBSTACLES", OBSTACLES.text()),
-    ("COMMIT_WITHOUT_POINTERS", COMMIT_WITHOUT_POINTERS.text()),
     ("COMMIT_AND_PARK", COMMIT_AND_PARK.text()),
     ("COMMIT_AND_END", COMMIT_AND_END.text()),
     ("SET_STATUS", SET_STATUS.text()),
     ("SET_NEXT_EXECUTION", SET_NEXT_EXECUTION.text()),
     ("SET_COMPLETE_TIME", SET_COMPLETE_TIME.text()),
-    ("SET_DATA", SET_DATA.text()),
     ("CLEAR_CONTROL", CLEAR_CONTROL.text()),
     ("RELEASE", RELEASE.text()),
     ("GIVE_BACK", GIVE_BACK.text()),

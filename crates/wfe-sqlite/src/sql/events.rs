@@ -4,8 +4,8 @@
 //! stores this order. Positions are drawn from the counter of `events.seq`, so they only grow and are never
 //! reused. An event that is already due when it is stored gets its position at once. Any other event gets its
 //! position from the first write after its due time (`DRAW_POSITIONS` and `GIVE_POSITIONS`). Nearly always,
-//! no event is waiting for a position; these two statements find this out quickly by the index
-//! `events_unripe`.
+//! no event is waiting for a position. The first statement finds this out quickly by the index
+//! `events_unripe`, and the second one then does not run.
 //!
 //! The column `wanted` is 1 for each event that an open subscription may need, so that the search for
 //! matching events can skip the other events. The column is also 1 for each processed event. If a processed
@@ -60,7 +60,7 @@ pub(crate) const DRAW_POSITIONS: Sql<2> = Sql::new(
      WHERE name = 'events' AND EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)",
 );
 
-/// Assigns the positions that were drawn to the events, in the order of their timestamps. From then on, an
+/// Runs if `DRAW_POSITIONS` has drawn positions. Assigns them to the events, in the order of their timestamps. From then on, an
 /// unprocessed event is `wanted` only if there is an open subscription to the name and key of the event.
 pub(crate) const GIVE_POSITIONS: Sql<1> = Sql::new(
     "UPDATE events SET position = due.position, wanted = is_processed OR EXISTS (\

@@ -209,9 +209,18 @@ mod tests {
             ),
             (super::retries::WITHDRAW_END.text(), "events_stream (event_name=? AND event_key=?)"),
             (super::workflows::NAMED.text(), "sqlite_autoindex_workflows_2 (name>? AND name<?)"),
+            (super::commits::STARTED.text(), "workflows_start (workflow_definition_id=? AND start_key=?)"),
+            (super::commits::COMMIT.text(), "sqlite_autoindex_workflows_1 (id=?)"),
+            (super::commits::COMMIT_AND_PARK.text(), "sqlite_autoindex_workflows_1 (id=?)"),
+            (super::commits::COMMIT_AND_END.text(), "sqlite_autoindex_workflows_1 (id=?)"),
+            (super::workflows::TOUCH.text(), "INTEGER PRIMARY KEY (rowid=?)"),
             (
-                super::commits::START_IS_FREE.text(),
-                "workflows_start (workflow_definition_id=? AND start_key=?)",
+                super::pointers::CHANGE.text(),
+                "execution_pointers_id (workflow=? AND kind=? AND id=? AND number=?)",
+            ),
+            (
+                super::pointers::FINISH.text(),
+                "execution_pointers_id (workflow=? AND kind=? AND id=? AND number=?)",
             ),
             (super::pointers::LOAD.text(), "execution_pointers_id (workflow=? AND kind=?)"),
             (
@@ -322,16 +331,18 @@ mod tests {
         use super::{commits, errors, ownership, pointers, subscriptions, workflows};
         let mut connection = open::memory().await.unwrap();
         for text in [
-            commits::MAY_COMMIT.text(),
+            commits::INSERT.text(),
             commits::COMMIT.text(),
-            commits::COMMIT_WITHOUT_POINTERS.text(),
+            commits::GIVE_BACK.text(),
             commits::COMMIT_AND_PARK.text(),
             commits::COMMIT_AND_END.text(),
             commits::SET_STATUS.text(),
-            commits::SET_DATA.text(),
             ownership::CLAIM.text(),
             workflows::LOAD.text(),
-            pointers::PUT.text(),
+            workflows::TOUCH.text(),
+            workflows::UPDATE_STATE.text(),
+            pointers::INSERT.text(),
+            pointers::CHANGE.text(),
             pointers::PUT_NEW.text(),
             pointers::PUT_IN_COMMIT.text(),
             pointers::FINISH.text(),

@@ -10,22 +10,11 @@ macro_rules! model {
     };
 }
 
-/// Guard: no instance has this id.
-pub(crate) const ID_IS_FREE: Sql<1> = Sql::new(guard!("NOT EXISTS (SELECT 1 FROM workflows WHERE id = ?)"));
-
-/// Guard: no instance has this name.
-pub(crate) const NAME_IS_FREE: Sql<1> =
-    Sql::new(guard!("NOT EXISTS (SELECT 1 FROM workflows WHERE name = ?)"));
-
 /// Guard: no instance has this name (first argument), except possibly the instance with this id (second).
 pub(crate) const NAME_IS_FREE_FOR: Sql<2> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM workflows WHERE name = ? AND id <> ?)"));
 
-/// Guard: the instance with this `seq` is still at this revision.
-pub(crate) const IS_AT: Sql<2> =
-    Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE seq = ? AND revision = ?)"));
-
-/// Inserts a new instance. The arguments are the revision, whether the instance has pointers (1 or NULL), and the
+/// Inserts a new instance, unless its id or its name is taken. The arguments are the revision, whether the instance has pointers (1 or NULL), and the
 /// columns of the model. A new instance does not receive events that became due before its creation. Every statement
 /// that creates an instance therefore runs after the two statements that give such events their positions.
 pub(crate) const INSERT: Sql<14> = Sql::new(concat!(
@@ -33,25 +22,28 @@ pub(crate) const INSERT: Sql<14> = Sql::new(concat!(
     model!(),
     ", born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
     last_position!(),
-    ") RETURNING seq"
+    ") ON CONFLICT DO NOTHING"
 ));
 
-/// Sets only the revision, and whether the instance has pointers (1 or NULL). Used if no other column of the row has
-/// changed. (An `UPDATE` that sets a column also rewrites the entries of all indexes that contain the column.)
-pub(crate) const TOUCH: Sql<3> =
-    Sql::new("UPDATE workflows SET revision = ?, begun = ? WHERE seq = ?").own(Own::Instance);
+/// Sets only the revision, and whether the instance has pointers (1 or NULL), if the instance is still at the revision
+/// that was read (last argument). Used if no other column of the row has changed. (An `UPDATE` that sets a column also
+/// rewrites the entries of all indexes that contain the column.)
+pub(crate) const TOUCH: Sql<4> =
+    Sql::new("UPDATE workflows SET revision = ?, begun = ? WHERE seq = ? AND revision = ?")
+        .own(Own::Instance);
 
-/// Sets the columns that change while an instance runs.
-pub(crate) const UPDATE_STATE: Sql<6> = Sql::new(
-    "UPDATE workflows SET revision = ?, begun = ?, next_execution = ?, status = ?, complete_time = ? WHERE seq = ?",
+/// Like `TOUCH`, and sets the columns that change while an instance runs.
+pub(crate) const UPDATE_STATE: Sql<7> = Sql::new(
+    "UPDATE workflows SET revision = ?, begun = ?, next_execution = ?, status = ?, complete_time = ? \
+     WHERE seq = ? AND revision = ?",
 )
 .own(Own::Instance);
 
-/// Sets all columns of the model except id and data.
-pub(crate) const UPDATE: Sql<13> = Sql::new(
+/// Like `TOUCH`, and sets all columns of the model except id and data.
+pub(crate) const UPDATE: Sql<14> = Sql::new(
     "UPDATE workflows SET revision = ?, begun = ?, name = ?, root_workflow_id = ?, workflow_definition_id = ?, \
      version = ?, description = ?, reference = ?, next_execution = ?, status = ?, create_time = ?, complete_time = ? \
-     WHERE seq = ?",
+     WHERE seq = ? AND revision = ?",
 )
 .own(Own::Instance);
 
@@ -77,6 +69,9 @@ pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
     " FROM workflows WHERE id = ? AND (seq, revision) IS NOT (?, ?)"
 ));
 
+/// The instance with this id, if there is one.
+pub(crate) const ID: Sql<1> = Sql::new("SELECT id FROM workflows WHERE id = ?");
+
 /// The id of the instance with this name.
 pub(crate) const ID_OF_NAME: Sql<1> = Sql::new("SELECT id FROM workflows WHERE name = ?");
 
@@ -98,10 +93,8 @@ pub(crate) const LOAD_MANY: Sql<1> = Sql::new(concat!(
 /// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
-    ("ID_IS_FREE", ID_IS_FREE.text()),
-    ("NAME_IS_FREE", NAME_IS_FREE.text()),
     ("NAME_IS_FREE_FOR", NAME_IS_FREE_FOR.text()),
-    ("IS_AT", IS_AT.text()),
+    ("ID", ID.text()),
     ("INSERT", INSERT.text()),
     ("TOUCH", TOUCH.text()),
     ("UPDATE_STATE", UPDATE_STATE.text()),

@@ -18,13 +18,10 @@ use crate::{
     repository::{
         add_positions, add_subscription_guard, add_subscription_row, id_or_fresh, with_id_and_name,
     },
-    request::{Script, Value, Written},
+    request::{Role, Script, Value, Written},
     sql,
 };
 
-/// A script with more finished pointers than this counts as long. In a long script, equal statements are
-/// grouped, because equal statements that follow one another are sent together.
-const FEW_FINISHED: usize = 8;
 /// The highest number of items in a chunk.
 const ITEMS_IN_CHUNK: usize = 256;
 /// The size in bytes that a chunk of several items may not exceed. If items are large, a reader that needs
@@ -101,15 +98,17 @@ impl SqlitePersistenceProvider {
     }
 
     fn script(&self, fence: i64, step: &StepCommit) -> Result<Script> {
-        let mut script = Script::about(&step.instance_id);
-        let applied =
-            step.applied.map(|number| to_integer("a control request's number", number)).transpose()?;
-        script.guard(&sql::commits::MAY_COMMIT, [(&step.instance_id).into(), fence.into(), applied.into()]);
-        self.add_commit(script, step)
+        self.add_commit(Script::about(&step.instance_id), Some(fence), step)
     }
 
-    /// Adds the changes of the commit to a script that begins with a guard.
-    pub(super) fn add_commit(&self, mut script: Script, step: &StepCommit) -> Result<Script> {
+    /// Adds the changes of the commit. They refuse the script if the fencing token is another one. `None` means that the
+    /// script begins with a guard of its own.
+    pub(super) fn add_commit(
+        &self,
+        mut script: Script,
+        fence: Option<i64>,
+        step: &StepCommit,
+    ) -> Result<Script> {
         let id = Value::from(&step.instance_id);
         // A released instance has ended, or has a due time that other hosts must know in case this host
         // crashes. A step that is followed by the next step does not concern other hosts.
@@ -117,13 +116,14 @@ impl SqlitePersistenceProvider {
             !(step.published.is_empty() && step.created.is_empty() && step.requested.is_empty());
         script.notifies = step.release || concerns_others;
         let now = self.clock.now();
+        // First, because nearly all refusals come from it: then nothing was written yet.
+        add_instance(&mut script, fence, step)?;
         let touches_events =
             !(step.consumed.is_empty() && step.subscribed.is_empty() && step.published.is_empty());
         if touches_events || !step.created.is_empty() {
             add_positions(&mut script, now);
         }
         add_consumed(&mut script, step)?;
-        add_instance(&mut script, step)?;
         add_pointers(&mut script, step)?;
         for items in &step.items {
             add_items(&mut script, &id, items)?;
@@ -167,8 +167,7 @@ impl SqlitePersistenceProvider {
 }
 
 /// Adds all guards first. Several subscriptions of one commit may consume the same event, so no guard may see
-/// the changes for another subscription. Equal statements are grouped, because equal statements that follow
-/// one another are sent together.
+/// the changes for another subscription.
 fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     let mut waits = HashSet::new();
     for Consumed { subscription_id, .. } in &step.consumed {
@@ -190,13 +189,9 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
             WfeError::EventNotFound(event_id.clone()),
         );
     }
-    for Consumed { subscription_id, .. } in &step.consumed {
-        script.add(&sql::subscriptions::CLOSE, [subscription_id.into()]);
-    }
     for Consumed { subscription_id, event_id } in &step.consumed {
+        script.add(&sql::subscriptions::CLOSE, [subscription_id.into()]);
         script.add(&sql::streams::ADVANCE, [subscription_id.into(), event_id.into()]);
-    }
-    for Consumed { event_id, .. } in &step.consumed {
         // Nobody publishes an event of the engine again.
         if !event_id.starts_with(OWN_NAMES) {
             script.add(&sql::streams::MARK_CONSUMED, [event_id.into()]);
@@ -227,16 +222,20 @@ fn add_waits(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
-/// Adds the changes of the instance's row. There is a separate statement for each of the two usual forms of a
-/// release.
-fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
+/// Adds the changes of the instance's row. The first statement contains the condition of the commit. There is a separate
+/// one for each of the two usual forms of a release.
+fn add_instance(script: &mut Script, fence: Option<i64>, step: &StepCommit) -> Result<()> {
     if step.status.is_none() && (step.ending.is_some() || step.cause.is_some()) {
         return Err(WfeError::Invalid("an ending or a cause needs a new status".to_owned()));
     }
     let id = Value::from(&step.instance_id);
     let raise = Value::from(raise(step));
+    let applied = step.applied.map(|number| to_integer("a control request's number", number)).transpose()?;
+    let [own, fence, same_fence, applied]: [Value; 4] =
+        [id.clone(), fence.into(), fence.into(), applied.into()];
     if step.only_gives_back() {
-        script.add(&sql::commits::GIVE_BACK, [raise.clone(), raise, id.clone()]);
+        let values = [raise.clone(), raise, own, fence, same_fence, applied];
+        script.add_as(Role::MustChange, &sql::commits::GIVE_BACK, values);
         if let Some(next_execution) = step.next_execution {
             script.add(&sql::commits::SET_NEXT_EXECUTION, [next_execution.into(), id]);
         }
@@ -246,23 +245,39 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     let complete_time = step.complete_time.map(|time| time::nanos("a workflow's complete_time", time));
     let complete_time = complete_time.transpose()?.map(Value::from);
     let status = step.status.map(|status| new_status(step, status)).transpose()?;
-    match (step.release && !step.upserted.is_empty(), step.next_execution, status, complete_time) {
+    let begins = Value::from(!step.upserted.is_empty());
+    let data = step.data.as_ref().map(|data| json::text("a workflow's data", data)).transpose()?;
+    let data = Value::from(data);
+    match (step.release, step.next_execution, status, complete_time) {
         (true, Some(next), None, None) => {
-            script.add(&sql::commits::COMMIT_AND_PARK, [raise, completions, next.into(), id.clone()]);
+            let values = [raise, completions, begins, data, next.into(), own, fence, same_fence, applied];
+            script.add_as(Role::MustChange, &sql::commits::COMMIT_AND_PARK, values);
         }
         (true, Some(next), Some([status, ending, cause]), Some(complete_time)) => {
-            script.add(
+            let next = next.into();
+            script.add_as(
+                Role::MustChange,
                 &sql::commits::COMMIT_AND_END,
-                [raise, completions, next.into(), status, ending, cause, complete_time, id.clone()],
+                [
+                    raise,
+                    completions,
+                    begins,
+                    data,
+                    next,
+                    status,
+                    ending,
+                    cause,
+                    complete_time,
+                    own,
+                    fence,
+                    same_fence,
+                    applied,
+                ],
             );
         }
         (_, next_execution, status, complete_time) => {
-            let grows = [raise, completions, id.clone()];
-            if step.upserted.is_empty() {
-                script.add(&sql::commits::COMMIT_WITHOUT_POINTERS, grows);
-            } else {
-                script.add(&sql::commits::COMMIT, grows);
-            }
+            let values = [raise, completions, begins, data, own, fence, same_fence, applied];
+            script.add_as(Role::MustChange, &sql::commits::COMMIT, values);
             if let Some([status, ending, cause]) = status {
                 script.add(&sql::commits::SET_STATUS, [status, ending, cause, id.clone()]);
             }
@@ -276,10 +291,6 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
                 script.add(&sql::commits::RELEASE, [id.clone()]);
             }
         }
-    }
-    if let Some(data) = &step.data {
-        let data = json::text("a workflow's data", data)?;
-        script.add(&sql::commits::SET_DATA, [data.into(), id.clone()]);
     }
     if step.applied.is_some() {
         script.add(&sql::commits::CLEAR_CONTROL, [id]);
@@ -303,25 +314,17 @@ fn new_status(step: &StepCommit, status: WorkflowStatus) -> Result<[Value; 3]> {
 fn add_pointers(script: &mut Script, step: &StepCommit) -> Result<()> {
     let id = Value::from(&step.instance_id);
     let above = raise(step) - 1;
-    let mut finished = Vec::new();
     for (index, pointer) in (0_i64..).zip(&step.upserted) {
         let columns = codec::pointer::encode(pointer)?;
         script.add_with(&sql::pointers::PUT_IN_COMMIT, [above.into(), index.into()], &columns, [id.clone()]);
     }
-    let is_long = step.finished.len() > FEW_FINISHED;
     for (after, pointer) in (0_i64..).zip(step.finished.iter().rev()) {
         let columns = codec::pointer::encode(pointer)?;
-        let own = [id.clone(), (&pointer.id).into()];
-        script.add_with(&sql::pointers::FINISH, [after.into()], &columns, own);
-        if is_long {
-            finished.push((after, &pointer.id, columns));
-        } else {
-            script.add_with(&sql::pointers::FINISH_AT_ONCE, [after.into()], &columns, [id.clone()]);
-        }
-    }
-    for (after, pointer, columns) in finished {
-        let own = [id.clone(), pointer.into(), after.into()];
-        script.add_with(&sql::pointers::FINISH_AT_ONCE_LATER, [after.into()], &columns, own);
+        let [pointer_id, rest @ ..] = &columns;
+        let own = [id.clone(), pointer_id.clone()];
+        script.add_with(&sql::pointers::FINISH, [after.into()], rest, own);
+        script.add_with(&sql::pointers::FINISH_AT_ONCE, [after.into()], &columns, [id.clone()]);
+        script.last_is(Role::IfUnchanged);
     }
     Ok(())
 }

@@ -11,10 +11,10 @@ use wfe_core::{
 use super::limit::rows;
 use crate::{
     SqlitePersistenceProvider,
-    codec::{Fields, names, single_int},
+    codec::{Fields, names},
     instance::diff::New,
-    repository::{add_guards, add_positions, with_id_and_name},
-    request::{Script, Value, Written},
+    repository::{add_positions, with_id_and_name},
+    request::{Role, Script, Value, Written},
     row::Row,
     sql,
 };
@@ -44,22 +44,25 @@ pub(super) async fn replace(
     script.add(&sql::commits::TAKE_NAME, [id()]);
     let terminate = || Value::from(names::control(Control::Terminate));
     script.add(&sql::ownership::REQUEST_OF_COMMIT, [terminate(), id(), terminate()]);
-    add_guards(&mut script, &instance);
     add_positions(&mut script, store.clock.now());
     let engine_columns =
         [Value::Null, 0_i64.into(), Value::Null, Value::Null, new.begun(), new.revision.into()];
     let inserted = script.add_with(&sql::commits::INSERT, engine_columns, &new.columns, []);
+    script.last_is(Role::MustChange);
     new.add_pointers(&mut script, &instance.id);
     match store.writer.write(script).await? {
         Written::Done(done) => {
             store.cache.remove(&old.id);
             let id = instance.id.clone();
-            if let Some(seq) = single_int(done.get(inserted)) {
-                store.cache.put(Arc::new(new.stored(seq, instance)));
-            }
+            store.cache.put(Arc::new(new.stored(done[inserted].inserted, instance)));
             Ok(Some(id))
         }
-        Written::Refused(_) => Ok(None),
+        Written::Refused(at) => {
+            if at == inserted {
+                store.check_free(&instance, Some(&old.id)).await?;
+            }
+            Ok(None)
+        }
     }
 }
 

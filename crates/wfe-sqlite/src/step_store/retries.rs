@@ -24,7 +24,7 @@ pub(super) async fn reopen(
     if let Ok(revision) = i64::try_from(revision) {
         let mut script = Script::about(&step.instance_id);
         script.guard(&sql::retries::MAY_REOPEN, [id.clone(), revision.into()]);
-        let mut script = store.add_commit(script, step)?;
+        let mut script = store.add_commit(script, None, step)?;
         script.add(&sql::retries::REOPEN, [retried.into(), id.clone()]);
         // A published end is that of a child of this instance, and has another key.
         script.add(&sql::retries::WITHDRAW_END, [id.clone()]);

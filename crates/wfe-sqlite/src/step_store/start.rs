@@ -10,10 +10,10 @@ use wfe_core::{
 
 use crate::{
     SqlitePersistenceProvider,
-    codec::{Fields, names, single_int, to_integer},
+    codec::{Fields, names, to_integer},
     instance::diff::New,
-    repository::{add_guards, add_positions, with_id_and_name},
-    request::{Script, Value, Written},
+    repository::{add_positions, with_id_and_name},
+    request::{Role, Script, Value, Written},
     sql,
 };
 
@@ -33,10 +33,11 @@ pub(super) async fn start_if(
 ) -> Result<Started> {
     let start = Start::new(store, owner, instance)?;
     let Some(reference) = &start.instance.reference else {
-        return match start.store(store, None, None).await? {
-            Some(started) => Ok(started),
-            None => Err(WfeError::Persistence("a start without a condition was refused".to_owned())),
-        };
+        loop {
+            if let Some(started) = start.store(store, None, None).await? {
+                return Ok(started);
+            }
+        }
     };
     let definition = &start.instance.workflow_definition_id;
     loop {
@@ -138,8 +139,11 @@ impl Start {
         Ok(Self { instance, new, owner })
     }
 
-    /// Stores the instance under this key. Returns `None` if the key is taken, or if the replaced instance has changed
-    /// since it was read.
+    /// Stores the instance under this key. Returns `None` if the key is taken, if the replaced instance has changed since
+    /// it was read, or if the instance that had the id or the name was deleted meanwhile.
+    ///
+    /// # Errors
+    /// [`WfeError::AlreadyExists`]: the key is free, but another instance has the id or the name.
     async fn store(
         &self,
         store: &SqlitePersistenceProvider,
@@ -151,30 +155,40 @@ impl Start {
         // An instance that its owner runs at once does not concern other hosts.
         let mut script = Script::about(id);
         script.notifies = owner.is_none();
-        let definition = Value::from(&instance.workflow_definition_id);
-        let key = Value::from(key.cloned());
         if let Some(Replaced { id: of, revision }) = of {
             script.guard(&sql::retries::MAY_RESTART, [of.into(), revision.into()]);
             let taken = WfeError::AlreadyExists { kind: Kind::WorkflowName, id: of.to_owned() };
             script.guard_or(&sql::retries::CAN_GIVE_UP_NAME, [of.into(), (&instance.name).into()], taken);
             script.add(&sql::retries::REPLACE, [id.into(), (&instance.name).into(), of.into()]);
         }
-        if key != Value::Null {
-            script.guard(&sql::commits::START_IS_FREE, [definition, key.clone()]);
-        }
-        add_guards(&mut script, instance);
         add_positions(&mut script, store.clock.now());
         let fence = i64::from(owner.is_some());
         let engine_columns =
-            [(*owner).into(), fence.into(), key, Value::Null, new.begun(), new.revision.into()];
+            [(*owner).into(), fence.into(), key.into(), Value::Null, new.begun(), new.revision.into()];
         let inserted = script.add_with(&sql::commits::INSERT, engine_columns, &new.columns, []);
+        script.last_is(Role::MustChange);
         new.add_pointers(&mut script, id);
         if let Some(Replaced { id: of, .. }) = of {
             script.add(&sql::retries::LINK, [of.into(), id.into()]);
         }
-        let Written::Done(done) = store.writer.write(script).await? else { return Ok(None) };
-        if let Some(seq) = single_int(done.get(inserted)) {
-            store.cache.put(Arc::new(new.stored(seq, instance.clone())));
+        let done = match store.writer.write(script).await? {
+            Written::Done(done) => done,
+            Written::Refused(at) => {
+                // The replaced instance gives up its key, so the key of another one is at fault only.
+                let known = match key {
+                    Some(key) => find(store, &instance.workflow_definition_id, key).await?,
+                    None => None,
+                };
+                let is_known = known.is_some() && known.as_deref() != of.map(|of| of.id);
+                if at == inserted && !is_known {
+                    store.check_free(instance, of.map(|of| of.id)).await?;
+                }
+                return Ok(None);
+            }
+        };
+        // An owner runs the instance at once, and its first commit would make a copy useless.
+        if owner.is_none() {
+            store.cache.put(Arc::new(new.stored(done[inserted].inserted, instance.clone())));
         }
         let fence = owner.map(|_| Fence(1));
         let restart_of = of.map(|of| of.id.to_owned());
