@@ -34,7 +34,11 @@ impl Program {
     }
 
     pub fn measure(&self, run: &Run) -> Done<Measured> {
-        Ok(serde_json::from_slice(&self.start(run)?)?)
+        let printed = String::from_utf8(self.start(run)?)?;
+        // Libraries may have printed something before.
+        let last = printed.lines().last().unwrap_or_default();
+        serde_json::from_str(last)
+            .map_err(|_| format!("{} printed no result but {last:?}", self.label).into())
     }
 
     /// Runs one process to its end. Returns what it has printed.

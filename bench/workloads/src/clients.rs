@@ -13,7 +13,10 @@ use tokio::{sync::Notify, time};
 
 use crate::{Done, Measured, Range, Run, measured::Sum};
 
-/// A run of slow operations lasts at most so long, even if none of them has ended.
+/// A run goes on until each client has ended an operation on average: a shorter one would only count the quickest. But slow
+/// operations prolong it by so much at most, as long as one has ended …
+const LONGER: Duration = Duration::from_secs(3);
+/// … and by so much if none has.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the clients may take for the operation in which the end of the run meets them, at least.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -136,10 +139,8 @@ where
     let range = Range::begin();
     stage.enter(MEASURED);
     let began = Instant::now();
-    while began.elapsed() < run.measured()
-        || (stage.ended.load(Ordering::Relaxed) == 0
-            && began.elapsed() < PATIENCE
-            && !working.iter().all(tokio::task::JoinHandle::is_finished))
+    while lasts(run, began.elapsed(), stage.ended.load(Ordering::Relaxed))
+        && !working.iter().all(tokio::task::JoinHandle::is_finished)
     {
         let left = run.measured().saturating_sub(began.elapsed());
         time::sleep(left.clamp(Duration::from_millis(1), Duration::from_millis(20))).await;
@@ -157,6 +158,16 @@ where
         stored.push(its);
     }
     Ok((sum, all, stored))
+}
+
+/// Whether the measurement goes on after this time, in which so many operations have ended.
+fn lasts(run: &Run, elapsed: Duration, ended: u64) -> bool {
+    let limit = match ended {
+        0 => run.measured() + PATIENCE,
+        few if few < run.clients as u64 => run.measured() + LONGER,
+        _ => run.measured(),
+    };
+    elapsed < limit
 }
 
 /// Lets the clients end their operations, but not for longer than this.
@@ -204,6 +215,16 @@ mod tests {
         assert_eq!(stored.len(), 3);
         assert!(stored.iter().all(|ended| *ended >= 1), "each operation may end: {stored:?}");
         assert!(measured.p50_us >= 60_000.0, "an operation that began in the warm-up counts in full");
+    }
+
+    #[test]
+    fn slow_operations_prolong_a_run_within_limits() {
+        let (run, usual) = (run(), run().measured());
+        let lasts = |elapsed, ended| lasts(&run, elapsed, ended);
+        let clients = run.clients as u64;
+        assert!(lasts(usual / 2, 1000) && !lasts(usual, clients));
+        assert!(lasts(usual, clients - 1) && !lasts(usual + LONGER, clients - 1));
+        assert!(lasts(usual + LONGER, 0) && !lasts(usual + PATIENCE, 0));
     }
 
     #[tokio::test]

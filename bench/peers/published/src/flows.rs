@@ -4,11 +4,12 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::sleep};
 use wfe::{WorkflowHost, WorkflowHostBuilder};
 use wfe_bench_workloads::{
     Done, Place,
@@ -24,6 +25,11 @@ use wfe_core::{
     },
 };
 use wfe_sqlite::SqlitePersistenceProvider;
+
+/// How often a caller reads an instance whose end is reported but not stored.
+const POLL: Duration = Duration::from_millis(1);
+/// After so long, the store has refused the end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct FlowHost {
     store: Arc<SqlitePersistenceProvider>,
@@ -115,11 +121,14 @@ impl Flows for FlowHost {
         let data = serde_json::to_value(Data { number })?;
         let id = self.host.start_workflow("flow", 1, data).await?;
         self.ends.wait(&id).await?;
-        let found = self.host.get_workflow(&id).await?;
-        if found.status == WorkflowStatus::Complete {
-            Ok(id)
-        } else {
-            Err(format!("flow {id} ended as {:?}", found.status).into())
+        // The event comes before the end is stored.
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.host.get_workflow(&id).await?.status {
+                WorkflowStatus::Complete => return Ok(id),
+                WorkflowStatus::Runnable if Instant::now() < until => sleep(POLL).await,
+                other => return Err(format!("flow {id} ended as {other:?}").into()),
+            }
         }
     }
 
