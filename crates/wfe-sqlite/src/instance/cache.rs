@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use lru::LruCache;
+use hashlink::LruCache;
 use wfe_core::models::{ExecutionPointer, WorkflowInstance};
 use wfe_core::sync::lock;
 
@@ -67,7 +67,7 @@ struct State {
 impl Cache {
     /// Creates a cache of about `bound` bytes. If `bound` is 0, the cache keeps no copies.
     pub(crate) fn new(bound: usize) -> Self {
-        Self { state: Mutex::new(State { copies: LruCache::unbounded(), weight: 0 }), bound }
+        Self { state: Mutex::new(State { copies: LruCache::new_unbounded(), weight: 0 }), bound }
     }
 
     /// The copy of an instance.
@@ -91,11 +91,11 @@ impl Cache {
                 return;
             }
             state.weight += weight;
-            if let Some((old, _)) = state.copies.put(id.clone(), (weight, stored)) {
+            if let Some((old, _)) = state.copies.insert(id.clone(), (weight, stored)) {
                 state.weight -= old;
             }
             while state.weight > self.bound {
-                let Some((_, (old, _))) = state.copies.pop_lru() else { break };
+                let Some((_, (old, _))) = state.copies.remove_lru() else { break };
                 state.weight -= old;
             }
         });
@@ -104,7 +104,7 @@ impl Cache {
     /// Drops a copy.
     pub(crate) fn remove(&self, id: &str) {
         self.with(|state| {
-            if let Some((weight, _)) = state.copies.pop(id) {
+            if let Some((weight, _)) = state.copies.remove(id) {
                 state.weight -= weight;
             }
         });
