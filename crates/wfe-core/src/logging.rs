@@ -88,12 +88,15 @@ pub fn event(emit: impl FnOnce()) {
 /// Returns the result of the call, or `None` if the call panicked. The program's panic hook has already
 /// reported the panic.
 fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(done) => Some(done),
-        Err(payload) => {
-            drop_payload(payload);
-            None
-        }
+    let (mut call, mut done) = (Some(call), None);
+    guarded_call(&mut || done = call.take().map(|call| call()));
+    done
+}
+
+/// This function is compiled once, not once for each call: events are logged at more than a hundred places.
+fn guarded_call(call: &mut dyn FnMut()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+        drop_payload(payload);
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::DateTime;
+use futures_util::future::BoxFuture;
 use wfe_core::{CorruptValues, Result, WfeError, clock::Clock, logging};
 
 use crate::{
@@ -124,7 +125,13 @@ impl SqlitePersistenceProvider {
         SqliteOptions::file(path.as_ref())
     }
 
-    pub(crate) async fn open(location: Location, options: SqliteOptions) -> Result<Self> {
+    #[inline(never)]
+    pub(crate) fn open(location: Location, options: SqliteOptions) -> BoxFuture<'static, Result<Self>> {
+        // An `async fn` is compiled by the crate that awaits it: each program would compile the connections' threads anew.
+        Box::pin(Self::open_here(location, options))
+    }
+
+    async fn open_here(location: Location, options: SqliteOptions) -> Result<Self> {
         check_clock(&location, &*options.clock)?;
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let busy = options.busy_timeout;

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io,
+    pin::Pin,
     sync::{Mutex, mpsc},
     thread,
     time::Duration,
@@ -84,6 +85,13 @@ pub(crate) async fn pause(time: Duration) {
         // Blocking this thread is better than not waiting.
         Err(_) => thread::sleep(time),
     }
+}
+
+/// Waits for a future. The future is boxed: `Runtime::block_on` is compiled in several units of code, each of which would
+/// contain the code of the future, and of all that it awaits, if it named the type of the future.
+pub(crate) fn block_on<'a, T>(runtime: &Runtime, future: impl Future<Output = T> + 'a) -> T {
+    let future: Pin<Box<dyn Future<Output = T> + 'a>> = Box::pin(future);
+    runtime.block_on(future)
 }
 
 /// Starts a thread that has a runtime of its own, on which it may wait for futures. Returns the runtime's handle.

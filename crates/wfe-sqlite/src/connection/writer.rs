@@ -109,7 +109,7 @@ impl Writer {
         let ((jobs, taker), (alive, ended)) = (queue(), thread::ended());
         let (opened, is_open) = oneshot::channel();
         let (busy, location, counts) = (recovery.busy, recovery.location.clone(), Arc::clone(counts));
-        let body = move |runtime: &Runtime| match runtime.block_on(open()) {
+        let body = move |runtime: &Runtime| match thread::block_on(runtime, open()) {
             Ok((connection, hold, change_signal, more)) => {
                 // The send fails if the caller has dropped the future that opens the store. The queue is then
                 // closed as well.

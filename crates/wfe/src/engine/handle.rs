@@ -42,6 +42,7 @@ use super::{
         in_flight::BodyStates,
         middleware::{self, WorkflowStart},
     },
+    task,
     thread::spawn,
 };
 use crate::store::StoreAccess;
@@ -115,7 +116,10 @@ impl Handle {
         // could be left that this host owns but does not run; it would wait until the next start of the host.
         let shared = shared.clone();
         let stored =
-            engine.spawn(async move { start::store_new(&shared, instance, &rule, Some(permit)).await });
+            task::spawn_on(
+                &engine,
+                async move { start::store_new(&shared, instance, &rule, Some(permit)).await },
+            );
         stored.await.unwrap_or_else(|ended| Err(ended_meanwhile(ended)))
     }
 
@@ -132,7 +136,7 @@ impl Handle {
         };
         let this = self.clone();
         // As for `start`: otherwise the change could be published late, or not at all.
-        let stored = engine.spawn(async move {
+        let stored = task::spawn_on(&engine, async move {
             let id = start::store_in_place_of(&this.0.shared, &old, instance).await?;
             if id.is_some() {
                 this.wake(&old.id, permit);

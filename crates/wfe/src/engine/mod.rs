@@ -17,6 +17,7 @@ mod schedule;
 mod start;
 mod state;
 mod steps;
+mod task;
 mod thread;
 
 pub(crate) use self::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::{runtime, sync::watch};
 use wfe_core::{BoxError, Result, WfeError, traits::Owner};
 
-use super::{channel::Receiver, dispatcher, message::Phase, state::shared::Shared};
+use super::{channel::Receiver, dispatcher, message::Phase, state::shared::Shared, task};
 
 /// Starts the engine's thread and returns its runtime. The thread ends when the engine is stopped, or when the host
 /// or the program's runtime is dropped.
@@ -22,7 +22,7 @@ pub(super) fn spawn(
     let engine = runtime.handle().clone();
     let work = move || {
         let receiver = Receiver::new(shared.channel.clone());
-        let stopped = runtime.block_on(dispatcher::run(shared, owner, receiver, phase, steps));
+        let stopped = runtime.block_on(task::boxed(dispatcher::run(shared, owner, receiver, phase, steps)));
         // The engine's runtime is dropped before `stop` returns: a program that ends after `stop` closes its store by
         // dropping the store.
         drop(runtime);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use futures_util::{future::BoxFuture, stream::BoxStream};
 use wfe_core::{
     Result, WfeError,
     traits::{PersistenceProvider, StepStore},
@@ -32,36 +32,50 @@ impl EngineStore {
     /// this also checks the store, because the unknown outcome may be the first sign of a loss. A fault of a store
     /// that is not lost is logged.
     async fn seen<T: Send>(&self, call: &'static str, answer: Result<T>) -> Result<T> {
-        let answer = self.loss.seen(answer);
-        let answer = match answer {
-            Err(WfeError::CommitUnknown { .. }) => self.checked(answer).await,
-            answer => answer,
-        };
-        self.noted(call, answer)
+        match answer {
+            Ok(answer) => Ok(self.succeeded(call, answer)),
+            Err(error) => Err(self.failed(call, error, false).await),
+        }
     }
 
     /// Like [`seen`](Self::seen), for a call about an owner.
     async fn seen_of_owner<T: Send>(&self, call: &'static str, answer: Result<T>) -> Result<T> {
-        let answer = self.checked(answer).await;
-        self.noted(call, answer)
+        match answer {
+            Ok(answer) => Ok(self.succeeded(call, answer)),
+            Err(error) => Err(self.failed(call, error, true).await),
+        }
+    }
+
+    fn succeeded<T>(&self, call: &'static str, answer: T) -> T {
+        self.note(call, None);
+        answer
+    }
+
+    /// Handles the error of a call. This function does not depend on the type of the call's result, so that it is compiled
+    /// once. The error of a call about an owner may concern only the owner's own file. Such an error does not end the
+    /// host.
+    fn failed<'a>(
+        &'a self,
+        call: &'static str,
+        error: WfeError,
+        is_about_owner: bool,
+    ) -> BoxFuture<'a, WfeError> {
+        Box::pin(async move {
+            let error = if is_about_owner { error } else { self.loss.noted(error) };
+            if is_about_owner || matches!(error, WfeError::CommitUnknown { .. }) {
+                // `seen` records the loss; the result itself is not needed.
+                let _noted = self.loss.seen(self.store.verify().await);
+            }
+            self.note(call, Some(&error));
+            error
+        })
     }
 
     /// Logs a fault of the store once, and then counts it. The host logs the loss of the store itself.
-    fn noted<T>(&self, call: &'static str, answer: Result<T>) -> Result<T> {
+    fn note(&self, call: &'static str, error: Option<&WfeError>) {
         if !self.loss.has_come() {
-            self.faults.note(call, answer.as_ref().err());
+            self.faults.note(call, error);
         }
-        answer
-    }
-
-    /// Checks after any error whether the store is lost. The error itself may concern only the owner's own file. Such
-    /// an error does not end the host.
-    async fn checked<T: Send>(&self, answer: Result<T>) -> Result<T> {
-        if answer.is_err() {
-            // `seen` records the loss; the result itself is not needed.
-            let _noted = self.loss.seen(self.store.verify().await);
-        }
-        answer
     }
 }
 

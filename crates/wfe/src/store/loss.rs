@@ -64,17 +64,18 @@ impl Loss {
     /// Takes the result of a call to the store. If the result reports that the store is lost, records the
     /// loss. Returns the result.
     pub fn seen<T>(&self, answer: Result<T>) -> Result<T> {
-        match answer {
-            Err(WfeError::Unusable { path, reason, source }) => {
-                let found = Found { path, reason, source: source.map(Arc::from) };
-                let error = found.error();
-                // Only the first error is recorded.
-                self.found.get_or_init(|| found);
-                self.told.cancel();
-                Err(error)
-            }
-            answer => answer,
-        }
+        answer.map_err(|error| self.noted(error))
+    }
+
+    /// Like [`seen`](Self::seen), for the error of a call.
+    pub fn noted(&self, error: WfeError) -> WfeError {
+        let WfeError::Unusable { path, reason, source } = error else { return error };
+        let found = Found { path, reason, source: source.map(Arc::from) };
+        let error = found.error();
+        // Only the first error is recorded.
+        self.found.get_or_init(|| found);
+        self.told.cancel();
+        error
     }
 
     /// The error of the lost store. `None` means that the store is not known to be lost.

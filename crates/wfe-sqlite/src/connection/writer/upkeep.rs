@@ -7,6 +7,7 @@ use wfe_core::{WfeError, logging};
 
 use super::{Job, Thread, attempt::Turn};
 use crate::{
+    connection::thread,
     error::{self, SqliteError},
     schema,
     sqlx::{self, Connection, SqliteConnection},
@@ -22,7 +23,9 @@ impl Thread {
         };
         let crashed = || Err(error::storage("preparing the schema", &error::crash()));
         let mut ensured = match &mut *connection {
-            Some(open) => runtime.block_on(logging::unlogged(schema::ensure(open, &self.recovery.location))),
+            Some(open) => {
+                thread::block_on(runtime, logging::unlogged(schema::ensure(open, &self.recovery.location)))
+            }
             None => crashed(),
         };
         if ensured.as_ref().err().and_then(error::cause).is_some_and(is_over) {
@@ -56,8 +59,7 @@ impl Thread {
             return;
         };
         let connected = sidecars.check_files_of_sqlite().and_then(|()| {
-            runtime
-                .block_on(schema::connect(options))
+            thread::block_on(runtime, schema::connect(options))
                 .map_err(|error| error::storage("opening", &Arc::new(error.into())))
         });
         match connected {

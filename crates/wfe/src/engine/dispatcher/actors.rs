@@ -15,6 +15,7 @@ use crate::engine::{
     },
     state::shared::{AtWork, Shared},
     steps::runner::Bodies,
+    task,
 };
 
 /// The actors of the instances that this host works on.
@@ -106,7 +107,7 @@ impl Actors {
             let parting = actor.live(state).await;
             farewell.say(parting);
         };
-        tokio::spawn(span.instrument(work));
+        task::spawn(span.instrument(work));
     }
 
     /// Requests the instance's actor to read the store again. Returns `false` if the instance has no actor here.

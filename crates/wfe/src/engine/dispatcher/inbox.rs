@@ -12,6 +12,7 @@ use crate::engine::{
     instance::actor::State,
     message::{NewInstance, Order, Phase},
     state::{notifications::Notifications, outcome::Idle, shared::Shared},
+    task,
 };
 
 pub(super) struct Inbox {
@@ -137,7 +138,7 @@ impl Inbox {
     /// follow a virtual clock, such as the shutdown of the operating system.
     fn grace_begins(&self) {
         let (grace, actors, phase) = (self.shared.options.grace, self.actors.clone(), self.phase.clone());
-        tokio::spawn(async move {
+        task::spawn(async move {
             tokio::time::sleep(grace).await;
             logging::warn!(instances = actors.len(), "the grace time is over; steps still run");
             phase.send_replace(Phase::Closing);

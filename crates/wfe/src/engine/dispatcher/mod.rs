@@ -36,7 +36,10 @@ use super::{
     state::{notifications::Notifications, outcome::Idle, shared::Shared},
     steps::runner::Bodies,
 };
-use crate::store::{Guarantees, loss::warn_unless_fault};
+use crate::{
+    engine::task,
+    store::{Guarantees, loss::warn_unless_fault},
+};
 
 /// How long the host waits between two reads of what other processes have stored. The pause bounds the cost of a
 /// process that writes without pause. The pause is short enough that this host notices the writes of other processes in
@@ -198,17 +201,17 @@ pub(super) async fn run(
 /// Starts the tasks that run alongside the main loop until it ends.
 fn spawn_helpers(shared: &Arc<Shared>, lease: Option<Duration>) {
     let watchdog = shared.watchdog.clone();
-    tokio::spawn(async move { watchdog.run().await });
+    task::spawn(async move { watchdog.run().await });
     if let Some(lease) = lease {
         let shared = shared.clone();
-        tokio::spawn(async move {
+        task::spawn(async move {
             shared.heartbeats.run(lease, &*shared.options.clock, &shared.store).await;
         });
     }
     if shared.store.guarantees == Guarantees::OneTransactionPerStep {
         let shared = shared.clone();
         shared.sweep_list.note_all();
-        tokio::spawn(async move { event_sweeper::run(&shared).await });
+        task::spawn(async move { event_sweeper::run(&shared).await });
     }
 }
 
@@ -224,7 +227,7 @@ fn in_calendar(millis: i64) -> Option<DateTime<Utc>> {
 fn watch(mut news: BoxStream<'static, ()>) -> Arc<Notify> {
     let arrived = Arc::new(Notify::new());
     let notify = arrived.clone();
-    tokio::spawn(async move {
+    task::spawn(async move {
         while let Some(()) = news.next().await {
             notify.notify_one();
             tokio::time::sleep(REST).await;

@@ -5,7 +5,10 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 use wfe_core::{Result, WfeError, models::WorkflowInstance};
 
 use super::Dispatcher;
-use crate::{engine::state::shared::Shared, store::loss::warn_unless_fault};
+use crate::{
+    engine::{state::shared::Shared, task},
+    store::loss::warn_unless_fault,
+};
 
 /// How many instances each scan reads for their definitions. If more instances are due, the next scan continues after
 /// those that this scan has read.
@@ -21,7 +24,7 @@ impl Dispatcher {
         if self.pace.is_time(began) {
             self.pace.news = false;
             let busy = self.actors.ids();
-            let look = tokio::spawn(report(self.shared.clone(), busy, self.pace.read));
+            let look = task::spawn(report(self.shared.clone(), busy, self.pace.read));
             self.pace.look = Some((began, look));
         }
     }

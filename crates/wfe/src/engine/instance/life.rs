@@ -29,6 +29,7 @@ use crate::engine::{
         in_flight::InFlight,
         middleware::{self, WorkflowEnd},
     },
+    task,
 };
 
 /// Callers rarely close subscriptions of a running instance. If stored subscriptions have changed this many times in a
@@ -317,7 +318,7 @@ impl Actor {
         for ItemRequest { container, from, limit } in effects.requests {
             let (shared, phase) = (self.shared.clone(), self.bodies.phase.clone());
             let (id, mail, asker) = (self.work.id.clone(), self.mail.clone(), self.opened);
-            tokio::spawn(async move {
+            task::spawn(async move {
                 let items = commit::items(&shared, phase, &id, &container, from, limit).await;
                 if let Some(read) = items {
                     // The items are discarded if the actor has ended meanwhile.
@@ -362,6 +363,6 @@ impl Actor {
             let _report = report;
             middleware::ended(&chain, &end).await;
         };
-        self.bodies.runtime.spawn(Span::current().instrument(ended));
+        task::spawn_on(&self.bodies.runtime, Span::current().instrument(ended));
     }
 }

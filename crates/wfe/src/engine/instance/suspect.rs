@@ -14,6 +14,7 @@ use crate::engine::{
     isolation::{self, PROCESS, Ticket},
     message::{Phase, PhaseWatch},
     state::shared::Shared,
+    task,
 };
 
 /// An instance is suspended after its process has crashed this many times while the instance ran alone. The number is
@@ -65,7 +66,7 @@ impl Actor {
                 Ok(true) => {
                     let number = ticket.number();
                     let (phase, began) = (self.bodies.phase.clone(), Instant::now());
-                    let watch = tokio::spawn(async move {
+                    let watch = task::spawn(async move {
                         tokio::time::sleep_until(began + allowance).await;
                         PROCESS.keeps_others_waiting().await;
                         if is_noted(&shared, phase, &id, fence, Isolation::Over).await {

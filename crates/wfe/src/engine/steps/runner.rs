@@ -25,6 +25,7 @@ use crate::engine::{
     message::{Phase, PhaseWatch},
     state::shared::Shared,
     steps::{launcher::Launcher, middleware},
+    task,
 };
 
 /// How long an asynchronous body may continue after its token is cancelled. This is long enough to close a connection
@@ -84,7 +85,7 @@ impl Bodies {
                 None => report.in_doubt(),
             }
         };
-        tokio::spawn(span.instrument(waiting));
+        task::spawn(span.instrument(waiting));
     }
 
     /// Starts the task that starts the bodies. Returns a receiver that fails as soon as the program's runtime has shut
@@ -93,7 +94,7 @@ impl Bodies {
         let (mut kept, gone) = oneshot::channel();
         let (launcher, runtime) = (self.launcher.clone(), self.runtime.clone());
         // The runtime drops this task when it shuts down.
-        self.runtime.spawn(async move {
+        task::spawn_on(&self.runtime, async move {
             tokio::select! {
                 () = kept.closed() => {}
                 never = launcher.run(&runtime) => match never {},
@@ -211,7 +212,7 @@ impl Begun {
             };
             middleware::run_inside(&shared.options.step_middleware, &ctx, number, body).await
         };
-        runtime.spawn(async move {
+        task::spawn_on(runtime, async move {
             let body = span.instrument(watchdog.watch(instance.clone(), step.clone(), body));
             let end = tokio::select! {
                 biased;
