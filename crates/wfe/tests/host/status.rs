@@ -43,7 +43,8 @@ async fn at_rest(place: &Timed, definition: &Definition<Tally>) -> (WorkflowHost
     until(async || {
         let status = host.status(&id).await.unwrap();
         waits = status.positions.first().map(|position| position.waits.clone());
-        !matches!(waits, Some(Waits::Running { .. } | Waits::Due) | None)
+        // A body waits for its slot until the program's runtime starts it.
+        !matches!(waits, Some(Waits::Running { .. } | Waits::Due | Waits::Slot) | None)
     })
     .await;
     (host, id, waits.unwrap())
