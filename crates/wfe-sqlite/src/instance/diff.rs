@@ -126,9 +126,25 @@ pub(crate) fn decode_many(instances: &Done, pointers: &Done) -> Result<Found> {
 }
 
 impl SqlitePersistenceProvider {
+    /// Whether this copy is at the revision that is stored now.
+    async fn is_current(&self, copy: &Stored, id: &str) -> Result<bool> {
+        let mut script = Script::default();
+        script.add(&sql::workflows::STAMP, [id.into()]);
+        let done = self.read(script).await?;
+        let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(false) };
+        let mut fields = Fields::new(row, "workflows", id);
+        Ok((fields.int("seq")?, fields.int("revision")?) == (copy.seq, copy.revision))
+    }
+
     /// Reads an instance as it is stored now. `None` means that the instance does not exist.
     pub(crate) async fn stored(&self, id: &str) -> Result<Option<Arc<Stored>>> {
         let copy = self.cache.get(id);
+        // One statement proves that a copy is up to date. Only if it is not, the rows are read, in a transaction.
+        if let Some(copy) = &copy
+            && self.is_current(copy, id).await?
+        {
+            return Ok(Some(Arc::clone(copy)));
+        }
         let mut script = Script::default();
         add_reads(&mut script, id, copy.as_deref());
         let done = self.read(script).await?;
