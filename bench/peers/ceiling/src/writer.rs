@@ -1,4 +1,5 @@
-//! The one thread, and its transactions.
+//! The one thread, and its transactions. Each request has a savepoint, because a request that fails must not take the others of
+//! its transaction with it.
 
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -78,7 +79,12 @@ fn serve(connection: &Connection, requests: &mpsc::Receiver<Act>) {
 
 fn transact(connection: &Connection, group: impl Iterator<Item = Act>) -> rusqlite::Result<()> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
-    let answers: Vec<_> = group.map(|request| request(connection)).collect::<Result<_, _>>()?;
+    let mut answers = Vec::new();
+    for request in group {
+        connection.prepare_cached("SAVEPOINT request")?.execute(())?;
+        answers.push(request(connection)?);
+        connection.prepare_cached("RELEASE request")?.execute(())?;
+    }
     connection.prepare_cached("COMMIT")?.execute(())?;
     for answer in answers {
         answer(Ok(()));
