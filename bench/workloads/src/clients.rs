@@ -13,13 +13,15 @@ use tokio::{sync::Notify, time};
 
 use crate::{Done, Measured, Range, Run, measured::Sum};
 
-/// A run goes on until each client has ended an operation on average: a shorter one would only count the quickest. But slow
-/// operations prolong it by so much at most, as long as one has ended …
-const LONGER: Duration = Duration::from_secs(3);
+/// A run goes on until so many operations have ended, or one for each client if there are fewer.
+const LEAST: usize = 8;
+/// But slow operations prolong a run by so many times its duration, within these bounds, at most, as long as one has ended …
+const TIMES_LONGER: u32 = 4;
+const LONGER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// … and by so much if none has.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long the clients may take for the operation in which the end of the run meets them, at least.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// How long the clients may take for the operation in which the end of the run meets them.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// The current phase of a run, shared by its clients.
 struct Stage {
@@ -110,7 +112,20 @@ where
     S: Send + 'static,
     F: Future<Output = Done<(Client, S)>> + Send + 'static,
 {
-    let (sum, all, stored) = drive(run, run.clients, work).await?;
+    measure_at_least(run, LEAST.min(run.clients), work).await
+}
+
+/// Like [`measure`], but so many operations should end.
+pub async fn measure_at_least<S, F>(
+    run: &Run,
+    least: usize,
+    work: impl Fn(Client) -> F,
+) -> Done<(Measured, Vec<S>)>
+where
+    S: Send + 'static,
+    F: Future<Output = Done<(Client, S)>> + Send + 'static,
+{
+    let (sum, all, stored) = drive(run, least, work).await?;
     let mut measured = sum.of(all.times).map_err(|error| match &all.error {
         Some(first) => format!("{error}; the first of {} errors: {first}", all.errors).into(),
         None => error,
@@ -126,7 +141,7 @@ struct Together {
     error: Option<String>,
 }
 
-async fn drive<S, F>(run: &Run, count: usize, work: impl Fn(Client) -> F) -> Done<(Sum, Together, Vec<S>)>
+async fn drive<S, F>(run: &Run, least: usize, work: impl Fn(Client) -> F) -> Done<(Sum, Together, Vec<S>)>
 where
     S: Send + 'static,
     F: Future<Output = Done<(Client, S)>> + Send + 'static,
@@ -134,12 +149,12 @@ where
     let stage =
         Arc::new(Stage { phase: AtomicU8::new(WARM_UP), ended: AtomicU64::new(0), dismissed: Notify::new() });
     let client = |number| Client { number, stage: stage.clone(), times: Vec::new(), errors: 0, error: None };
-    let working: Vec<_> = (0..count).map(|number| tokio::spawn(work(client(number)))).collect();
+    let working: Vec<_> = (0..run.clients).map(|number| tokio::spawn(work(client(number)))).collect();
     time::sleep(run.warm_up()).await;
     let range = Range::begin();
     stage.enter(MEASURED);
     let began = Instant::now();
-    while lasts(run, began.elapsed(), stage.ended.load(Ordering::Relaxed))
+    while lasts(run.measured(), began.elapsed(), stage.ended.load(Ordering::Relaxed), least)
         && !working.iter().all(tokio::task::JoinHandle::is_finished)
     {
         let left = run.measured().saturating_sub(began.elapsed());
@@ -147,7 +162,7 @@ where
     }
     stage.enter(OVER);
     let sum = range.end();
-    dismiss(&stage, &working, FAREWELL.max(run.measured())).await;
+    dismiss(&stage, &working).await;
     let mut all = Together { times: Vec::new(), errors: 0, error: None };
     let mut stored = Vec::new();
     for client in working {
@@ -160,19 +175,20 @@ where
     Ok((sum, all, stored))
 }
 
-/// Whether the measurement goes on after this time, in which so many operations have ended.
-fn lasts(run: &Run, elapsed: Duration, ended: u64) -> bool {
+/// Whether a measurement of this usual duration goes on after the time `elapsed`, in which so many operations have ended.
+fn lasts(usual: Duration, elapsed: Duration, ended: u64, least: usize) -> bool {
+    let (from, to) = LONGER;
     let limit = match ended {
-        0 => run.measured() + PATIENCE,
-        few if few < run.clients as u64 => run.measured() + LONGER,
-        _ => run.measured(),
+        0 => usual + PATIENCE,
+        few if few < least as u64 => usual + (usual * TIMES_LONGER).clamp(from, to),
+        _ => usual,
     };
     elapsed < limit
 }
 
-/// Lets the clients end their operations, but not for longer than this.
-async fn dismiss<T>(stage: &Stage, working: &[tokio::task::JoinHandle<T>], within: Duration) {
-    let until = Instant::now() + within;
+/// Lets the clients end their operations, but not for long.
+async fn dismiss<T>(stage: &Stage, working: &[tokio::task::JoinHandle<T>]) {
+    let until = Instant::now() + FAREWELL;
     while Instant::now() < until && !working.iter().all(tokio::task::JoinHandle::is_finished) {
         time::sleep(Duration::from_millis(1)).await;
     }
@@ -219,12 +235,11 @@ mod tests {
 
     #[test]
     fn slow_operations_prolong_a_run_within_limits() {
-        let (run, usual) = (run(), run().measured());
-        let lasts = |elapsed, ended| lasts(&run, elapsed, ended);
-        let clients = run.clients as u64;
-        assert!(lasts(usual / 2, 1000) && !lasts(usual, clients));
-        assert!(lasts(usual, clients - 1) && !lasts(usual + LONGER, clients - 1));
-        assert!(lasts(usual + LONGER, 0) && !lasts(usual + PATIENCE, 0));
+        let usual = Duration::from_millis(500);
+        let lasts = |elapsed, ended| lasts(usual, elapsed, ended, 16);
+        assert!(lasts(usual / 2, 1000) && !lasts(usual, 16));
+        assert!(lasts(usual, 15) && lasts(4 * usual, 15) && !lasts(5 * usual, 15));
+        assert!(lasts(5 * usual, 0) && !lasts(usual + PATIENCE, 0));
     }
 
     #[tokio::test]
