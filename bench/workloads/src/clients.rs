@@ -20,8 +20,32 @@ const TIMES_LONGER: u32 = 4;
 const LONGER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// … and by so much if none has.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long the clients may take for the operation in which the end of the run meets them.
-const FAREWELL: Duration = Duration::from_millis(200);
+
+/// How a run ends.
+pub struct Ending {
+    /// The run goes on until so many operations have ended.
+    pub least: usize,
+    /// How long the clients may then take to end the operations that they have begun.
+    pub farewell: Duration,
+}
+
+impl Ending {
+    /// Of operations that write. A subject may not survive it unharmed if they are dropped half done.
+    pub fn of_writes(run: &Run) -> Self {
+        Self { least: LEAST.min(run.clients), farewell: PATIENCE }
+    }
+
+    /// Of operations that only read: with many clients, their last answers would take longer than the run.
+    pub fn of_reads(run: &Run) -> Self {
+        Self { farewell: Duration::ZERO, ..Self::of_writes(run) }
+    }
+
+    /// Of operations that take long however many there are at once, and so end all together: a run that ended with the first
+    /// ones would count only these.
+    pub fn of_each_client(run: &Run) -> Self {
+        Self { least: run.clients, ..Self::of_writes(run) }
+    }
+}
 
 /// The current phase of a run, shared by its clients.
 struct Stage {
@@ -112,20 +136,20 @@ where
     S: Send + 'static,
     F: Future<Output = Done<(Client, S)>> + Send + 'static,
 {
-    measure_at_least(run, LEAST.min(run.clients), work).await
+    measure_until(run, Ending::of_writes(run), work).await
 }
 
-/// Like [`measure`], but so many operations should end.
-pub async fn measure_at_least<S, F>(
+/// Like [`measure`], but ends as `ending` says.
+pub async fn measure_until<S, F>(
     run: &Run,
-    least: usize,
+    ending: Ending,
     work: impl Fn(Client) -> F,
 ) -> Done<(Measured, Vec<S>)>
 where
     S: Send + 'static,
     F: Future<Output = Done<(Client, S)>> + Send + 'static,
 {
-    let (sum, all, stored) = drive(run, least, work).await?;
+    let (sum, all, stored) = drive(run, &ending, work).await?;
     let mut measured = sum.of(all.times).map_err(|error| match &all.error {
         Some(first) => format!("{error}; the first of {} errors: {first}", all.errors).into(),
         None => error,
@@ -141,7 +165,7 @@ struct Together {
     error: Option<String>,
 }
 
-async fn drive<S, F>(run: &Run, least: usize, work: impl Fn(Client) -> F) -> Done<(Sum, Together, Vec<S>)>
+async fn drive<S, F>(run: &Run, ending: &Ending, work: impl Fn(Client) -> F) -> Done<(Sum, Together, Vec<S>)>
 where
     S: Send + 'static,
     F: Future<Output = Done<(Client, S)>> + Send + 'static,
@@ -154,7 +178,7 @@ where
     let range = Range::begin();
     stage.enter(MEASURED);
     let began = Instant::now();
-    while lasts(run.measured(), began.elapsed(), stage.ended.load(Ordering::Relaxed), least)
+    while lasts(run.measured(), began.elapsed(), stage.ended.load(Ordering::Relaxed), ending.least)
         && !working.iter().all(tokio::task::JoinHandle::is_finished)
     {
         let left = run.measured().saturating_sub(began.elapsed());
@@ -162,7 +186,7 @@ where
     }
     stage.enter(OVER);
     let sum = range.end();
-    dismiss(&stage, &working).await;
+    dismiss(&stage, &working, ending.farewell).await;
     let mut all = Together { times: Vec::new(), errors: 0, error: None };
     let mut stored = Vec::new();
     for client in working {
@@ -186,9 +210,9 @@ fn lasts(usual: Duration, elapsed: Duration, ended: u64, least: usize) -> bool {
     elapsed < limit
 }
 
-/// Lets the clients end their operations, but not for long.
-async fn dismiss<T>(stage: &Stage, working: &[tokio::task::JoinHandle<T>]) {
-    let until = Instant::now() + FAREWELL;
+/// Lets the clients end their operations, but not for longer than this.
+async fn dismiss<T>(stage: &Stage, working: &[tokio::task::JoinHandle<T>], within: Duration) {
+    let until = Instant::now() + within;
     while Instant::now() < until && !working.iter().all(tokio::task::JoinHandle::is_finished) {
         time::sleep(Duration::from_millis(1)).await;
     }
@@ -244,7 +268,8 @@ mod tests {
 
     #[tokio::test]
     async fn errors_are_counted_and_operations_without_an_end_are_given_up() {
-        let (measured, given_up) = measure(&run(), |mut client| async move {
+        let ending = Ending { least: 1, farewell: Duration::from_millis(20) };
+        let (measured, given_up) = measure_until(&run(), ending, |mut client| async move {
             let mut given_up = 0;
             while client.goes_on() {
                 let outcome = match client.number {

@@ -1,7 +1,12 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use super::{open, reopen};
-use crate::{Done, Measured, Place, Run, Workload, ability::Flows, clients, read_back};
+use crate::{
+    Done, Measured, Place, Run, Workload,
+    ability::Flows,
+    clients::{self, Ending},
+    read_back,
+};
 
 /// `flow` on a file, and `flow/memory`. An operation is a workflow of three empty steps, from the call that starts it until
 /// the caller has its outcome. Each workflow is read back: it must be completed, with its own data. On a file, the subject is
@@ -27,10 +32,9 @@ impl<S: Flows> Workload for Flow<S> {
     }
 }
 
-/// Lets the clients run flows. Returns their ids and numbers. The run goes on until each client has ended a flow on average:
-/// the flows of a host that polls end all at once, and a shorter run would count only the quickest.
+/// Lets the clients run flows. Returns their ids and numbers.
 pub async fn measure<S: Flows>(run: &Run, host: &Arc<S>) -> Done<(Measured, Vec<(String, u64)>)> {
-    let (measured, flows) = clients::measure_at_least(run, run.clients, |mut client| {
+    let (measured, flows) = clients::measure_until(run, Ending::of_each_client(run), |mut client| {
         let host = host.clone();
         async move {
             let mut flows = Vec::new();

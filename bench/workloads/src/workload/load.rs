@@ -1,11 +1,17 @@
-use std::{collections::HashMap, marker::PhantomData};
+use std::marker::PhantomData;
 
 use super::{check_instances, open, prepared};
-use crate::{Done, Measured, Run, Workload, ability::Instances, clients, read_back};
+use crate::{
+    Done, Measured, Run, Workload,
+    ability::Instances,
+    clients::{self, Ending},
+    read_back,
+};
 
 /// `load/POINTERS/cached` and `load/POINTERS/cold`. An operation loads an instance. Cached, the store may keep copies of what
-/// it has read; cold, it reads all rows each time, from pages that the operating system has in memory. Each answer must have
-/// all pointers, and the last answer for each instance is compared with what a newly opened store reads.
+/// it has read, and each instance was loaded before the run; cold, it reads all rows each time, from pages that the operating
+/// system has in memory. Large instances are fewer than the clients, which then load the same ones. Each answer must have all
+/// pointers, and the last answer for each instance is compared with what a newly opened store reads.
 pub struct Load<S>(PhantomData<S>);
 
 impl<S: Instances> Workload for Load<S> {
@@ -25,28 +31,31 @@ impl<S: Instances> Workload for Load<S> {
         let ids = prepared::ids(run)?;
         let store =
             open::<S>(&if is_cached { place.clone() } else { place.clone().without_copies() }).await?;
-        let (measured, last) = clients::measure(run, |mut client| {
-            let (store, id) = (store.clone(), ids[client.number % ids.len()].clone());
+        for id in ids.iter().take(if is_cached { run.clients } else { 0 }) {
+            store.load(id).await?;
+        }
+        let (measured, last) = clients::measure_until(run, Ending::of_reads(run), |mut client| {
+            let (store, ids) = (store.clone(), ids.clone());
             async move {
-                let mut last = None;
+                let (id, mut last) = (&ids[client.number % ids.len()], None);
                 while client.goes_on() {
-                    if let Some(instance) = client.operation(store.load(&id)).await {
+                    if let Some(instance) = client.operation(store.load(id)).await {
                         if S::pointers(&instance) != pointers {
-                            return Err(read_back::differs(&id));
+                            return Err(read_back::differs(id));
                         }
-                        last = Some(instance);
+                        // One client for each instance: many large answers would fill the memory.
+                        last = (client.number < ids.len()).then_some(instance);
                     }
                 }
                 Ok((client, last))
             }
         })
         .await?;
-        // Another store, while the first one still reads for clients that have gone: nothing was written.
+        // Another store, while the first one still reads for clients that have gone. To close that one would take longer than
+        // the run. Nothing was written, and the process ends soon.
         let again = open::<S>(&place.without_copies()).await?;
-        let once: HashMap<String, S::Instance> =
-            last.into_iter().flatten().map(|last| (S::id(&last).to_owned(), last)).collect();
-        check_instances(&again, once.into_values().map(|last| vec![last])).await?;
-        drop(store);
+        check_instances(&again, last.into_iter().flatten().map(|last| vec![last])).await?;
+        std::mem::forget(store);
         again.close().await?;
         Ok(measured)
     }

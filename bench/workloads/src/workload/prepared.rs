@@ -9,13 +9,15 @@ use crate::{
 };
 
 /// How many pointers all instances of a file have at most: with large instances there are fewer of them than clients.
-const POINTERS: usize = 64_000;
+const POINTERS: usize = 16_000;
+/// But there are so many instances at least.
+const INSTANCES: usize = 4;
 
 /// Stores instances with so many pointers, one for each client if they are not too large, and checks them.
 pub async fn instances<S: Instances>(run: &Run, pointers: usize) -> Done {
     let store = open::<S>(&run.prepared()).await?;
     let mut created = Vec::new();
-    for number in 0..run.clients.min(POINTERS / pointers).max(1) {
+    for number in 0..run.clients.min(INSTANCES.max(POINTERS / pointers)) {
         let mut instance = S::draft(number as u64, pointers);
         store.create(&mut instance).await?;
         created.push(instance);

@@ -1,7 +1,12 @@
 use std::marker::PhantomData;
 
 use super::{open, prepared};
-use crate::{Done, Measured, Run, Workload, ability::DueInstances, clients, read_back};
+use crate::{
+    Done, Measured, Run, Workload,
+    ability::DueInstances,
+    clients::{self, Ending},
+    read_back,
+};
 
 const DUE: usize = 10;
 
@@ -20,7 +25,7 @@ impl<S: DueInstances> Workload for Runnable<S> {
     async fn run(run: &Run) -> Done<Measured> {
         let expected = prepared::ids(run)?;
         let store = open::<S>(&run.prepared()).await?;
-        let (measured, _) = clients::measure(run, |mut client| {
+        let (measured, _) = clients::measure_until(run, Ending::of_reads(run), |mut client| {
             let (store, expected) = (store.clone(), expected.clone());
             async move {
                 while client.goes_on() {

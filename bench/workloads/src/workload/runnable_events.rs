@@ -1,7 +1,12 @@
 use std::marker::PhantomData;
 
 use super::{YEAR_MS, now_ms, open, prepared};
-use crate::{Done, Measured, Run, Workload, ability::DueEvents, clients, read_back};
+use crate::{
+    Done, Measured, Run, Workload,
+    ability::DueEvents,
+    clients::{self, Ending},
+    read_back,
+};
 
 const DUE: u64 = 10;
 
@@ -37,7 +42,7 @@ impl<S: DueEvents> Workload for RunnableEvents<S> {
     async fn run(run: &Run) -> Done<Measured> {
         let expected = prepared::ids(run)?;
         let store = open::<S>(&run.prepared()).await?;
-        let (measured, _) = clients::measure(run, |mut client| {
+        let (measured, _) = clients::measure_until(run, Ending::of_reads(run), |mut client| {
             let (store, expected) = (store.clone(), expected.clone());
             async move {
                 while client.goes_on() {
