@@ -82,10 +82,10 @@ impl<const LOADS: bool> Instances for Ceiling<LOADS> {
     }
 }
 
-/// The id of a copy: that of the original with another end.
+/// The id of a copy: that of the original with another beginning, since originals may differ in their ends only.
 macro_rules! copied_id {
     () => {
-        ("id", "substr(id, 1, 24) || printf('%012x', nth)")
+        ("id", "printf('%08x', nth) || substr(id, 9)")
     };
 }
 

@@ -2,10 +2,10 @@
 
 use super::copies::{Object, Rows};
 
-/// The id of a copy: that of the original with another end.
+/// The id of a copy: that of the original with another beginning, since originals may differ in their ends only.
 macro_rules! copied_id {
     ($column:literal) => {
-        concat!("substr(", $column, ", 1, 24) || printf('%012x', nth)")
+        concat!("printf('%08x', nth) || substr(", $column, ", 9)")
     };
 }
 
