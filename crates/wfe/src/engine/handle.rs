@@ -105,8 +105,15 @@ impl Handle {
     /// future is dropped while it waits for the middleware or for its permit, nothing was started. If the future is
     /// dropped later, the start may still happen.
     pub async fn start(&self, instance: WorkflowInstance, rule: StartRule) -> Result<StoredStart> {
+        self.check_open()?;
+        self.start_unless_ended(instance, rule).await
+    }
+
+    /// Like [`start`](Self::start), also while the host stops: a step that still runs may finish, and the instance that
+    /// the step starts waits in the store.
+    async fn start_unless_ended(&self, instance: WorkflowInstance, rule: StartRule) -> Result<StoredStart> {
         let shared = &self.0.shared;
-        self.check_start(&instance).await?;
+        self.ask_middleware(&instance).await?;
         let Some(engine) = self.runtime() else {
             return start::store_new(shared, instance, &rule, None).await;
         };
@@ -129,7 +136,8 @@ impl Handle {
     /// was stored. If the future is dropped later, the replacement may still happen.
     pub async fn replace(&self, old: Expected, instance: WorkflowInstance) -> Result<Option<String>> {
         let shared = &self.0.shared;
-        self.check_start(&instance).await?;
+        self.check_open()?;
+        self.ask_middleware(&instance).await?;
         let permit = self.permit().await;
         let Some(engine) = self.runtime() else {
             return start::store_in_place_of(shared, &old, instance).await;
@@ -146,35 +154,42 @@ impl Handle {
         stored.await.unwrap_or_else(|ended| Err(ended_meanwhile(ended)))
     }
 
-    /// Refuses a start if the host has ended, or if a middleware does not allow the start.
-    async fn check_start(&self, instance: &WorkflowInstance) -> Result<()> {
-        let shared = &self.0.shared;
-        if self.has_ended() {
-            return Err(shared.store.loss.or_closed());
-        }
+    /// Refuses a start if the host was stopped or has ended.
+    fn check_open(&self) -> Result<()> {
+        if self.has_ended() { Err(self.0.shared.store.loss.or_closed()) } else { Ok(()) }
+    }
+
+    /// Refuses a start that a middleware does not allow.
+    async fn ask_middleware(&self, instance: &WorkflowInstance) -> Result<()> {
         let about = WorkflowStart {
             definition_id: &instance.workflow_definition_id,
             version: instance.version,
             reference: instance.reference.as_deref(),
             data: &instance.data,
         };
-        middleware::starting(&shared.options.workflow_middleware, &about).await
+        middleware::starting(&self.0.shared.options.workflow_middleware, &about).await
     }
 
-    /// Starts an instance of a schedule's workflow, and returns its id.
+    /// Starts an instance of a schedule's workflow now, and returns its id.
     ///
     /// # Errors
     /// [`DefinitionNotFound`](WfeError::DefinitionNotFound) if the definition is not registered.
     /// [`Invalid`](WfeError::Invalid) if the definition cannot read the schedule's data. Otherwise, the errors of
     /// [`start`](Self::start).
-    pub async fn start_scheduled(&self, spec: &Spec, name: String, reference: String) -> Result<String> {
+    pub async fn trigger(&self, spec: &Spec, reference: String) -> Result<String> {
+        self.check_open()?;
+        self.start_scheduled(spec, String::new(), reference).await
+    }
+
+    /// Starts an instance of a schedule's workflow, also while the host stops, and returns its id.
+    async fn start_scheduled(&self, spec: &Spec, name: String, reference: String) -> Result<String> {
         let shared = &self.0.shared;
         let found = self.definition(&spec.definition, spec.version)?;
         found.check_data(&spec.data)?;
         let mut instance =
             WorkflowInstance::created_at(&spec.definition, found.version(), spec.data.clone(), shared.now());
         (instance.name, instance.reference) = (name, Some(reference));
-        Ok(self.start(instance, StartRule::default()).await?.id)
+        Ok(self.start_unless_ended(instance, StartRule::default()).await?.id)
     }
 
     /// Returns the permit that is needed to pass a request to the engine. Call this before the request is stored. Waits

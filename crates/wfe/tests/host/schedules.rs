@@ -13,6 +13,7 @@ use wfe::{
     Result, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Definition, Retry, WorkflowBuilder, WorkflowName},
+    middleware::{WorkflowMiddleware, WorkflowStart},
     models::WorkflowInstance,
     schedules::{CatchUp, NewSchedule, ScheduleStatus, Tick, Timetable},
     status::{Blocked, Waits},
@@ -21,7 +22,7 @@ use wfe::{
 };
 use wfe_testkit::{Layer, Layered, VirtualClock};
 
-use crate::support::{Store, Tally, Timed, completed, in_time, nothing, started, until};
+use crate::support::{Count, Store, Tally, Timed, completed, in_time, nothing, started, until};
 
 pub const HOUR: Duration = Duration::from_hours(1);
 pub const REPORT: WorkflowName<Tally> = WorkflowName::new("report");
@@ -70,6 +71,21 @@ pub async fn tick(place: &Timed, host: &WorkflowHost, id: &str) -> DateTime<Utc>
 
 pub async fn runs(log: &Log, count: usize) {
     until(async || log.lock().unwrap().len() == count).await;
+}
+
+/// Holds each start until the test lets it go on.
+struct HoldsStarts {
+    held: Count,
+    go: Arc<Notify>,
+}
+
+#[async_trait]
+impl WorkflowMiddleware for HoldsStarts {
+    async fn starting(&self, _: &WorkflowStart<'_>) -> Result<()> {
+        self.held.up();
+        self.go.notified().await;
+        Ok(())
+    }
 }
 
 pub async fn listed(host: &WorkflowHost, count: usize) -> Vec<ScheduleStatus> {
@@ -220,6 +236,31 @@ in_time! {
         place.clock.wait_for(|deadlines| deadlines.contains(&then)).await;
         place.clock.set(then);
         runs(&log, 7).await;
+    }
+
+    /// A retry would be late, and the log would report a failure of the schedule.
+    async fn ticks_that_a_stopping_host_still_starts_do_not_fail(place: Timed) {
+        let (log, held, go) = (Log::default(), Count::default(), Arc::new(Notify::new()));
+        let host = place.host(&[&report(1, &log)]).await;
+        host.schedules().create(hourly("all").catch_up(CatchUp::All(3)), &sum(1)).await.unwrap();
+        next(&place, &host, "all").await;
+        host.stop().await.unwrap();
+        place.clock.advance(2 * HOUR + HOUR / 2);
+        let holds = HoldsStarts { held: held.clone(), go: go.clone() };
+        let host = started(place.builder().await.workflow_middleware(holds).build(), &[&report(1, &log)]).await;
+        until(async || held.get() == 1).await;
+        let stopping = host.clone();
+        let stopped = tokio::spawn(async move { stopping.stop().await });
+        until(async || matches!(host.schedules().trigger("all").await, Err(WfeError::Closed(_)))).await;
+        go.notify_one();
+        until(async || held.get() == 2).await;
+        go.notify_one();
+        stopped.await.unwrap().unwrap();
+        let status = host.schedules().get("all").await.unwrap();
+        assert_eq!(status.next, Some(place.clock.now() + TimeDelta::minutes(30)));
+        assert_eq!(log.lock().unwrap().len(), 0, "the instances wait in the store");
+        let _host = place.host(&[&report(1, &log)]).await;
+        runs(&log, 2).await;
     }
 
     async fn a_tick_whose_instance_was_started_before_a_crash_starts_no_other(place: Timed) {

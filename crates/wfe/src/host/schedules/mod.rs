@@ -301,7 +301,7 @@ impl Schedules {
         let stored = Stored::read(self.find(id).await?)?;
         let schedule = stored.spec.first_instance(&stored.loaded.instance.id);
         let reference = format!("{schedule}/trigger/{:032x}", fastrand::u128(..));
-        self.0.engine().start_scheduled(&stored.spec, String::new(), reference).await
+        self.0.engine().trigger(&stored.spec, reference).await
     }
 
     /// Pauses a schedule. Instances that it has started continue. Ticks that are due while the schedule is paused
