@@ -33,10 +33,6 @@ use wfe_testkit::crash::KILL_AFTER;
 const SIGABRT: i32 = 6;
 /// An example has some tens of commits; one that has so many never ends.
 const MANY: u64 = 500;
-/// As many commits as a run gets that is killed again and again: more than it takes to claim what is there, or nothing would
-/// ever be done. The most is taken by the report while "no program runs for four days": one commit claims the schedule and
-/// up to two reports, three give them back when the host stops, and one claims them for the next host.
-const A_FEW: u64 = 8;
 /// Places in which it is killed at the same time: most of what an example takes is waiting.
 const AT_ONCE: usize = 4;
 
@@ -61,6 +57,9 @@ struct Example {
     instances: &'static [&'static str],
     /// Whether it leaves files in a folder of its user's choice.
     has_folder: bool,
+    /// As many commits as a run gets that is killed again and again: more than it takes to claim what is there, or nothing
+    /// would ever be done.
+    a_few: u64,
 }
 
 impl Example {
@@ -131,7 +130,7 @@ impl Example {
         let place = tempfile::tempdir().unwrap();
         let mut kills = 0_u64;
         loop {
-            let output = self.command(place.path()).env(KILL_AFTER, A_FEW.to_string()).output().unwrap();
+            let output = self.command(place.path()).env(KILL_AFTER, self.a_few.to_string()).output().unwrap();
             if output.status.signal() != Some(SIGABRT) {
                 assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
                 break;
@@ -160,7 +159,7 @@ impl Example {
 }
 
 macro_rules! examples {
-    ($($name:ident: [$($instance:literal),*], $has_folder:literal;)*) => {
+    ($($name:ident: [$($instance:literal),*], $has_folder:literal, $a_few:literal;)*) => {
         $(mod $name {
             use super::Example;
 
@@ -168,6 +167,7 @@ macro_rules! examples {
                 name: stringify!($name),
                 instances: &[$($instance),*],
                 has_folder: $has_folder,
+                a_few: $a_few,
             };
 
             #[test]
@@ -205,10 +205,12 @@ macro_rules! examples {
 }
 
 examples! {
-    approval: ["expense-1", "expense-2"], false;
-    fan_out: ["census-1", "census-2"], false;
-    invoice: ["invoice-1", "invoice-2", "invoice-3"], false;
-    order: ["order-1", "order-2", "order-3"], false;
-    report: ["wfe.schedule:1:daily"], true;
-    worker: ["elm.jpg", "oak.jpg", "ash.jpg"], false;
+    approval: ["expense-1", "expense-2"], false, 5;
+    fan_out: ["census-1", "census-2"], false, 5;
+    invoice: ["invoice-1", "invoice-2", "invoice-3"], false, 5;
+    order: ["order-1", "order-2", "order-3"], false, 5;
+    // One commit claims the schedule and up to two reports, three give them back when the host stops for four days, and one
+    // claims them for the next host.
+    report: ["wfe.schedule:1:daily"], true, 8;
+    worker: ["elm.jpg", "oak.jpg", "ash.jpg"], false, 5;
 }
