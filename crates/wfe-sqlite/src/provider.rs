@@ -21,7 +21,7 @@ use crate::{
     },
     error::{self, unusable},
     file::{
-        Watch,
+        ChangeCounter, Watch,
         open::{self, Opened},
         preflight::{self},
         sidecars::Sidecars,
@@ -250,6 +250,19 @@ impl SqlitePersistenceProvider {
         checked.map_err(|loss| loss.unusable())
     }
 
+    /// The change counter of the database. `None` means that it cannot be read.
+    ///
+    /// # Errors
+    /// Fails if the file is not the one that was opened. A result of this check that is less than half a second old is
+    /// enough.
+    pub(crate) fn change_counter(&self) -> Result<Option<ChangeCounter>> {
+        self.check(true)?;
+        Ok(match &self.watch {
+            Some(watch) => watch.change_counter(),
+            None => Some(ChangeCounter::default()),
+        })
+    }
+
     /// Returns the rows that decode. A row that does not decode is logged and left out, so that it does not
     /// affect the other rows.
     pub(crate) fn sound<T>(&self, rows: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
@@ -322,7 +335,11 @@ impl std::fmt::Debug for SqlitePersistenceProvider {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use wfe_core::{models::WorkflowInstance, traits::WorkflowRepository};
+
     use super::*;
+    use crate::sqlx::{ConnectOptions, Connection, Executor, sqlite::SqliteConnectOptions};
 
     #[tokio::test]
     async fn a_database_in_memory_is_one_connection_that_nothing_can_recycle() {
@@ -333,5 +350,39 @@ mod tests {
         assert!(!include_str!("file/open.rs").contains(concat!("Sqlite", "Pool")));
         let store = SqlitePersistenceProvider::new("sqlite::memory:").await.unwrap();
         assert!(store.reader.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_change_counter_is_raised_by_each_commit_that_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+        let mut other = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+        let counter = || store.change_counter().unwrap().unwrap();
+        let mut instance = WorkflowInstance::new("d", 1, json!(0));
+        let before = counter();
+        instance.id = store.create_new_workflow(&instance).await.unwrap();
+        assert_eq!(counter(), before.next());
+        store.get_workflow_instance(&instance.id).await.unwrap();
+        assert_eq!(counter(), before.next());
+        let texts = [
+            ("BEGIN IMMEDIATE; UPDATE workflows SET revision = 2; ROLLBACK", false),
+            ("BEGIN IMMEDIATE; UPDATE workflows SET revision = 2 WHERE id = ''; COMMIT", false),
+            ("PRAGMA wal_checkpoint(TRUNCATE)", false),
+            ("PRAGMA wal_checkpoint(RESTART)", false),
+            (
+                "BEGIN; UPDATE workflows SET revision = 3; UPDATE workflows SET data = hex(zeroblob(4000000)); COMMIT",
+                true,
+            ),
+            ("DELETE FROM workflows", true),
+        ];
+        for (text, commits) in texts {
+            let before = counter();
+            other.execute(text).await.unwrap();
+            assert_eq!(counter(), if commits { before.next() } else { before }, "{text}");
+        }
+        store.close().await;
+        assert_eq!(store.change_counter().unwrap(), None);
+        other.close().await.unwrap();
     }
 }

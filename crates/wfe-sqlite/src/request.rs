@@ -5,7 +5,10 @@ use std::sync::Arc;
 use wfe_core::WfeError;
 use wfe_sqlite_handle::{self as handle, ToSql, ToSqlOutput, ValueRef};
 
-use crate::row::{Row, Rows};
+use crate::{
+    instance::cache::Stored,
+    row::{Row, Rows},
+};
 
 /// One constant SQL statement with `N` anonymous parameters.
 ///
@@ -15,6 +18,23 @@ use crate::row::{Row, Rows};
 pub(crate) struct Sql<const N: usize> {
     text: &'static str,
     own: Option<Own>,
+    /// Whether the text names a table of instances, so that the statement may change an instance.
+    names_instances: bool,
+}
+
+const fn contains(text: &[u8], word: &[u8]) -> bool {
+    let mut at = 0;
+    while at + word.len() <= text.len() {
+        let mut same = 0;
+        while same < word.len() && text[at + same] == word[same] {
+            same += 1;
+        }
+        if same == word.len() {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// The table that a statement writes. Only a statement that writes nothing but rows of the subject of its [`Script`]
@@ -50,7 +70,8 @@ impl<const N: usize> Sql<N> {
             at += 1;
         }
         assert!(parameters == N, "another number of parameters than declared");
-        Self { text, own: None }
+        let names_instances = contains(bytes, b"workflows") || contains(bytes, b"execution_pointers");
+        Self { text, own: None, names_instances }
     }
 
     /// Marks the statement as one that writes only rows of the subject of its script. If the statement breaks
@@ -64,7 +85,8 @@ impl<const N: usize> Sql<N> {
     }
 
     const fn statement(&self, role: Role) -> Statement {
-        Statement { text: self.text, parameters: N, role, own: self.own }
+        let names_instances = self.names_instances;
+        Statement { text: self.text, parameters: N, role, own: self.own, names_instances }
     }
 }
 
@@ -162,11 +184,19 @@ pub(crate) struct Statement {
     pub(crate) parameters: usize,
     pub(crate) role: Role,
     pub(crate) own: Option<Own>,
+    pub(crate) names_instances: bool,
 }
 
 /// Receives each row as it arrives, together with the index of the statement that returned the row. Runs on the thread
 /// that reads the rows. Returns whether the row must be collected. A row that was already decoded need not be collected.
 pub(crate) type Take = Box<dyn FnMut(usize, Row<'_>) -> bool + Send>;
+
+/// A copy of an instance for the cache.
+pub(crate) struct Copy {
+    pub(crate) stored: Stored,
+    /// The index of the statement that inserts the instance, and determines its `seq`. `None` if the instance has one.
+    pub(crate) inserted: Option<usize>,
+}
 
 /// Statements that belong together: either all of them take effect or none.
 #[derive(Default)]
@@ -179,6 +209,8 @@ pub(crate) struct Script {
     /// Whether the script stores a change that concerns other hosts. The other hosts are notified once the change is
     /// durable.
     pub(crate) notifies: bool,
+    /// The one instance that the script changes, as it is stored once the script is durable.
+    pub(crate) copy: Option<Copy>,
     /// Processes the rows of a script that reads. `None` means that all rows are collected.
     pub(crate) take: Option<Take>,
 }
@@ -250,6 +282,11 @@ impl Script {
         self.refusals.push((index, error));
     }
 
+    /// Whether the script may change instances of which it has no copy.
+    pub(crate) fn may_change_others(&self) -> bool {
+        self.copy.is_none() && self.statements.iter().any(|statement| statement.names_instances)
+    }
+
     /// The approximate number of bytes of memory that the script takes.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.statements) + size_of_val(&*self.values) + text_bytes(&self.values)
@@ -286,6 +323,16 @@ pub(crate) enum Written {
     /// The condition of the statement with this index did not hold: of a guard, or of a statement that must change a
     /// row. Nothing was written.
     Refused(usize),
+}
+
+impl Written {
+    /// The results of the statements. `None` if nothing was written.
+    pub(crate) fn done(&self) -> Option<&[Done]> {
+        match self {
+            Self::Done(done) => Some(done),
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

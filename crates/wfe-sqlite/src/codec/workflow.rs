@@ -9,19 +9,36 @@ const TABLE: &str = "workflows";
 
 /// The values of the columns of an instance, in the order in which `sql::workflows` names the columns.
 pub(crate) fn encode(instance: &WorkflowInstance) -> Result<[Value; 12]> {
+    let [name, root, definition, version, description, reference, next, status, created, completed] =
+        encode_all_but_id_and_data(instance)?;
+    let data = json::text("a workflow's data", &instance.data)?.into();
+    let id = (&instance.id).into();
+    Ok([id, name, root, definition, version, description, reference, next, status, created, completed, data])
+}
+
+/// Like [`encode`], without the id and the data.
+pub(crate) fn encode_all_but_id_and_data(instance: &WorkflowInstance) -> Result<[Value; 10]> {
+    let [next_execution, status, complete_time] = encode_state(instance)?;
     Ok([
-        (&instance.id).into(),
         (&instance.name).into(),
         (&instance.root_workflow_id).into(),
         (&instance.workflow_definition_id).into(),
         instance.version.into(),
         (&instance.description).into(),
         (&instance.reference).into(),
+        next_execution,
+        status,
+        time::nanos("a workflow's create_time", instance.create_time)?.into(),
+        complete_time,
+    ])
+}
+
+/// The columns that change while an instance runs: `next_execution`, `status`, `complete_time`.
+pub(crate) fn encode_state(instance: &WorkflowInstance) -> Result<[Value; 3]> {
+    Ok([
         instance.next_execution.into(),
         names::status(instance.status).into(),
-        time::nanos("a workflow's create_time", instance.create_time)?.into(),
         time::optional_nanos("a workflow's complete_time", instance.complete_time)?.into(),
-        json::text("a workflow's data", &instance.data)?.into(),
     ])
 }
 

@@ -50,6 +50,11 @@ impl<'c> Lent<'c> {
         self.handle.total_changes()
     }
 
+    /// A number that changes if another connection has committed since this connection last asked for the number.
+    pub(crate) fn data_version(&self) -> Result<i64, Error> {
+        self.prepare("PRAGMA data_version")?.query_row([], |row| row.get(0))
+    }
+
     /// Runs a statement that has no arguments and returns no rows.
     pub(crate) fn plain(&self, text: &'static str) -> Result<(), Error> {
         self.prepare(text)?.raw_execute().map(drop)

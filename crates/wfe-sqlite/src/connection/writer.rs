@@ -116,7 +116,16 @@ impl Writer {
                 let _ = opened.send(Ok(more));
                 let fair_lock = change_signal.lock_files().cloned().map(FairLock::new);
                 let waiting = VecDeque::new();
-                let thread = Thread { hold, recovery, counts, fair_lock, change_signal, taker, waiting };
+                let thread = Thread {
+                    hold,
+                    recovery,
+                    counts,
+                    fair_lock,
+                    change_signal,
+                    data_version: None,
+                    taker,
+                    waiting,
+                };
                 thread.serve(runtime, connection);
             }
             Err(error) => {
@@ -214,6 +223,8 @@ struct Thread {
     /// `None` for a database in memory, which no other process can open.
     fair_lock: Option<FairLock>,
     change_signal: ChangeSignal,
+    /// SQLite's number that changes with each commit of another connection, as it was after the last commit of this one.
+    data_version: Option<i64>,
     taker: Taker<Job>,
     /// Requests that were taken from the queue and are not done yet, in order.
     waiting: VecDeque<Job>,
@@ -259,6 +270,8 @@ impl Thread {
                 Pause::End => break,
             }
         }
+        // After a loss or a close, reads learn of it from the threads.
+        self.recovery.cache.doubt();
         if !self.hold.as_mut().is_none_or(Hold::release) {
             std::mem::forget(connection);
         } else if let Some(connection) = connection
@@ -274,6 +287,8 @@ impl Thread {
 
     /// Does jobs on the lent connection, until sqlx needs the connection.
     fn work(&mut self, lent: &Lent<'_>) -> Pause {
+        // The number belongs to the connection, which may be a new one.
+        self.data_version = lent.data_version().ok();
         while self.wait() {
             if let Some(Job::Ensure(..)) = self.waiting.front() {
                 return Pause::Ensure;

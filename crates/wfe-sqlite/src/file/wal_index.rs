@@ -19,6 +19,8 @@ use std::{collections::BTreeSet, fs::File, io, os::unix::fs::FileExt};
 use crate::file::log;
 
 const VERSION: u32 = 3_007_000;
+/// The offset of the change counter, which SQLite raises by 1 with each commit.
+const CHANGES: usize = 8;
 /// The length of the header, which is stored twice. `BACKFILLED` is the offset of the number of copied frames. `PAGES`
 /// is the offset of the page numbers.
 const HEADER: usize = 48;
@@ -43,6 +45,21 @@ pub(super) struct Checkpoint {
     frames: u32,
 }
 
+/// The number of commits that the WAL index counts, modulo 2^32. A database in memory always has the counter 0.
+///
+/// While a connection is open, the counter changes with each commit that writes, of any connection, and at no other time.
+/// SQLite compares it, as a part of the header, to learn whether the pages in its cache are up to date.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChangeCounter(u32);
+
+#[cfg(test)]
+impl ChangeCounter {
+    /// The counter after one more commit.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
 impl WalIndex {
     /// Reads the WAL index. `None` means that SQLite is writing the index at this moment, or that a read on this system
     /// does not see data that was written through a memory mapping.
@@ -58,6 +75,10 @@ impl WalIndex {
         let index = Self(bytes);
         let is_same_twice = bytes[..HEADER] == bytes[HEADER..BACKFILLED];
         Ok((is_same_twice && index.number(0) == VERSION && bytes[12] == 1).then_some(index))
+    }
+
+    pub(super) fn change_counter(&self) -> ChangeCounter {
+        ChangeCounter(self.number(CHANGES))
     }
 
     pub(super) fn checkpoint(&self) -> Checkpoint {

@@ -1,22 +1,35 @@
 //! Keeps copies of stored instances. The `seq` and `revision` of a copy are compared with those of the stored row.
 //!
-//! No copy is used without this comparison. A read passes the `seq` and `revision` of the copy to its query, which
-//! returns the stored rows only if one of the two values differs. A write has a guard that compares the same two
-//! values. So an outdated copy costs a reload, but never causes a wrong result.
+//! A write has a guard that compares the `seq` and `revision` of the copy with those of the stored row. So a write from an
+//! outdated copy costs a reload, but never causes a wrong result.
+//!
+//! A read uses a copy only if one of two things shows that the copy is up to date:
+//!
+//! * The stored row has the `seq` and `revision` of the copy. A statement reads them.
+//! * Nothing was committed since the copy was up to date, except commits of this provider, which have replaced the copies
+//!   of all instances that they have changed. No statement is needed: the [`ChangeCounter`] in the WAL index, which SQLite
+//!   raises with each commit, is the same as after the last commit of this provider. SQLite decides in the same way
+//!   whether the pages in its own cache are up to date.
 
 use std::sync::{Arc, Mutex};
 
 use hashlink::LruCache;
-use wfe_core::models::{ExecutionPointer, WorkflowInstance};
-use wfe_core::sync::lock;
+use serde_json::Value;
+use wfe_core::{
+    models::{ExecutionPointer, WorkflowInstance},
+    sync::lock,
+};
+
+use crate::file::ChangeCounter;
 
 /// An instance as it is stored at one revision.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) seq: i64,
     pub(crate) revision: i64,
-    /// The instance without its pointers.
+    /// The instance without its data and its pointers.
     pub(crate) instance: Arc<WorkflowInstance>,
+    pub(crate) data: Arc<Value>,
     /// The live pointers, in the order of their positions.
     pub(crate) pointers: Vec<StoredPointer>,
     /// The estimated size of the instance without its pointers, in bytes.
@@ -36,6 +49,7 @@ impl Stored {
     /// The instance with its pointers, as a model of `wfe-core`.
     pub(crate) fn to_instance(&self) -> WorkflowInstance {
         let mut instance = WorkflowInstance::clone(&self.instance);
+        instance.data = Value::clone(&self.data);
         instance.execution_pointers =
             self.pointers.iter().map(|stored| ExecutionPointer::clone(&stored.pointer)).collect();
         instance
@@ -60,54 +74,108 @@ pub(crate) struct Cache {
 }
 
 struct State {
-    copies: LruCache<String, (usize, Arc<Stored>)>,
+    copies: LruCache<String, Entry>,
     weight: usize,
+    /// The change counter after the last commit of this provider. `None` means that no copy is known to be up to date.
+    counter: Option<ChangeCounter>,
+    /// The number of commits of this provider.
+    commits: u64,
+    /// Raised when copies may have become outdated. The copies of an earlier epoch are not known to be up to date.
+    epoch: u64,
+}
+
+struct Entry {
+    stored: Arc<Stored>,
+    weight: usize,
+    /// The copy was up to date in this epoch. `None` means that it was not known to be.
+    epoch: Option<u64>,
+}
+
+/// A moment at which all commits were known to the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    epoch: u64,
+    commits: u64,
 }
 
 impl Cache {
     /// Creates a cache of about `bound` bytes. If `bound` is 0, the cache keeps no copies.
     pub(crate) fn new(bound: usize) -> Self {
-        Self { state: Mutex::new(State { copies: LruCache::new_unbounded(), weight: 0 }), bound }
+        let state =
+            State { copies: LruCache::new_unbounded(), weight: 0, counter: None, commits: 0, epoch: 0 };
+        Self { state: Mutex::new(state), bound }
     }
 
-    /// The copy of an instance.
+    /// The copy of an instance, which may be outdated.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Stored>> {
-        self.with(|state| state.copies.get(id).map(|(_, stored)| Arc::clone(stored)))
+        self.with(|state| state.copies.get(id).map(|entry| Arc::clone(&entry.stored)))
     }
 
-    /// Keeps a copy, unless the cache has a newer copy of the same instance: a slow caller may have read an older
-    /// revision.
-    pub(crate) fn put(&self, stored: Arc<Stored>) {
-        let weight = stored.total();
-        if weight > self.bound {
-            self.remove(&stored.instance.id);
-            return;
-        }
+    /// The copy of an instance, if it is up to date. The caller has read the change counter after its call began.
+    pub(crate) fn newest(&self, id: &str, counter: ChangeCounter) -> Option<Arc<Stored>> {
         self.with(|state| {
-            let id = &stored.instance.id;
-            if let Some((_, kept)) = state.copies.peek(id)
-                && (kept.seq, kept.revision) > (stored.seq, stored.revision)
-            {
-                return;
+            let entry = state.copies.get(id)?;
+            (state.counter == Some(counter) && entry.epoch == Some(state.epoch))
+                .then(|| Arc::clone(&entry.stored))
+        })
+    }
+
+    /// The moment at which the change counter was read. The caller reads an instance afterwards. `None` means that other
+    /// connections have committed since the last commit of this provider.
+    pub(crate) fn moment(&self, counter: ChangeCounter) -> Option<Moment> {
+        self.with(|state| {
+            let known = *state.counter.get_or_insert(counter);
+            (known == counter).then_some(Moment { epoch: state.epoch, commits: state.commits })
+        })
+    }
+
+    /// Keeps a copy that was read after this moment, unless the cache has a newer one: a slow caller may have read an
+    /// older revision.
+    pub(crate) fn put(&self, stored: Arc<Stored>, moment: Option<Moment>) {
+        let bound = self.bound;
+        self.with(|state| {
+            // A commit that was made meanwhile, and is not counted yet, replaces this copy or raises the epoch.
+            let now = Moment { epoch: state.epoch, commits: state.commits };
+            let epoch = moment.filter(|moment| *moment == now).map(|moment| moment.epoch);
+            state.put(stored, epoch, bound);
+        });
+    }
+
+    /// Records a commit of this provider that has changed no other instances than those of `copies`. `counter` was read
+    /// after the commit. `is_alone` says whether no other connection has committed since the commit before. Called before
+    /// any caller learns of the commit, and in the order of the commits.
+    pub(crate) fn committed(
+        &self,
+        counter: ChangeCounter,
+        is_alone: bool,
+        copies: impl Iterator<Item = Arc<Stored>>,
+    ) {
+        let bound = self.bound;
+        self.with(|state| {
+            if state.counter.is_none() || !is_alone {
+                state.epoch += 1;
             }
-            state.weight += weight;
-            if let Some((old, _)) = state.copies.insert(id.clone(), (weight, stored)) {
-                state.weight -= old;
+            state.counter = Some(counter);
+            state.commits += 1;
+            // The commit of the other connection may have been the last one.
+            let epoch = is_alone.then_some(state.epoch);
+            for stored in copies {
+                state.put(stored, epoch, bound);
             }
-            while state.weight > self.bound {
-                let Some((_, (old, _))) = state.copies.remove_lru() else { break };
-                state.weight -= old;
-            }
+        });
+    }
+
+    /// From now on, no copy is known to be up to date.
+    pub(crate) fn doubt(&self) {
+        self.with(|state| {
+            state.epoch += 1;
+            state.counter = None;
         });
     }
 
     /// Drops a copy.
     pub(crate) fn remove(&self, id: &str) {
-        self.with(|state| {
-            if let Some((weight, _)) = state.copies.remove(id) {
-                state.weight -= weight;
-            }
-        });
+        self.with(|state| state.remove(id));
     }
 
     /// Drops all copies.
@@ -124,26 +192,55 @@ impl Cache {
     }
 }
 
+impl State {
+    fn put(&mut self, stored: Arc<Stored>, epoch: Option<u64>, bound: usize) {
+        let (id, weight) = (&stored.instance.id, stored.total());
+        if weight > bound {
+            return self.remove(id);
+        }
+        let key = |stored: &Stored, epoch: Option<u64>| (stored.seq, stored.revision, epoch);
+        if let Some(kept) = self.copies.peek(id)
+            && key(&kept.stored, kept.epoch) > key(&stored, epoch)
+        {
+            return;
+        }
+        self.weight += weight;
+        if let Some(old) = self.copies.insert(id.clone(), Entry { stored, weight, epoch }) {
+            self.weight -= old.weight;
+        }
+        while self.weight > bound {
+            let Some((_, old)) = self.copies.remove_lru() else { break };
+            self.weight -= old.weight;
+        }
+    }
+
+    fn remove(&mut self, id: &str) {
+        if let Some(old) = self.copies.remove(id) {
+            self.weight -= old.weight;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
 
     fn stored(id: &str, revision: i64, weight: usize) -> Arc<Stored> {
         let mut instance = WorkflowInstance::new("d", 1, Value::Null);
         instance.id = id.to_owned();
-        Arc::new(Stored { seq: 1, revision, instance: Arc::new(instance), pointers: Vec::new(), weight })
+        let (instance, data) = (Arc::new(instance), Arc::new(Value::Null));
+        Arc::new(Stored { seq: 1, revision, instance, data, pointers: Vec::new(), weight })
     }
 
     #[test]
     fn the_least_recently_used_copies_go_when_the_weight_exceeds_the_bound() {
         let cache = Cache::new(100);
-        cache.put(stored("a", 1, 40));
-        cache.put(stored("b", 1, 40));
+        cache.put(stored("a", 1, 40), None);
+        cache.put(stored("b", 1, 40), None);
         cache.get("a").unwrap();
-        cache.put(stored("c", 1, 40));
+        cache.put(stored("c", 1, 40), None);
         assert!(cache.get("b").is_none() && cache.get("a").is_some() && cache.get("c").is_some());
-        cache.put(stored("a", 2, 101));
+        cache.put(stored("a", 2, 101), None);
         assert!(cache.get("a").is_none(), "a copy heavier than the bound is not kept, nor its older one");
         assert_eq!(cache.state.lock().unwrap().weight, 40);
     }
@@ -151,10 +248,50 @@ mod tests {
     #[test]
     fn an_older_copy_does_not_replace_a_newer_one() {
         let cache = Cache::new(100);
-        cache.put(stored("a", 2, 1));
-        cache.put(stored("a", 1, 1));
+        cache.put(stored("a", 2, 1), None);
+        cache.put(stored("a", 1, 1), None);
         assert_eq!(cache.get("a").unwrap().revision, 2);
         cache.clear();
         assert!(cache.get("a").is_none());
+    }
+
+    #[test]
+    fn a_copy_that_was_read_while_this_provider_committed_is_not_known_to_be_up_to_date() {
+        let (cache, zero) = (Cache::new(100), ChangeCounter::default());
+        let one = zero.next();
+        let before = cache.moment(zero);
+        cache.put(stored("a", 1, 1), before);
+        assert!(cache.newest("a", zero).is_some() && cache.newest("a", one).is_none());
+        let during = cache.moment(zero);
+        cache.committed(one, true, std::iter::once(stored("b", 1, 1)));
+        cache.put(stored("c", 1, 1), during);
+        let newest = |counter| ["a", "b", "c"].map(|id| cache.newest(id, counter).is_some());
+        assert_eq!(newest(one), [true, true, false]);
+        // What was read again keeps the stronger of both claims.
+        cache.put(stored("b", 1, 1), None);
+        assert_eq!(newest(one), [true, true, false]);
+    }
+
+    #[test]
+    fn a_commit_that_the_cache_does_not_know_makes_all_copies_doubtful() {
+        let (cache, zero) = (Cache::new(100), ChangeCounter::default());
+        let (one, two) = (zero.next(), zero.next().next());
+        cache.committed(one, true, ["a", "b"].map(|id| stored(id, 1, 1)).into_iter());
+        let newest = |counter| ["a", "b"].map(|id| cache.newest(id, counter).is_some());
+        assert_eq!(
+            (newest(one), cache.moment(two)),
+            ([true; 2], None),
+            "the WAL index counts another commit"
+        );
+        cache.committed(two, false, std::iter::once(stored("b", 2, 1)));
+        assert_eq!(newest(two), [false; 2]);
+        let after = cache.moment(two);
+        cache.put(stored("a", 1, 1), after);
+        assert_eq!(newest(two), [true, false]);
+        cache.doubt();
+        assert_eq!(newest(two), [false; 2]);
+        let after = cache.moment(two);
+        cache.put(stored("b", 2, 1), after);
+        assert_eq!(newest(two), [false, true]);
     }
 }

@@ -76,7 +76,8 @@ fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Opti
         return Ok(None);
     }
     let Some(row) = instance.rows.first() else { return Ok(copy) };
-    let (seq, revision, instance, bytes) = codec::workflow::decode(row)?;
+    let (seq, revision, mut instance, bytes) = codec::workflow::decode(row)?;
+    let data = Arc::new(std::mem::take(&mut instance.data));
     let pointers = pointers
         .rows
         .iter()
@@ -89,6 +90,7 @@ fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Opti
         seq,
         revision,
         instance: Arc::new(instance),
+        data,
         pointers,
         weight: weight(bytes),
     })))
@@ -138,11 +140,19 @@ impl SqlitePersistenceProvider {
 
     /// Reads an instance as it is stored now. `None` means that the instance does not exist.
     pub(crate) async fn stored(&self, id: &str) -> Result<Option<Arc<Stored>>> {
+        let counter = self.change_counter()?;
+        if let Some(counter) = counter
+            && let Some(copy) = self.cache.newest(id, counter)
+        {
+            return Ok(Some(copy));
+        }
+        let moment = counter.and_then(|counter| self.cache.moment(counter));
         let copy = self.cache.get(id);
-        // One statement proves that a copy is up to date. Only if it is not, the rows are read, in a transaction.
+        // One statement shows whether a copy is up to date. Only if it is not, the rows are read, in a transaction.
         if let Some(copy) = &copy
             && self.is_current(copy, id).await?
         {
+            self.cache.put(Arc::clone(copy), moment);
             return Ok(Some(Arc::clone(copy)));
         }
         let mut script = Script::default();
@@ -150,7 +160,7 @@ impl SqlitePersistenceProvider {
         let done = self.read(script).await?;
         let stored = from_reads(&done, id, copy)?;
         match &stored {
-            Some(stored) => self.cache.put(Arc::clone(stored)),
+            Some(stored) => self.cache.put(Arc::clone(stored), moment),
             None => self.cache.remove(id),
         }
         Ok(stored)
@@ -184,8 +194,8 @@ impl New {
         begun(self.pointers.len())
     }
 
-    /// The copy to cache once the instance is stored as row `seq`.
-    pub(crate) fn stored(&self, seq: i64, mut instance: WorkflowInstance) -> Stored {
+    /// The copy to cache once the instance is stored. Its `seq` is not known yet.
+    pub(crate) fn stored(&self, mut instance: WorkflowInstance) -> Stored {
         let pointers = std::mem::take(&mut instance.execution_pointers)
             .into_iter()
             .zip(&self.pointers)
@@ -197,7 +207,8 @@ impl New {
             })
             .collect();
         let weight = weight(text_bytes(&self.columns));
-        Stored { seq, revision: self.revision, instance: Arc::new(instance), pointers, weight }
+        let data = Arc::new(std::mem::take(&mut instance.data));
+        Stored { seq: 0, revision: self.revision, instance: Arc::new(instance), data, pointers, weight }
     }
 
     /// Adds statements that insert the pointers of the instance. An earlier statement of the script must insert the
@@ -229,9 +240,9 @@ pub(crate) fn add_difference(
     let new = pointers.iter().filter(|pointer| pointer.position >= first_position(stored.revision)).count();
     let revision = next_revision(stored.revision, new);
     // First, because it refuses the script if the revision is another one: then nothing was written yet.
-    let (instance, weight) = instance_difference(script, stored, instance, revision)?;
+    let row = instance_difference(script, stored, instance, revision)?;
     difference.add_to(script, stored.seq);
-    Ok(Stored { seq: stored.seq, revision, instance, pointers, weight })
+    Ok(Stored { pointers, ..row })
 }
 
 /// Whether an instance with this many pointers has begun. An instance without pointers begins later, at its
@@ -240,16 +251,17 @@ fn begun(pointers: usize) -> Value {
     (pointers > 0).then_some(1_i64).into()
 }
 
+/// Adds the statements that change the row of the instance. Returns the copy, without its pointers.
 fn instance_difference(
     script: &mut Script,
     stored: &Stored,
     new: &WorkflowInstance,
     revision: i64,
-) -> Result<(Arc<WorkflowInstance>, usize)> {
+) -> Result<Stored> {
     let begun = begun(new.execution_pointers.len());
     let old = &*stored.instance;
     let name = if new.name.is_empty() { &old.name } else { &new.name };
-    let same_data = json::same(&old.data, &new.data);
+    let same_data = json::same(&stored.data, &new.data);
     let same_state = new.status == old.status
         && new.next_execution == old.next_execution
         && new.complete_time == old.complete_time;
@@ -260,75 +272,61 @@ fn instance_difference(
         && new.description == old.description
         && new.reference == old.reference
         && new.create_time == old.create_time;
-    let (seq, revision, read) =
-        (Value::from(stored.seq), Value::from(revision), Value::from(stored.revision));
-    if same_state && same_rest && same_data {
-        // This is the usual case after a step. Nothing is copied, whatever the size of the data.
-        script.add_as(Role::MustChange, &sql::workflows::TOUCH, [revision, begun, seq, read]);
-        return Ok((Arc::clone(&stored.instance), stored.weight));
-    }
-    // The check comes before the clone, because cloning data that is nested too deeply would overflow the
-    // stack.
-    if !same_data {
-        check_json("a workflow's data", &new.data)?;
-    }
-    let kept = WorkflowInstance {
-        id: old.id.clone(),
-        name: name.clone(),
-        root_workflow_id: new.root_workflow_id.clone(),
-        workflow_definition_id: new.workflow_definition_id.clone(),
-        version: new.version,
-        description: new.description.clone(),
-        reference: new.reference.clone(),
-        execution_pointers: Vec::new(),
-        next_execution: new.next_execution,
-        status: new.status,
-        data: if same_data { old.data.clone() } else { new.data.clone() },
-        create_time: new.create_time,
-        complete_time: new.complete_time,
+    let mut copy = Stored {
+        seq: stored.seq,
+        revision,
+        instance: Arc::clone(&stored.instance),
+        data: Arc::clone(&stored.data),
+        pointers: Vec::new(),
+        weight: stored.weight,
     };
-    if kept.name != old.name {
-        script.guard_or(
-            &sql::workflows::NAME_IS_FREE_FOR,
-            [(&kept.name).into(), (&kept.id).into()],
-            WfeError::AlreadyExists { kind: Kind::WorkflowName, id: kept.name.clone() },
-        );
+    let (seq, read) = (Value::from(stored.seq), Value::from(stored.revision));
+    // The copies share what stays the same, whatever its size.
+    if !(same_state && same_rest) {
+        copy.instance = Arc::new(WorkflowInstance {
+            id: old.id.clone(),
+            name: name.clone(),
+            root_workflow_id: new.root_workflow_id.clone(),
+            workflow_definition_id: new.workflow_definition_id.clone(),
+            version: new.version,
+            description: new.description.clone(),
+            reference: new.reference.clone(),
+            execution_pointers: Vec::new(),
+            next_execution: new.next_execution,
+            status: new.status,
+            data: serde_json::Value::Null,
+            create_time: new.create_time,
+            complete_time: new.complete_time,
+        });
     }
-    let [_, name, root, definition, version, description, reference, next, status, created, completed, data] =
-        codec::workflow::encode(&kept)?;
-    let weight = weight(text_bytes(std::slice::from_ref(&data)));
+    let revision = Value::from(revision);
     if !same_rest {
-        script.add_as(
-            Role::MustChange,
-            &sql::workflows::UPDATE,
-            [
-                revision,
-                begun,
-                name,
-                root,
-                definition,
-                version,
-                description,
-                reference,
-                next,
-                status,
-                created,
-                completed,
-                seq.clone(),
-                read,
-            ],
-        );
+        let kept = &*copy.instance;
+        if kept.name != old.name {
+            script.guard_or(
+                &sql::workflows::NAME_IS_FREE_FOR,
+                [(&kept.name).into(), (&kept.id).into()],
+                WfeError::AlreadyExists { kind: Kind::WorkflowName, id: kept.name.clone() },
+            );
+        }
+        let columns = codec::workflow::encode_all_but_id_and_data(kept)?;
+        script.add_with(&sql::workflows::UPDATE, [revision, begun], &columns, [seq.clone(), read]);
     } else if same_state {
-        let values = [revision, begun, seq.clone(), read];
-        script.add_as(Role::MustChange, &sql::workflows::TOUCH, values);
+        script.add(&sql::workflows::TOUCH, [revision, begun, seq.clone(), read]);
     } else {
-        let values = [revision, begun, next, status, completed, seq.clone(), read];
-        script.add_as(Role::MustChange, &sql::workflows::UPDATE_STATE, values);
+        let columns = codec::workflow::encode_state(&copy.instance)?;
+        script.add_with(&sql::workflows::UPDATE_STATE, [revision, begun], &columns, [seq.clone(), read]);
     }
+    // A change of the instance by somebody else refuses the script.
+    script.last_is(Role::MustChange);
     if !same_data {
-        script.add(&sql::workflows::UPDATE_DATA, [data, seq]);
+        // The check comes before the clone, because cloning data that is nested too deeply would overflow the stack.
+        check_json("a workflow's data", &new.data)?;
+        let text = json::text("a workflow's data", &new.data)?;
+        (copy.data, copy.weight) = (Arc::new(new.data.clone()), weight(text.len()));
+        script.add(&sql::workflows::UPDATE_DATA, [text.into(), seq]);
     }
-    Ok((Arc::new(kept), weight))
+    Ok(copy)
 }
 
 /// How the stored pointers of an instance must change.

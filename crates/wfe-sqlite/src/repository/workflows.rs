@@ -1,6 +1,6 @@
 //! Implements [`WorkflowRepository`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -18,7 +18,7 @@ use crate::{
     connection::admission::Caller,
     error,
     instance::diff::{New, add_difference, check_pointers, decode_many},
-    request::{Role, Script, Written},
+    request::{Copy, Role, Script, Written},
     sql,
 };
 
@@ -28,6 +28,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let instance = with_id_and_name(workflow)?;
         let id = instance.id.clone();
         let new = New::encode(&instance)?;
+        let copy = new.stored(instance);
         loop {
             let mut script = Script::about(&id).notifying();
             add_positions(&mut script, self.clock.now());
@@ -39,11 +40,11 @@ impl WorkflowRepository for SqlitePersistenceProvider {
             );
             script.last_is(Role::MustChange);
             new.add_pointers(&mut script, &id);
-            if let Written::Done(done) = self.writer.write(script).await? {
-                self.cache.put(Arc::new(new.stored(done[inserted].inserted, instance)));
+            script.copy = Some(Copy { stored: copy.clone(), inserted: Some(inserted) });
+            if let Written::Done(_) = self.writer.write(script).await? {
                 return Ok(id);
             }
-            self.check_free(&instance, None).await?;
+            self.check_free(&copy.instance, None).await?;
             // The other instance was deleted meanwhile.
         }
     }
@@ -69,11 +70,9 @@ impl WorkflowRepository for SqlitePersistenceProvider {
             let mut script = Script::about(id).notifying();
             let new = add_difference(&mut script, &stored, workflow)?;
             add_subscriptions(&mut script, subscriptions)?;
+            script.copy = Some(Copy { stored: new, inserted: None });
             match self.writer.write(script).await? {
-                Written::Done(_) => {
-                    self.cache.put(Arc::new(new));
-                    return Ok(());
-                }
+                Written::Done(_) => return Ok(()),
                 // Another writer has changed the instance since the copy was made.
                 Written::Refused(_) => self.cache.remove(id),
             }

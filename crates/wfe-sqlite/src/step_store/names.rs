@@ -1,7 +1,5 @@
 //! Names of instances: a name passes from one instance to another, and instances are listed by their names.
 
-use std::sync::Arc;
-
 use wfe_core::{
     Kind, Result, WfeError,
     models::WorkflowInstance,
@@ -51,11 +49,9 @@ pub(super) async fn replace(
     script.last_is(Role::MustChange);
     new.add_pointers(&mut script, &instance.id);
     match store.writer.write(script).await? {
-        Written::Done(done) => {
+        Written::Done(_) => {
             store.cache.remove(&old.id);
-            let id = instance.id.clone();
-            store.cache.put(Arc::new(new.stored(done[inserted].inserted, instance)));
-            Ok(Some(id))
+            Ok(Some(instance.id))
         }
         Written::Refused(at) => {
             if at == inserted {

@@ -1,7 +1,5 @@
 //! Starts: idempotent by a reference, and those that replace an ended instance.
 
-use std::sync::Arc;
-
 use wfe_core::{
     Kind, Result, RetryRefusal, WfeError,
     models::WorkflowInstance,
@@ -13,7 +11,7 @@ use crate::{
     codec::{Fields, names, to_integer},
     instance::diff::New,
     repository::{add_positions, with_id_and_name},
-    request::{Role, Script, Value, Written},
+    request::{Copy, Role, Script, Value, Written},
     sql,
 };
 
@@ -171,8 +169,12 @@ impl Start {
         if let Some(Replaced { id: of, .. }) = of {
             script.add(&sql::retries::LINK, [of.into(), id.into()]);
         }
-        let done = match store.writer.write(script).await? {
-            Written::Done(done) => done,
+        // An owner runs the instance at once, and its first commit would make a copy useless.
+        if owner.is_none() && of.is_none() {
+            script.copy = Some(Copy { stored: new.stored(instance.clone()), inserted: Some(inserted) });
+        }
+        match store.writer.write(script).await? {
+            Written::Done(_) => {}
             Written::Refused(at) => {
                 // The replaced instance gives up its key, so the key of another one is at fault only.
                 let known = match key {
@@ -185,10 +187,6 @@ impl Start {
                 }
                 return Ok(None);
             }
-        };
-        // An owner runs the instance at once, and its first commit would make a copy useless.
-        if owner.is_none() {
-            store.cache.put(Arc::new(new.stored(done[inserted].inserted, instance.clone())));
         }
         let fence = owner.map(|_| Fence(1));
         let restart_of = of.map(|of| of.id.to_owned());

@@ -12,8 +12,8 @@ use crate::{
         outcome::{Waiting, guarded},
     },
     error::{self, SqliteError},
-    file::Hold,
-    request::Script,
+    file::{ChangeCounter, Hold},
+    request::{Copy, Script, Written},
 };
 
 /// What came of one turn.
@@ -36,7 +36,46 @@ impl Thread {
         }
         let scripts: Vec<&Script> = batch.iter().map(|request| &request.script).collect();
         let outcome = group_commit::run(lent, &scripts);
-        self.conclude(batch, outcome)
+        let mut turn = self.conclude(batch, outcome);
+        self.update_copies(lent, &mut turn);
+        turn
+    }
+
+    /// Makes the changes of a batch known to the cache.
+    fn update_copies(&mut self, lent: &Lent<'_>, turn: &mut Turn) {
+        let cache = Arc::clone(&self.recovery.cache);
+        let Some((batch, Batch::Answered(answers))) = &mut turn.answered else { return cache.doubt() };
+        let done = || answers.iter().map(|answer| answer.as_ref().ok().and_then(Written::done));
+        if done().all(|done| done.is_none()) {
+            return;
+        }
+        if batch
+            .iter()
+            .zip(done())
+            .any(|(request, done)| done.is_some() && request.script.may_change_others())
+        {
+            return cache.doubt();
+        }
+        let Some((counter, is_alone)) = self.counter_after_commit(lent) else { return cache.doubt() };
+        let copies = batch.iter_mut().zip(done()).filter_map(|(request, done)| {
+            let (done, Copy { mut stored, inserted }) = (done?, request.script.copy.take()?);
+            if let Some(inserted) = inserted {
+                stored.seq = done.get(inserted)?.inserted;
+            }
+            Some(Arc::new(stored))
+        });
+        cache.committed(counter, is_alone, copies);
+    }
+
+    /// The change counter of the database, and whether all commits that it counts were made by this connection since this
+    /// method was last called. `None` if they cannot be read.
+    fn counter_after_commit(&mut self, lent: &Lent<'_>) -> Option<(ChangeCounter, bool)> {
+        let Some(hold) = &self.hold else { return Some((ChangeCounter::default(), true)) };
+        // In this order: another connection may commit at any time.
+        let counter = hold.watch().change_counter()?;
+        let version = lent.data_version().ok()?;
+        let is_alone = self.data_version.replace(version) == Some(version);
+        Some((counter, is_alone))
     }
 
     /// Takes the requests of the next batch.
