@@ -1,6 +1,6 @@
 //! An instance, with values that are ready to be stored, and what has been changed in it.
 
-use rusqlite::{CachedStatement, Connection, Result, params};
+use rusqlite::{CachedStatement, Connection, Result, params, types::Null};
 use uuid::Uuid;
 
 use crate::schema;
@@ -110,9 +110,10 @@ impl Instance {
     }
 
     pub fn insert(&self, file: &Connection) -> Result<()> {
-        let values = params![self.id, self.next_execution, self.create_time, self.data];
-        let workflow = file.prepare_cached(schema::INSERT_WORKFLOW)?.query_row(values, |row| row.get(0))?;
-        insert(file, workflow, 0, &self.pointers)
+        let (id, next, created, data) = (&self.id, self.next_execution, self.create_time, &self.data);
+        let values = params![id, id, Null, "bench", 1, Null, Null, next, "Runnable", created, Null, data];
+        file.prepare_cached(schema::INSERT_WORKFLOW)?.execute(values)?;
+        insert(file, file.last_insert_rowid(), 0, &self.pointers)
     }
 
     pub fn load(file: &Connection, id: &str) -> Result<Self> {
@@ -157,7 +158,10 @@ pub fn insert(file: &Connection, workflow: i64, first: usize, pointers: &[Pointe
     let mut statement = file.prepare_cached(schema::INSERT_POINTER)?;
     for (position, Pointer { id, step_name, active, status, outcome }) in (first..).zip(pointers) {
         let position = i64::try_from(position).unwrap_or(i64::MAX);
-        statement.execute(params![workflow, position, id, active, status, step_name, outcome])?;
+        statement.execute(params![
+            workflow, position, id, position, active, status, Null, Null, Null, Null, Null, Null, false,
+            Null, step_name, 0, "[]", Null, Null, outcome, "[]", "{}"
+        ])?;
     }
     Ok(())
 }

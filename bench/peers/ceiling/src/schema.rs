@@ -1,11 +1,16 @@
-//! The tables: the columns of the model, integer keys, and only the indexes that the workloads need.
+//! The tables: the columns of the model, integer keys, and only the indexes that the contract and the workloads need. Each
+//! insert binds all columns of the model, because a store does not know which of them are empty.
 
 pub const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS workflows (
   seq INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL UNIQUE,
+  root_workflow_id TEXT,
   definition TEXT NOT NULL,
   version INTEGER NOT NULL,
+  description TEXT,
+  reference TEXT,
   next_execution INTEGER,
   status TEXT NOT NULL,
   create_time INTEGER NOT NULL,
@@ -62,8 +67,9 @@ CREATE TABLE IF NOT EXISTS scheduled_commands (
 CREATE INDEX IF NOT EXISTS scheduled_commands_due ON scheduled_commands (execute_time);
 ";
 
-pub const INSERT_WORKFLOW: &str = "INSERT INTO workflows (id, definition, version, next_execution, status, create_time, revision, data) \
-     VALUES (?1, 'bench', 1, ?2, 'Runnable', ?3, 1, ?4) RETURNING seq";
+pub const INSERT_WORKFLOW: &str = "INSERT INTO workflows (id, name, root_workflow_id, definition, version, description, \
+       reference, next_execution, status, create_time, complete_time, revision, data) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1, ?12)";
 pub const UPDATE_WORKFLOW: &str =
     "UPDATE workflows SET revision = revision + 1, next_execution = ?2 WHERE id = ?1 RETURNING seq";
 pub const END_WORKFLOW: &str = "UPDATE workflows SET revision = revision + 1, next_execution = NULL, \
@@ -71,8 +77,9 @@ pub const END_WORKFLOW: &str = "UPDATE workflows SET revision = revision + 1, ne
 pub const LOAD_WORKFLOW: &str =
     "SELECT seq, next_execution, status, create_time, data FROM workflows WHERE id = ?1";
 pub const INSERT_POINTER: &str = "INSERT INTO execution_pointers (workflow, position, id, step_id, active, status, \
-       event_published, step_name, retry_count, children, outcome, scope, extension_attributes) \
-     VALUES (?1, ?2, ?3, ?2, ?4, ?5, 0, ?6, 0, '[]', ?7, '[]', '{}')";
+       sleep_until, persistence_data, start_time, end_time, event_name, event_key, event_published, event_data, \
+       step_name, retry_count, children, context_item, predecessor_id, outcome, scope, extension_attributes) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
 pub const UPDATE_POINTER: &str =
     "UPDATE execution_pointers SET active = ?3, status = ?4, outcome = ?5 WHERE workflow = ?1 AND id = ?2";
 /// All columns, as a load needs them.

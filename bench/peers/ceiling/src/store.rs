@@ -95,7 +95,11 @@ const INSTANCES: Object = Object {
         Rows {
             table: "workflows",
             of: "id = :id",
-            replaced: &[("seq", "base + nth"), copied_id!()],
+            replaced: &[
+                ("seq", "base + nth"),
+                copied_id!(),
+                ("name", "printf('%08x', nth) || substr(name, 9)"),
+            ],
             omitted: &[],
         },
         Rows {
