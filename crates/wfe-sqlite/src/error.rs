@@ -211,7 +211,7 @@ pub(crate) fn corrupt(
 mod tests {
     use super::*;
     use crate::{
-        connection::execute::Lent,
+        connection::execute::{Lent, lend},
         request::{Sql, Value},
         sql,
         sqlx::{Connection, Executor, SqliteConnection},
@@ -229,7 +229,8 @@ mod tests {
         for sql in [NULL, FULL, "SELECT nothing"] {
             errors.push(SqliteError::from(connection.execute(sql).await.unwrap_err()));
         }
-        let lent = Lent::of(&mut connection, &Arc::default()).await.unwrap();
+        let handle = lend(&mut connection).await.unwrap();
+        let lent = Lent::new(&handle, &Arc::default());
         for sql in [NULL, FULL, "SELECT nothing"] {
             errors.push(lent.plain(sql).unwrap_err().into());
         }

@@ -95,6 +95,8 @@ impl<const N: usize> Sql<N> {
 pub(crate) enum Value {
     Null,
     Int(i64),
+    /// A text that the program contains, such as the name of a status.
+    Fixed(&'static str),
     Text(Arc<str>),
 }
 
@@ -151,6 +153,7 @@ impl ToSql for Value {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Null => ValueRef::Null,
             Self::Int(value) => ValueRef::Integer(*value),
+            Self::Fixed(text) => ValueRef::Text(text.as_bytes()),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
         }))
     }
@@ -158,7 +161,12 @@ impl ToSql for Value {
 
 /// The number of bytes of text in these arguments.
 pub(crate) fn text_bytes(values: &[Value]) -> usize {
-    values.iter().map(|value| if let Value::Text(text) = value { text.len() } else { 0 }).sum()
+    let bytes = |value: &Value| match value {
+        Value::Null | Value::Int(_) => 0,
+        Value::Fixed(text) => text.len(),
+        Value::Text(text) => text.len(),
+    };
+    values.iter().map(bytes).sum()
 }
 
 /// How a statement takes part in its script.

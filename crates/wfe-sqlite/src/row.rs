@@ -195,7 +195,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::{
-        connection::execute::Lent,
+        connection::execute::{Lent, lend},
         file::open,
         request::{Script, Sql},
     };
@@ -205,7 +205,8 @@ mod tests {
         const SQL: &str = "SELECT 7, 'a' || char(0) || 'ä', NULL, 1.5, x'ff', CAST(x'61ff' AS TEXT), '' \
             UNION ALL SELECT 8, '', NULL, 1.5, x'', '', ''";
         let mut connection = open::memory().await.unwrap();
-        let lent = Lent::of(&mut connection, &Arc::default()).await.unwrap();
+        let handle = lend(&mut connection).await.unwrap();
+        let lent = Lent::new(&handle, &Arc::default());
         let mut script = Script::default();
         script.add(&Sql::<0>::new(SQL), []);
         let done = lent.read(&mut script).unwrap();

@@ -7,7 +7,7 @@ use crate::{request::Value, row::Row};
 
 /// The values of the columns of a command, in the order in which `sql::commands` names the columns.
 pub(crate) fn encode(command: &ScheduledCommand) -> [Value; 3] {
-    [names::command(command.command_name).into(), (&command.data).into(), command.execute_time.into()]
+    [names::command(command.command_name), (&command.data).into(), command.execute_time.into()]
 }
 
 /// The position of a command in the order of due times: its time and its row number.

@@ -5,11 +5,13 @@ use wfe_core::{
     traits::{Control, Ending, Isolation},
 };
 
+use crate::request::Value;
+
 /// Generates two functions from one list of names, so that writing and reading agree.
 macro_rules! names {
     ($write:ident, $read:ident, $type:ident: $($name:ident),+) => {
-        pub(crate) fn $write(value: $type) -> &'static str {
-            match value { $($type::$name => stringify!($name)),+ }
+        pub(crate) fn $write(value: $type) -> Value {
+            Value::Fixed(match value { $($type::$name => stringify!($name)),+ })
         }
 
         pub(crate) fn $read(text: &str) -> Option<$type> {
@@ -28,10 +30,10 @@ names!(control, as_control, Control: Suspend, Resume, Cancel, Terminate);
 names!(ending, as_ending, Ending: Completed, Failed, Cancelled, Terminated);
 
 /// The stored name of an isolation. Only SQL statements read this name.
-pub(crate) fn isolation(value: Isolation) -> &'static str {
-    match value {
+pub(crate) fn isolation(value: Isolation) -> Value {
+    Value::Fixed(match value {
         Isolation::Alone => "Alone",
         Isolation::Turn => "Turn",
         Isolation::Over => "Over",
-    }
+    })
 }

@@ -34,12 +34,12 @@ pub(crate) fn encode(pointer: &ExecutionPointer) -> Result<[Value; 21]> {
         scope,
         extension_attributes,
     } = pointer;
-    let container = scope.last().map_or("", String::as_str);
+    let container = scope.last().map_or(Value::Fixed(""), Value::from);
     Ok([
         id.into(),
         to_integer("a pointer's step_id", *step_id)?.into(),
         (*active).into(),
-        names::pointer_status(*status).into(),
+        names::pointer_status(*status),
         time::optional_nanos("a pointer's sleep_until", *sleep_until)?.into(),
         json::optional_text("a pointer's persistence_data", persistence_data.as_ref())?.into(),
         time::optional_nanos("a pointer's start_time", *start_time)?.into(),
@@ -50,19 +50,27 @@ pub(crate) fn encode(pointer: &ExecutionPointer) -> Result<[Value; 21]> {
         json::optional_text("a pointer's event_data", event_data.as_ref())?.into(),
         step_name.into(),
         (*retry_count).into(),
-        list(children)?.into(),
+        list(children)?,
         json::optional_text("a pointer's context_item", context_item.as_ref())?.into(),
         predecessor_id.into(),
         json::optional_text("a pointer's outcome", outcome.as_ref())?.into(),
-        list(scope)?.into(),
-        json::map_text("a pointer's extension_attributes", extension_attributes)?.into(),
-        container.into(),
+        list(scope)?,
+        attributes_text(extension_attributes)?,
+        container,
     ])
 }
 
 /// The JSON text of a list. Most lists are empty, and an empty list needs no serializer.
-fn list(values: &[String]) -> Result<String> {
-    if values.is_empty() { Ok("[]".to_owned()) } else { Ok(serde_json::to_string(values)?) }
+fn list(values: &[String]) -> Result<Value> {
+    Ok(if values.is_empty() { Value::Fixed("[]") } else { serde_json::to_string(values)?.into() })
+}
+
+fn attributes_text(values: &HashMap<String, serde_json::Value>) -> Result<Value> {
+    Ok(if values.is_empty() {
+        Value::Fixed("{}")
+    } else {
+        json::map_text("a pointer's extension_attributes", values)?.into()
+    })
 }
 
 /// Decodes a pointer of `instance` from a row. The row has `skip` other columns, then an integer (position or

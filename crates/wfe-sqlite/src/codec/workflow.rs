@@ -37,7 +37,7 @@ pub(crate) fn encode_all_but_id_and_data(instance: &WorkflowInstance) -> Result<
 pub(crate) fn encode_state(instance: &WorkflowInstance) -> Result<[Value; 3]> {
     Ok([
         instance.next_execution.into(),
-        names::status(instance.status).into(),
+        names::status(instance.status),
         time::optional_nanos("a workflow's complete_time", instance.complete_time)?.into(),
     ])
 }

@@ -1,21 +1,27 @@
 //! Runs statements on a connection that sqlx has lent to this thread.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    cell::RefCell,
+    collections::{HashMap, hash_map::Entry},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use wfe_core::logging;
-use wfe_sqlite_handle::{CachedStatement, Error, LentHandle, StatementStatus};
+use wfe_sqlite_handle::{CachedStatement, Error, LentHandle};
 
 use crate::{
-    request::{Done, Script, Statement, Value},
+    request::{Done, Script, Statement, Value, text_bytes},
     row::{Row, Rows},
     sqlx::{self, SqliteConnection},
 };
 
 /// The number of statements that stay prepared on a connection: more than this crate has.
-pub(crate) const PREPARED: usize = 256;
+const PREPARED: usize = 256;
+/// A prepared statement keeps arguments of at most this many bytes.
+const KEPT: usize = 64 << 10;
 
 /// Counts the statements that have run on the connections of one provider.
 #[derive(Debug, Default)]
@@ -25,20 +31,22 @@ pub(crate) struct Counts {
     pub(crate) prepared: AtomicU64,
 }
 
-/// A connection that is lent to this thread.
-pub(crate) struct Lent<'c> {
-    handle: LentHandle<'c>,
+/// Takes a connection over from sqlx, until the handle is dropped.
+pub(crate) async fn lend(connection: &mut SqliteConnection) -> Result<LentHandle<'_>, sqlx::Error> {
+    logging::unlogged(LentHandle::of(connection, PREPARED)).await
+}
+
+/// A connection that is lent to this thread, and its prepared statements.
+pub(crate) struct Lent<'h> {
+    handle: &'h LentHandle<'h>,
+    /// By the address of the text: all texts are constants of this crate, and most are longer than it pays to hash.
+    prepared: RefCell<HashMap<(usize, usize), CachedStatement<'h>>>,
     counts: Arc<Counts>,
 }
 
-impl<'c> Lent<'c> {
-    /// Takes a connection over from sqlx, until this value is dropped.
-    pub(crate) async fn of(
-        connection: &'c mut SqliteConnection,
-        counts: &Arc<Counts>,
-    ) -> Result<Self, sqlx::Error> {
-        let handle = logging::unlogged(LentHandle::of(connection, PREPARED)).await?;
-        Ok(Self { handle, counts: Arc::clone(counts) })
+impl<'h> Lent<'h> {
+    pub(crate) fn new(handle: &'h LentHandle<'h>, counts: &Arc<Counts>) -> Self {
+        Self { handle, prepared: RefCell::default(), counts: Arc::clone(counts) }
     }
 
     pub(crate) fn is_in_transaction(&self) -> bool {
@@ -52,12 +60,12 @@ impl<'c> Lent<'c> {
 
     /// A number that changes if another connection has committed since this connection last asked for the number.
     pub(crate) fn data_version(&self) -> Result<i64, Error> {
-        self.prepare("PRAGMA data_version")?.query_row([], |row| row.get(0))
+        self.with("PRAGMA data_version", |prepared| prepared.query_row([], |row| row.get(0)))
     }
 
     /// Runs a statement that has no arguments and returns no rows.
     pub(crate) fn plain(&self, text: &'static str) -> Result<(), Error> {
-        self.prepare(text)?.raw_execute().map(drop)
+        self.with(text, |prepared| prepared.raw_execute().map(drop))
     }
 
     /// Runs a statement, and collects its rows.
@@ -72,19 +80,25 @@ impl<'c> Lent<'c> {
         values: &[Value],
         mut keep: impl FnMut(Row<'_>) -> bool,
     ) -> Result<Done, Error> {
-        let mut prepared = self.prepare(statement.text)?;
-        for (at, value) in values.iter().enumerate() {
-            prepared.raw_bind_parameter(at + 1, value)?;
-        }
-        let (columns, mut rows) = (prepared.column_count(), Rows::default());
-        if columns == 0 {
-            prepared.raw_execute()?;
-        } else {
-            let mut found = prepared.raw_query();
-            while let Some(row) = found.next()? {
-                rows.push(row, columns, &mut keep)?;
+        let rows = self.with(statement.text, |prepared| {
+            for (at, value) in values.iter().enumerate() {
+                prepared.raw_bind_parameter(at + 1, value)?;
             }
-        }
+            let (columns, mut rows) = (prepared.column_count(), Rows::default());
+            if columns == 0 {
+                prepared.raw_execute()?;
+            } else {
+                let mut found = prepared.raw_query();
+                while let Some(row) = found.next()? {
+                    rows.push(row, columns, &mut keep)?;
+                }
+            }
+            if text_bytes(values) > KEPT {
+                // The statement keeps its arguments until it runs again.
+                prepared.clear_bindings();
+            }
+            Ok(rows)
+        })?;
         Ok(Done { changes: self.handle.changes(), inserted: self.handle.last_insert_rowid(), rows })
     }
 
@@ -115,13 +129,24 @@ impl<'c> Lent<'c> {
         Ok(done)
     }
 
-    fn prepare(&self, text: &str) -> Result<CachedStatement<'_>, Error> {
-        let prepared = self.handle.prepare(text)?;
+    /// Calls `act` with the prepared statement. A statement is prepared when it is first used.
+    fn with<T>(
+        &self,
+        text: &'static str,
+        act: impl FnOnce(&mut CachedStatement<'h>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // No `act` runs another statement.
+        let mut all = self.prepared.borrow_mut();
+        let statement = match all.entry((text.as_ptr().addr(), text.len())) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let prepared = self.handle.prepare(text)?;
+                self.counts.prepared.fetch_add(1, Relaxed);
+                entry.insert(prepared)
+            }
+        };
         self.counts.statements.fetch_add(1, Relaxed);
-        if prepared.get_status(StatementStatus::Run) == 0 {
-            self.counts.prepared.fetch_add(1, Relaxed);
-        }
-        Ok(prepared)
+        act(statement)
     }
 }
 
@@ -136,7 +161,8 @@ mod tests {
     #[tokio::test]
     async fn a_row_that_is_taken_is_not_kept() {
         let mut connection = open::memory().await.unwrap();
-        let lent = Lent::of(&mut connection, &Arc::default()).await.unwrap();
+        let handle = lend(&mut connection).await.unwrap();
+        let lent = Lent::new(&handle, &Arc::default());
         let mut script = Script::default();
         script.add(&Sql::<0>::new(MANY), []);
         script.add(&Sql::<1>::new("SELECT ?"), ["a".into()]);
@@ -155,7 +181,8 @@ mod tests {
     #[tokio::test]
     async fn a_read_that_fails_leaves_no_transaction_open() {
         let mut connection = open::memory().await.unwrap();
-        let lent = Lent::of(&mut connection, &Arc::default()).await.unwrap();
+        let handle = lend(&mut connection).await.unwrap();
+        let lent = Lent::new(&handle, &Arc::default());
         let mut script = Script::default();
         script.add(&Sql::<0>::new(MANY), []);
         script.add(&Sql::<0>::new("SELECT nothing"), []);

@@ -23,8 +23,13 @@ pub(crate) struct Request {
     /// Whether the request runs in a transaction of its own, because a batch with it has ended early.
     pub(crate) is_alone: bool,
     pub(crate) permit: Permit,
-    pub(crate) reply: oneshot::Sender<Answer>,
+    pub(crate) reply: oneshot::Sender<Reply>,
 }
+
+/// What a caller receives: the result, and its script. The caller drops the script, because it has allocated the
+/// arguments: a thread that frees the memory of others waits for their allocator. `None` if the request was refused before
+/// it was in a batch.
+pub(crate) type Reply = (Answer, Option<Script>);
 
 /// The requests of one batch.
 pub(crate) type Waiting = Vec<Request>;
@@ -79,9 +84,9 @@ fn fail(batch: Waiting, error: impl Fn() -> WfeError) {
     }
 }
 
-fn send(Request { permit, reply, .. }: Request, answer: Answer) {
+fn send(Request { script, permit, reply, .. }: Request, answer: Answer) {
     // Release the permit first: a caller that receives its result may send its next request at once.
     drop(permit);
     // The send fails if the caller no longer waits.
-    let _ = reply.send(answer);
+    let _ = reply.send((answer, Some(script)));
 }

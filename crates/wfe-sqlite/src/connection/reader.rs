@@ -15,7 +15,7 @@ use wfe_core::{Result, WfeError, logging};
 use crate::{
     connection::{
         admission::{Admission, Caller, Permit},
-        execute::{Counts, Lent},
+        execute::{self, Counts, Lent},
         queue::{Jobs, Taker, queue},
         thread::{self, Ended},
     },
@@ -101,8 +101,9 @@ struct Thread {
 impl Thread {
     fn serve(self, runtime: &Runtime) {
         let Self { mut connection, mut hold, counts, taker, location } = self;
-        let lent = runtime.block_on(Lent::of(&mut connection, &counts));
-        let lent = lent.map_err(|error| Arc::new(SqliteError::from(error)));
+        let handle = runtime.block_on(execute::lend(&mut connection));
+        let handle = handle.map_err(|error| Arc::new(SqliteError::from(error)));
+        let lent = handle.as_ref().map(|handle| Lent::new(handle, &counts)).map_err(Arc::clone);
         while let Some(Job { mut script, permit, reply }) = taker.take() {
             let result = match hold.watch().check_at_times() {
                 Ok(()) => read(&lent, &mut script).map_err(|error| match hold.watch().judge(&error) {
@@ -117,6 +118,7 @@ impl Thread {
             let _ = reply.send(result);
         }
         drop(lent);
+        drop(handle);
         if !hold.release() {
             std::mem::forget(connection);
         } else if let Err(error) = runtime.block_on(logging::unlogged(connection.close())) {

@@ -29,7 +29,7 @@ use self::attempt::Turn;
 use crate::{
     connection::{
         admission::{Admission, Caller, Permit},
-        execute::{Counts, Lent},
+        execute::{self, Counts, Lent},
         outcome::{Request, answer, is_news},
         queue::{Jobs, Taker, queue},
         thread::{self, Ended},
@@ -148,10 +148,9 @@ impl Writer {
         let since = Instant::now();
         let permit = self.admission.enter(caller, script.bytes(), since).await?;
         let mut refusals = script.take_refusals();
-        match self
-            .ask(|reply| Job::Write(Request { script, since, is_alone: false, permit, reply }))
-            .await??
-        {
+        let (answer, _script) =
+            self.ask(|reply| Job::Write(Request { script, since, is_alone: false, permit, reply })).await?;
+        match answer? {
             Written::Refused(guard) => match refusals.iter().position(|(index, _)| *index == guard) {
                 Some(at) => Err(refusals.swap_remove(at).1),
                 None => Ok(Written::Refused(guard)),
@@ -255,8 +254,8 @@ impl Thread {
                 self.reopen(runtime, &mut connection);
             }
             let pause = match &mut connection {
-                Some(open) => match runtime.block_on(Lent::of(open, &self.counts)) {
-                    Ok(lent) => self.work(&lent),
+                Some(open) => match runtime.block_on(execute::lend(open)) {
+                    Ok(handle) => self.work(&Lent::new(&handle, &self.counts)),
                     Err(_) => Pause::Crash,
                 },
                 None => self.fail(),
@@ -375,7 +374,7 @@ impl Thread {
             // The send fails if the caller no longer waits.
             match job {
                 Job::Write(Request { since, reply, .. }) if since + busy <= now => {
-                    let _ = reply.send(Err(error(since)));
+                    let _ = reply.send((Err(error(since)), None));
                 }
                 Job::Ensure(since, _, reply) if since + busy <= now => {
                     let _ = reply.send(Err(error(since)));
@@ -396,7 +395,7 @@ impl Thread {
             // The send fails if the caller no longer waits.
             match job {
                 Job::Write(Request { reply, .. }) => {
-                    let _ = reply.send(Err(loss.unusable()));
+                    let _ = reply.send((Err(loss.unusable()), None));
                 }
                 Job::Ensure(_, _, reply) => {
                     let _ = reply.send(Err(loss.unusable()));

@@ -153,7 +153,7 @@ impl SqlitePersistenceProvider {
         }
         add_children(&mut script, &id, &step.created)?;
         for (other, control) in &step.requested {
-            let control = Value::from(names::control(*control));
+            let control = names::control(*control);
             script.add(&sql::ownership::REQUEST_OF_COMMIT, [control.clone(), other.into(), control]);
         }
         for failure in &step.failures {
@@ -308,7 +308,7 @@ fn raise(step: &StepCommit) -> i64 {
 fn new_status(step: &StepCommit, status: WorkflowStatus) -> Result<[Value; 3]> {
     let ending = step.ending.map(names::ending);
     let cause = step.cause.as_ref().map(codec::failure::cause).transpose()?;
-    Ok([names::status(status).into(), ending.into(), cause.into()])
+    Ok([names::status(status), ending.into(), cause.into()])
 }
 
 fn add_pointers(script: &mut Script, step: &StepCommit) -> Result<()> {

@@ -51,7 +51,7 @@ impl SqlitePersistenceProvider {
             }
             let [status, pending, number] = as_read;
             let mut script = Script::about(id).notifying();
-            let control = names::control(control).into();
+            let control = names::control(control);
             script
                 .add(&sql::ownership::REQUEST, [control, detail.clone(), id.into(), status, pending, number]);
             let done = self.writer.run(script).await?;
@@ -78,7 +78,7 @@ fn control_state(fields: &mut Fields<'_>) -> Result<(ControlState, [Value; 3])> 
         Ok(intervention) => (control.and_then(names::as_control), intervention),
         Err(_) => (None, None),
     };
-    let as_read = [names::status(status).into(), control.map(str::to_owned).into(), number.into()];
+    let as_read = [names::status(status), control.map(str::to_owned).into(), number.into()];
     Ok((ControlState { status, ending, pending, intervention }, as_read))
 }
 

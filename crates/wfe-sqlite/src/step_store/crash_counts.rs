@@ -23,7 +23,7 @@ pub(super) async fn isolate(
 ) -> Result<bool> {
     let Ok(fence) = i64::try_from(fence.0) else { return Ok(false) };
     let mut script = Script::about(id);
-    let isolation = Value::from(names::isolation(isolation));
+    let isolation = names::isolation(isolation);
     let note = script.add(&sql::ownership::ISOLATE, [isolation, id.into(), fence.into()]);
     let done = store.writer.run_for(Caller::Engine, script).await?;
     Ok(done.get(note).is_some_and(|done| done.changes > 0))

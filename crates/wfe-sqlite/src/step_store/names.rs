@@ -40,7 +40,7 @@ pub(super) async fn replace(
     let taken = WfeError::AlreadyExists { kind: Kind::WorkflowName, id: old.id.clone() };
     script.guard_or(&sql::workflows::NAME_IS_FREE_FOR, [id(), id()], taken);
     script.add(&sql::commits::TAKE_NAME, [id()]);
-    let terminate = || Value::from(names::control(Control::Terminate));
+    let terminate = || names::control(Control::Terminate);
     script.add(&sql::ownership::REQUEST_OF_COMMIT, [terminate(), id(), terminate()]);
     add_positions(&mut script, store.clock.now());
     let engine_columns =

@@ -2,11 +2,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
 use crate::{
-    connection::execute::Counts,
+    connection::execute::{self, Counts},
     file::open,
     request::{Sql, Value},
     sqlx::{self, SqliteConnection},
 };
+use wfe_sqlite_handle::LentHandle;
 
 const PUT: Sql<2> = Sql::new(
     "INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message) VALUES (?, ?, '', '')",
@@ -35,8 +36,8 @@ impl Place {
         Self { connection: open::memory().await.unwrap(), counts: Arc::default() }
     }
 
-    async fn lent(&mut self) -> Lent<'_> {
-        Lent::of(&mut self.connection, &self.counts).await.unwrap()
+    async fn lend(&mut self) -> LentHandle<'_> {
+        execute::lend(&mut self.connection).await.unwrap()
     }
 
     async fn stored(&mut self) -> Vec<i64> {
@@ -64,7 +65,9 @@ async fn a_request_that_fails_spoils_only_itself_whatever_the_size_of_batch_and_
         bad.add(&PUT, [99_i64.into(), "w".into()]);
         bad.add(&INVALID, ["x".into()]);
         scripts.insert(scripts.len() / 2, bad);
-        let lent = place.lent().await;
+        let counts = Arc::clone(&place.counts);
+        let handle = place.lend().await;
+        let lent = Lent::new(&handle, &counts);
         let mut expected = Vec::new();
         for (script, answer) in scripts.iter().zip(answers(&lent, &scripts)) {
             let is_bad = script.key == Script::about("bad").key;
@@ -84,6 +87,7 @@ async fn a_request_that_fails_spoils_only_itself_whatever_the_size_of_batch_and_
         drop(lent);
         let even: Vec<i64> = (0..requests).filter(|number| number % 2 == 0).collect();
         assert_eq!(expected, even.iter().copied().map(Value::Int).collect::<Vec<_>>());
+        drop(handle);
         assert_eq!(place.stored().await, even, "{requests} requests of {times}");
     }
 }
@@ -100,11 +104,14 @@ async fn requests_run_in_their_order_and_each_sees_what_those_before_it_have_wri
             bad.add(&INVALID, ["x".into()]);
             scripts.push(bad);
         }
-        let lent = place.lent().await;
+        let counts = Arc::clone(&place.counts);
+        let handle = place.lend().await;
+        let lent = Lent::new(&handle, &counts);
         let Ok(Written::Done(done)) = answers(&lent, &scripts).swap_remove(2) else { panic!("refused") };
         // The second round also finds what the first one has left.
         assert_eq!(done[0].changes, if failing { 5 } else { 4 });
         drop(lent);
+        drop(handle);
         assert_eq!(place.stored().await, [6]);
     }
 }
@@ -114,7 +121,8 @@ async fn requests_run_in_their_order_and_each_sees_what_those_before_it_have_wri
 async fn a_request_that_is_refused_or_fails_before_it_has_written_costs_the_others_nothing() {
     let mut place = Place::new().await;
     let counts = Arc::clone(&place.counts);
-    let lent = place.lent().await;
+    let handle = place.lend().await;
+    let lent = Lent::new(&handle, &counts);
     let counted = |scripts: &[Script]| {
         let before = counts.statements.load(Relaxed);
         (answers(&lent, scripts), counts.statements.load(Relaxed) - before)
@@ -135,6 +143,7 @@ async fn a_request_that_is_refused_or_fails_before_it_has_written_costs_the_othe
     assert_eq!(statements, first + second);
     assert!(matches!(results[..], [Ok(Written::Done(_)), Ok(Written::Refused(1)), Ok(Written::Done(_))]));
     drop(lent);
+    drop(handle);
     assert_eq!(place.stored().await, [2, 4, 6, 8]);
 }
 
@@ -142,7 +151,8 @@ async fn a_request_that_is_refused_or_fails_before_it_has_written_costs_the_othe
 async fn a_statement_is_prepared_once() {
     let mut place = Place::new().await;
     let counts = Arc::clone(&place.counts);
-    let lent = place.lent().await;
+    let handle = place.lend().await;
+    let lent = Lent::new(&handle, &counts);
     answers(&lent, &[put(2, 2), put(1, 1)]);
     assert_eq!(counts.prepared.load(Relaxed), 4, "BEGIN, COMMIT, and two");
     for number in 0..50 {
@@ -160,19 +170,26 @@ async fn a_full_database_ends_the_batch_and_writes_nothing_of_it() {
     let mut large = Script::about("large");
     large.add(&PUT, [7_i64.into(), "w".repeat(100_000).into()]);
     let scripts = [put(2, 1), large];
-    let lent = place.lent().await;
+    let counts = Arc::clone(&place.counts);
+    let handle = place.lend().await;
+    let lent = Lent::new(&handle, &counts);
     let outcome = run(&lent, &scripts.iter().collect::<Vec<_>>());
     assert!(matches!(outcome, Batch::Ended(error) if error::is_full(&error)));
     drop(lent);
+    drop(handle);
     assert!(place.stored().await.is_empty());
-    let lent = place.lent().await;
+    let counts = Arc::clone(&place.counts);
+    let handle = place.lend().await;
+    let lent = Lent::new(&handle, &counts);
     assert!(matches!(answers(&lent, &scripts[..1])[0], Ok(Written::Done(_))));
 }
 
 #[tokio::test]
 async fn a_batch_without_the_write_lock_writes_nothing() {
     let mut place = Place::new().await;
-    let lent = place.lent().await;
+    let counts = Arc::clone(&place.counts);
+    let handle = place.lend().await;
+    let lent = Lent::new(&handle, &counts);
     lent.plain("BEGIN IMMEDIATE").unwrap();
     // SQLite refuses a second BEGIN of one connection as it refuses that of another one: before it does anything.
     let outcome = run(&lent, &[&put(2, 1)]);
