@@ -13,7 +13,8 @@ pub fn help() -> String {
     names.dedup();
     format!(
         "\
-Measures WFE beside its peers with full durability, and checks that no write was lost.
+Measures WFE beside its peers, and checks that no write was lost. All wait for the disk, except durare
+(synchronous = NORMAL).
 
 wfe-bench [OPTIONS]
   --quick              shorter runs: one workload takes less than three minutes, soak and growth less than ten

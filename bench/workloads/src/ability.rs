@@ -1,7 +1,8 @@
 //! What a workload needs of a subject. A subject implements the traits of what it can do, and nothing else: it then lacks the
 //! workloads that need more.
 //!
-//! Every call that writes returns once the write is durable.
+//! Every call that writes returns once the write is durable, except with durare, which does not wait for the disk
+//! (synchronous = NORMAL).
 
 use std::{fmt::Debug, future::Future, sync::Arc};
 

@@ -21,7 +21,7 @@ use crate::{
     },
     error::{self, unusable},
     file::{
-        ChangeCounter, Watch,
+        LastCommit, Watch,
         open::{self, Opened},
         preflight::{self},
         sidecars::Sidecars,
@@ -55,8 +55,8 @@ use crate::{
 ///
 /// A provider has at most four connections to its file: one connection writes, and three connections read snapshots. A
 /// database in memory has one connection for both writes and reads. Such a database exists as long as its provider.
-/// There is no pool, so no connection is recycled or timed out. A connection is reopened only after an error that
-/// leaves the connection in an unknown state.
+/// There is no pool, so no connection is recycled or timed out. The writing connection is reopened after an error that
+/// makes SQLite's view of the file doubtful. A reading connection is never reopened.
 ///
 /// # How much waits
 /// Calls wait in two queues, one for writes and one for reads. A database in memory has one queue for both. A queue has
@@ -250,16 +250,16 @@ impl SqlitePersistenceProvider {
         checked.map_err(|loss| loss.unusable())
     }
 
-    /// The change counter of the database. `None` means that it cannot be read.
+    /// What identifies the last commit in the database. `None` means that it cannot be read at this moment.
     ///
     /// # Errors
     /// Fails if the file is not the one that was opened. A result of this check that is less than half a second old is
     /// enough.
-    pub(crate) fn change_counter(&self) -> Result<Option<ChangeCounter>> {
+    pub(crate) fn last_commit(&self) -> Result<Option<LastCommit>> {
         self.check(true)?;
         Ok(match &self.watch {
-            Some(watch) => watch.change_counter(),
-            None => Some(ChangeCounter::default()),
+            Some(watch) => watch.last_commit(),
+            None => Some(LastCommit::default()),
         })
     }
 
@@ -353,18 +353,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_change_counter_is_raised_by_each_commit_that_writes() {
+    async fn the_last_commit_changes_with_each_commit_that_writes_and_with_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
         let mut other = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
-        let counter = || store.change_counter().unwrap().unwrap();
+        let last = || store.last_commit().unwrap().unwrap();
+        let changes = || last().changes;
         let mut instance = WorkflowInstance::new("d", 1, json!(0));
-        let before = counter();
+        let before = changes();
         instance.id = store.create_new_workflow(&instance).await.unwrap();
-        assert_eq!(counter(), before.next());
+        assert_eq!(changes(), before + 1);
         store.get_workflow_instance(&instance.id).await.unwrap();
-        assert_eq!(counter(), before.next());
+        assert_eq!(changes(), before + 1);
         let texts = [
             ("BEGIN IMMEDIATE; UPDATE workflows SET revision = 2; ROLLBACK", false),
             ("BEGIN IMMEDIATE; UPDATE workflows SET revision = 2 WHERE id = ''; COMMIT", false),
@@ -377,12 +378,16 @@ mod tests {
             ("DELETE FROM workflows", true),
         ];
         for (text, commits) in texts {
-            let before = counter();
+            let before = last();
             other.execute(text).await.unwrap();
-            assert_eq!(counter(), if commits { before.next() } else { before }, "{text}");
+            assert_eq!(
+                (last() != before, changes() - before.changes),
+                (commits, u32::from(commits)),
+                "{text}"
+            );
         }
         store.close().await;
-        assert_eq!(store.change_counter().unwrap(), None);
+        assert_eq!(store.last_commit().unwrap(), None);
         other.close().await.unwrap();
     }
 }

@@ -18,8 +18,8 @@ use crate::{
 pub(crate) struct Sql<const N: usize> {
     text: &'static str,
     own: Option<Own>,
-    /// Whether the text names a table of instances, so that the statement may change an instance.
-    names_instances: bool,
+    /// Whether the statement may change an instance or its pointers.
+    writes_instances: bool,
 }
 
 const fn contains(text: &[u8], word: &[u8]) -> bool {
@@ -70,8 +70,13 @@ impl<const N: usize> Sql<N> {
             at += 1;
         }
         assert!(parameters == N, "another number of parameters than declared");
-        let names_instances = contains(bytes, b"workflows") || contains(bytes, b"execution_pointers");
-        Self { text, own: None, names_instances }
+        let writes_instances = contains(bytes, b"UPDATE workflows")
+            || contains(bytes, b"INTO workflows")
+            || contains(bytes, b"DELETE FROM workflows")
+            || contains(bytes, b"UPDATE execution_pointers")
+            || contains(bytes, b"INTO execution_pointers")
+            || contains(bytes, b"DELETE FROM execution_pointers");
+        Self { text, own: None, writes_instances }
     }
 
     /// Marks the statement as one that writes only rows of the subject of its script. If the statement breaks
@@ -85,8 +90,8 @@ impl<const N: usize> Sql<N> {
     }
 
     const fn statement(&self, role: Role) -> Statement {
-        let names_instances = self.names_instances;
-        Statement { text: self.text, parameters: N, role, own: self.own, names_instances }
+        let writes_instances = self.writes_instances;
+        Statement { text: self.text, parameters: N, role, own: self.own, writes_instances }
     }
 }
 
@@ -192,7 +197,7 @@ pub(crate) struct Statement {
     pub(crate) parameters: usize,
     pub(crate) role: Role,
     pub(crate) own: Option<Own>,
-    pub(crate) names_instances: bool,
+    pub(crate) writes_instances: bool,
 }
 
 /// Receives each row as it arrives, together with the index of the statement that returned the row. Runs on the thread
@@ -292,7 +297,7 @@ impl Script {
 
     /// Whether the script may change instances of which it has no copy.
     pub(crate) fn may_change_others(&self) -> bool {
-        self.copy.is_none() && self.statements.iter().any(|statement| statement.names_instances)
+        self.copy.is_none() && self.statements.iter().any(|statement| statement.writes_instances)
     }
 
     /// The approximate number of bytes of memory that the script takes.

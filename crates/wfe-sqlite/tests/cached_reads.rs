@@ -1,4 +1,4 @@
-//! Reads that are answered by a cached copy: they run no statement while nobody else commits, and they never return an
+//! Reads that are answered by a cached copy: they run no statement while no other connection commits, and they never return an
 //! instance that is older than what was acknowledged before they began.
 
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::Sqlit
 use tempfile::TempDir;
 use wfe_core::{
     models::{Event, ExecutionPointer, WorkflowInstance},
-    traits::{EventRepository, Fence, StepCommit, StepStore, WorkflowRepository},
+    traits::{EventRepository, Fence, PersistenceProvider, StepCommit, StepStore, WorkflowRepository},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
@@ -60,6 +60,8 @@ async fn load(store: &SqlitePersistenceProvider, id: &str) -> (serde_json::Value
 async fn an_instance_that_this_store_has_written_or_read_is_read_without_a_statement() {
     let folder = tempfile::tempdir().unwrap();
     for store in both(&folder).await {
+        // Before its first commit, a store does not know whether others have committed.
+        created(&store).await;
         let mut instance = created(&store).await;
         assert_eq!(load(&store, &instance.id).await, (json!(0), 0));
         instance.data = json!(1);
@@ -114,6 +116,7 @@ async fn a_commit_of_another_connection_is_seen_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (file(&folder).await, file(&folder).await);
     let mut other = other_program(&folder).await;
+    created(&one).await;
     let mut instance = created(&one).await;
     let id = instance.id.clone();
     assert_eq!(load(&one, &id).await, (json!(0), 0));
@@ -149,6 +152,20 @@ async fn a_commit_of_another_connection_is_seen_at_once() {
     load(&one, &id).await;
     assert_eq!(load(&one, &id).await.1, 0);
     other.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_of_another_store_before_the_schema_is_checked_again_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (file(&folder).await, file(&folder).await);
+    created(&one).await;
+    let mut instance = created(&one).await;
+    assert_eq!(load(&one, &instance.id).await, (json!(0), 0));
+    instance.data = json!(1);
+    two.persist_workflow(&instance).await.unwrap();
+    one.ensure_store_exists().await.unwrap();
+    created(&one).await;
+    assert_eq!(load(&one, &instance.id).await.0, json!(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -82,7 +82,14 @@ fn transact(connection: &Connection, group: impl Iterator<Item = Act>) -> rusqli
     let mut answers = Vec::new();
     for request in group {
         connection.prepare_cached("SAVEPOINT request")?.execute(())?;
-        answers.push(request(connection)?);
+        match request(connection) {
+            Ok(answer) => answers.push(answer),
+            // Its caller gets no answer, which is an error.
+            Err(error) => {
+                eprintln!("ceiling: {error}");
+                connection.prepare_cached("ROLLBACK TO request")?.execute(())?;
+            }
+        }
         connection.prepare_cached("RELEASE request")?.execute(())?;
     }
     connection.prepare_cached("COMMIT")?.execute(())?;

@@ -39,7 +39,8 @@ pub(crate) async fn lend(connection: &mut SqliteConnection) -> Result<LentHandle
 /// A connection that is lent to this thread, and its prepared statements.
 pub(crate) struct Lent<'h> {
     handle: &'h LentHandle<'h>,
-    /// By the address of the text: all texts are constants of this crate, and most are longer than it pays to hash.
+    /// By the address of the text: all texts are constants of this crate, and most are longer than it pays to hash. If the
+    /// compiler has stored a text twice, the statement is prepared twice.
     prepared: RefCell<HashMap<(usize, usize), CachedStatement<'h>>>,
     counts: Arc<Counts>,
 }

@@ -101,14 +101,23 @@ struct Thread {
 impl Thread {
     fn serve(self, runtime: &Runtime) {
         let Self { mut connection, mut hold, counts, taker, location } = self;
-        let handle = runtime.block_on(execute::lend(&mut connection));
-        let handle = handle.map_err(|error| Arc::new(SqliteError::from(error)));
-        let lent = handle.as_ref().map(|handle| Lent::new(handle, &counts)).map_err(Arc::clone);
+        let handle = match runtime.block_on(execute::lend(&mut connection)) {
+            Ok(handle) => handle,
+            Err(error) => {
+                // The other threads serve the queue. If there is none left, the queue is closed.
+                logging::error!(%error, store = &*location, "sqlx does not lend a reading connection");
+                return;
+            }
+        };
+        let lent = Lent::new(&handle, &counts);
         while let Some(Job { mut script, permit, reply }) = taker.take() {
             let result = match hold.watch().check_at_times() {
-                Ok(()) => read(&lent, &mut script).map_err(|error| match hold.watch().judge(&error) {
-                    Ok(()) => error::of(&location, error::storage("reading", &error)),
-                    Err(loss) => loss.unusable(),
+                Ok(()) => lent.read(&mut script).map_err(|error| {
+                    let error = Arc::new(SqliteError::from(error));
+                    match hold.watch().judge(&error) {
+                        Ok(()) => error::of(&location, error::storage("reading", &error)),
+                        Err(loss) => loss.unusable(),
+                    }
                 }),
                 Err(loss) => Err(loss.unusable()),
             };
@@ -125,16 +134,6 @@ impl Thread {
             logging::warn!(%error, store = &*location, "a reading connection did not close cleanly");
         }
         drop(hold);
-    }
-}
-
-fn read(
-    lent: &std::result::Result<Lent<'_>, Arc<SqliteError>>,
-    script: &mut Script,
-) -> std::result::Result<Vec<Done>, Arc<SqliteError>> {
-    match lent {
-        Ok(lent) => lent.read(script).map_err(|error| Arc::new(error.into())),
-        Err(error) => Err(Arc::clone(error)),
     }
 }
 

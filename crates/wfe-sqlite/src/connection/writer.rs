@@ -233,7 +233,7 @@ struct Thread {
 type Held = Arc<dyn Error + Send + Sync>;
 
 /// Why the thread gives its connection back to sqlx.
-enum Pause {
+enum GiveBack {
     /// The next job is [`Job::Ensure`]: sqlx prepares the schema.
     Ensure,
     /// The connection must be replaced, after an error that makes SQLite's view of the file doubtful.
@@ -250,27 +250,36 @@ impl Thread {
         // opened yet.
         let mut connection = Some(connection);
         loop {
-            if connection.is_none() && self.wait() {
+            let is_lost = connection.is_none();
+            if is_lost && self.wait() {
                 self.reopen(runtime, &mut connection);
             }
-            let pause = match &mut connection {
+            let reason = match &mut connection {
                 Some(open) => match runtime.block_on(execute::lend(open)) {
                     Ok(handle) => self.work(&Lent::new(&handle, &self.counts)),
-                    Err(_) => Pause::Crash,
+                    Err(error) => {
+                        logging::error!(%error, store = self.recovery.location, "sqlx does not lend its connection");
+                        // A request waits for the connection that was just opened. It must not wait for ever.
+                        if is_lost { self.fail() } else { GiveBack::Crash }
+                    }
                 },
                 None => self.fail(),
             };
-            match pause {
-                Pause::Ensure => {
+            match reason {
+                GiveBack::Ensure => {
                     self.in_turn(|thread| thread.ensure(runtime, &mut connection));
                 }
-                Pause::Reopen => self.reopen(runtime, &mut connection),
-                Pause::Crash => connection = None,
-                Pause::End => break,
+                GiveBack::Reopen => self.reopen(runtime, &mut connection),
+                GiveBack::Crash => {
+                    // A database in memory is gone, and reads must learn of it.
+                    self.recovery.cache.invalidate();
+                    connection = None;
+                }
+                GiveBack::End => break,
             }
         }
         // After a loss or a close, reads learn of it from the threads.
-        self.recovery.cache.doubt();
+        self.recovery.cache.invalidate();
         if !self.hold.as_mut().is_none_or(Hold::release) {
             std::mem::forget(connection);
         } else if let Some(connection) = connection
@@ -285,33 +294,34 @@ impl Thread {
     }
 
     /// Does jobs on the lent connection, until sqlx needs the connection.
-    fn work(&mut self, lent: &Lent<'_>) -> Pause {
-        // The number belongs to the connection, which may be a new one.
-        self.data_version = lent.data_version().ok();
+    fn work(&mut self, lent: &Lent<'_>) -> GiveBack {
+        // While sqlx had the connection, commits of other connections were not observed, and the number of a new connection
+        // means nothing yet. So after the next commit, no earlier copy is known to be up to date.
+        self.data_version = None;
         while self.wait() {
             if let Some(Job::Ensure(..)) = self.waiting.front() {
-                return Pause::Ensure;
+                return GiveBack::Ensure;
             } else if let Some(Job::Read(..)) = self.waiting.front() {
                 self.read(Some(lent));
             } else if self.in_turn(|thread| thread.write(lent)) {
-                return Pause::Reopen;
+                return GiveBack::Reopen;
             }
         }
-        Pause::End
+        GiveBack::End
     }
 
     /// Does one job without a connection: it fails.
-    fn fail(&mut self) -> Pause {
+    fn fail(&mut self) -> GiveBack {
         if !self.wait() {
-            return Pause::End;
+            return GiveBack::End;
         } else if let Some(Job::Ensure(..)) = self.waiting.front() {
-            return Pause::Ensure;
+            return GiveBack::Ensure;
         } else if let Some(Job::Read(..)) = self.waiting.front() {
             self.read(None);
         } else {
             self.in_turn(Self::without);
         }
-        Pause::Crash
+        GiveBack::Crash
     }
 
     /// Waits for a job. `false` means that there will be none.

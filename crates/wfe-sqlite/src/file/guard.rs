@@ -32,7 +32,7 @@ use wfe_core::{WfeError, logging, sync::lock};
 
 use super::loss::Loss;
 use super::open_files::{self, OpenFiles};
-use super::wal_index::{ChangeCounter, WalIndex};
+use super::wal_index::{LastCommit, WalIndex};
 use crate::error::{self, SqliteError};
 
 /// The minimum time between two checks by readers and idle hosts. With this interval, they find a loss within a second,
@@ -147,13 +147,13 @@ impl Watch {
         self.check_files(&mut state)
     }
 
-    /// Reads the change counter of the database. `None` means that the counter cannot be read at this moment, or that the
-    /// file is not open.
-    pub(crate) fn change_counter(&self) -> Option<ChangeCounter> {
+    /// Reads what identifies the last commit. `None` means that it cannot be read at this moment, or that the file is not
+    /// open.
+    pub(crate) fn last_commit(&self) -> Option<LastCommit> {
         let state = self.guard.state();
         let (Some(shm), Some(_), None) = (&state.shm, &state.files, &state.lost) else { return None };
         // If the file cannot be read, the check before the next commit finds out why.
-        WalIndex::read(shm).ok().flatten().map(|index| index.change_counter())
+        WalIndex::read(shm).ok().flatten().map(|index| index.last_commit())
     }
 
     /// Checks whether the file is lost, after SQLite has returned an error. The error may report damage, or SQLite may

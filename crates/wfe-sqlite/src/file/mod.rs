@@ -19,4 +19,4 @@ mod wal_index;
 
 pub(crate) use guard::{Guard, Hold, Watch};
 pub(crate) use loss::Loss;
-pub(crate) use wal_index::ChangeCounter;
+pub(crate) use wal_index::LastCommit;

@@ -19,8 +19,9 @@ use std::{collections::BTreeSet, fs::File, io, os::unix::fs::FileExt};
 use crate::file::log;
 
 const VERSION: u32 = 3_007_000;
-/// The offset of the change counter, which SQLite raises by 1 with each commit.
+/// The offset of the number of commits, and of the checksum of the log's frames up to the last commit.
 const CHANGES: usize = 8;
+const CHECKSUM: usize = 24;
 /// The length of the header, which is stored twice. `BACKFILLED` is the offset of the number of copied frames. `PAGES`
 /// is the offset of the page numbers.
 const HEADER: usize = 48;
@@ -45,19 +46,16 @@ pub(super) struct Checkpoint {
     frames: u32,
 }
 
-/// The number of commits that the WAL index counts, modulo 2^32. A database in memory always has the counter 0.
+/// Identifies the last commit in the WAL index. A database in memory always has the default value.
 ///
-/// While a connection is open, the counter changes with each commit that writes, of any connection, and at no other time.
-/// SQLite compares it, as a part of the header, to learn whether the pages in its cache are up to date.
+/// Each commit that writes raises `changes` by 1 (modulo 2^32). If a process was killed while it wrote the header, the next
+/// connection builds the index anew, and `changes` begins at 0 again. So the checksum of all frames of the log up to the
+/// last commit is compared too. SQLite compares the whole header, which checkpoints change as well, to learn whether the
+/// pages in its cache are up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ChangeCounter(u32);
-
-#[cfg(test)]
-impl ChangeCounter {
-    /// The counter after one more commit.
-    pub(crate) fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
-    }
+pub(crate) struct LastCommit {
+    pub(crate) changes: u32,
+    pub(crate) checksum: [u8; 8],
 }
 
 impl WalIndex {
@@ -77,8 +75,10 @@ impl WalIndex {
         Ok((is_same_twice && index.number(0) == VERSION && bytes[12] == 1).then_some(index))
     }
 
-    pub(super) fn change_counter(&self) -> ChangeCounter {
-        ChangeCounter(self.number(CHANGES))
+    pub(super) fn last_commit(&self) -> LastCommit {
+        let mut checksum = [0; 8];
+        checksum.copy_from_slice(&self.0[CHECKSUM..CHECKSUM + 8]);
+        LastCommit { changes: self.number(CHANGES), checksum }
     }
 
     pub(super) fn checkpoint(&self) -> Checkpoint {

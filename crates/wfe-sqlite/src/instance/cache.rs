@@ -7,9 +7,9 @@
 //!
 //! * The stored row has the `seq` and `revision` of the copy. A statement reads them.
 //! * Nothing was committed since the copy was up to date, except commits of this provider, which have replaced the copies
-//!   of all instances that they have changed. No statement is needed: the [`ChangeCounter`] in the WAL index, which SQLite
-//!   raises with each commit, is the same as after the last commit of this provider. SQLite decides in the same way
-//!   whether the pages in its own cache are up to date.
+//!   of all instances that they have changed. No statement is needed: the [`LastCommit`] in the WAL index is the one that
+//!   this provider has made. SQLite decides in the same way whether the pages in its own cache are up to date. After a
+//!   commit of another connection, this holds again as soon as this provider has committed.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ use wfe_core::{
     sync::lock,
 };
 
-use crate::file::ChangeCounter;
+use crate::file::LastCommit;
 
 /// An instance as it is stored at one revision.
 #[derive(Debug, Clone)]
@@ -76,8 +76,8 @@ pub(crate) struct Cache {
 struct State {
     copies: LruCache<String, Entry>,
     weight: usize,
-    /// The change counter after the last commit of this provider. `None` means that no copy is known to be up to date.
-    counter: Option<ChangeCounter>,
+    /// The last commit that the copies take into account. `None` means that no copy is known to be up to date.
+    last: Option<LastCommit>,
     /// The number of commits of this provider.
     commits: u64,
     /// Raised when copies may have become outdated. The copies of an earlier epoch are not known to be up to date.
@@ -91,9 +91,10 @@ struct Entry {
     epoch: Option<u64>,
 }
 
-/// A moment at which all commits were known to the cache.
+/// The epoch and the number of this provider's commits when a read began. If both are unchanged when the result of the read
+/// is kept, no commit was recorded during the read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub(crate) struct ReadStart {
     epoch: u64,
     commits: u64,
 }
@@ -101,8 +102,7 @@ pub(crate) struct Moment {
 impl Cache {
     /// Creates a cache of about `bound` bytes. If `bound` is 0, the cache keeps no copies.
     pub(crate) fn new(bound: usize) -> Self {
-        let state =
-            State { copies: LruCache::new_unbounded(), weight: 0, counter: None, commits: 0, epoch: 0 };
+        let state = State { copies: LruCache::new_unbounded(), weight: 0, last: None, commits: 0, epoch: 0 };
         Self { state: Mutex::new(state), bound }
     }
 
@@ -111,65 +111,64 @@ impl Cache {
         self.with(|state| state.copies.get(id).map(|entry| Arc::clone(&entry.stored)))
     }
 
-    /// The copy of an instance, if it is up to date. The caller has read the change counter after its call began.
-    pub(crate) fn newest(&self, id: &str, counter: ChangeCounter) -> Option<Arc<Stored>> {
+    /// The copy of an instance, if it is up to date. `last` must be read after the caller's read began: an earlier value
+    /// could hide a commit that was acknowledged before.
+    pub(crate) fn if_current(&self, id: &str, last: LastCommit) -> Option<Arc<Stored>> {
         self.with(|state| {
             let entry = state.copies.get(id)?;
-            (state.counter == Some(counter) && entry.epoch == Some(state.epoch))
-                .then(|| Arc::clone(&entry.stored))
+            (state.last == Some(last) && entry.epoch == Some(state.epoch)).then(|| Arc::clone(&entry.stored))
         })
     }
 
-    /// The moment at which the change counter was read. The caller reads an instance afterwards. `None` means that other
-    /// connections have committed since the last commit of this provider.
-    pub(crate) fn moment(&self, counter: ChangeCounter) -> Option<Moment> {
+    /// Records that a read begins after `last` was read. `None` means that a commit was made that the cache does not take
+    /// into account yet: by another connection, or by this provider a moment ago.
+    pub(crate) fn read_begins(&self, last: LastCommit) -> Option<ReadStart> {
         self.with(|state| {
-            let known = *state.counter.get_or_insert(counter);
-            (known == counter).then_some(Moment { epoch: state.epoch, commits: state.commits })
+            let known = *state.last.get_or_insert(last);
+            (known == last).then_some(ReadStart { epoch: state.epoch, commits: state.commits })
         })
     }
 
-    /// Keeps a copy that was read after this moment, unless the cache has a newer one: a slow caller may have read an
-    /// older revision.
-    pub(crate) fn put(&self, stored: Arc<Stored>, moment: Option<Moment>) {
+    /// Keeps a copy that was read, unless the cache has a newer one: a slow caller may have read an older revision.
+    pub(crate) fn put(&self, stored: Arc<Stored>, start: Option<ReadStart>) {
         let bound = self.bound;
         self.with(|state| {
             // A commit that was made meanwhile, and is not counted yet, replaces this copy or raises the epoch.
-            let now = Moment { epoch: state.epoch, commits: state.commits };
-            let epoch = moment.filter(|moment| *moment == now).map(|moment| moment.epoch);
+            let now = ReadStart { epoch: state.epoch, commits: state.commits };
+            let epoch = start.filter(|start| *start == now).map(|start| start.epoch);
             state.put(stored, epoch, bound);
         });
     }
 
-    /// Records a commit of this provider that has changed no other instances than those of `copies`. `counter` was read
-    /// after the commit. `is_alone` says whether no other connection has committed since the commit before. Called before
+    /// Records a commit of this provider that has changed no other instances than those of `copies`. `last` was read after
+    /// the commit. `others_committed` says whether other connections have committed since the commit before. Called before
     /// any caller learns of the commit, and in the order of the commits.
     pub(crate) fn committed(
         &self,
-        counter: ChangeCounter,
-        is_alone: bool,
+        last: LastCommit,
+        others_committed: bool,
         copies: impl Iterator<Item = Arc<Stored>>,
     ) {
         let bound = self.bound;
         self.with(|state| {
-            if state.counter.is_none() || !is_alone {
+            if state.last.is_none() || others_committed {
                 state.epoch += 1;
             }
-            state.counter = Some(counter);
+            state.last = Some(last);
             state.commits += 1;
             // The commit of the other connection may have been the last one.
-            let epoch = is_alone.then_some(state.epoch);
+            let epoch = (!others_committed).then_some(state.epoch);
             for stored in copies {
                 state.put(stored, epoch, bound);
             }
         });
     }
 
-    /// From now on, no copy is known to be up to date.
-    pub(crate) fn doubt(&self) {
+    /// From now on, no copy is known to be up to date. The copies stay, because writes can begin from them.
+    pub(crate) fn invalidate(&self) {
         self.with(|state| {
             state.epoch += 1;
-            state.counter = None;
+            state.last = None;
         });
     }
 
@@ -257,41 +256,37 @@ mod tests {
 
     #[test]
     fn a_copy_that_was_read_while_this_provider_committed_is_not_known_to_be_up_to_date() {
-        let (cache, zero) = (Cache::new(100), ChangeCounter::default());
-        let one = zero.next();
-        let before = cache.moment(zero);
+        let cache = Cache::new(100);
+        let [zero, one] = [0, 1].map(|changes| LastCommit { changes, checksum: [0; 8] });
+        let before = cache.read_begins(zero);
         cache.put(stored("a", 1, 1), before);
-        assert!(cache.newest("a", zero).is_some() && cache.newest("a", one).is_none());
-        let during = cache.moment(zero);
-        cache.committed(one, true, std::iter::once(stored("b", 1, 1)));
+        assert!(cache.if_current("a", zero).is_some() && cache.if_current("a", one).is_none());
+        let during = cache.read_begins(zero);
+        cache.committed(one, false, std::iter::once(stored("b", 1, 1)));
         cache.put(stored("c", 1, 1), during);
-        let newest = |counter| ["a", "b", "c"].map(|id| cache.newest(id, counter).is_some());
-        assert_eq!(newest(one), [true, true, false]);
+        let current = |last| ["a", "b", "c"].map(|id| cache.if_current(id, last).is_some());
+        assert_eq!(current(one), [true, true, false]);
         // What was read again keeps the stronger of both claims.
         cache.put(stored("b", 1, 1), None);
-        assert_eq!(newest(one), [true, true, false]);
+        assert_eq!(current(one), [true, true, false]);
     }
 
     #[test]
     fn a_commit_that_the_cache_does_not_know_makes_all_copies_doubtful() {
-        let (cache, zero) = (Cache::new(100), ChangeCounter::default());
-        let (one, two) = (zero.next(), zero.next().next());
-        cache.committed(one, true, ["a", "b"].map(|id| stored(id, 1, 1)).into_iter());
-        let newest = |counter| ["a", "b"].map(|id| cache.newest(id, counter).is_some());
-        assert_eq!(
-            (newest(one), cache.moment(two)),
-            ([true; 2], None),
-            "the WAL index counts another commit"
-        );
-        cache.committed(two, false, std::iter::once(stored("b", 2, 1)));
-        assert_eq!(newest(two), [false; 2]);
-        let after = cache.moment(two);
+        let cache = Cache::new(100);
+        let [one, two] = [1, 2].map(|changes| LastCommit { changes, checksum: [0; 8] });
+        cache.committed(one, false, ["a", "b"].map(|id| stored(id, 1, 1)).into_iter());
+        let current = |last| ["a", "b"].map(|id| cache.if_current(id, last).is_some());
+        assert_eq!((current(one), cache.read_begins(two)), ([true; 2], None));
+        cache.committed(two, true, std::iter::once(stored("b", 2, 1)));
+        assert_eq!(current(two), [false; 2]);
+        let after = cache.read_begins(two);
         cache.put(stored("a", 1, 1), after);
-        assert_eq!(newest(two), [true, false]);
-        cache.doubt();
-        assert_eq!(newest(two), [false; 2]);
-        let after = cache.moment(two);
+        assert_eq!(current(two), [true, false]);
+        cache.invalidate();
+        assert_eq!(current(two), [false; 2]);
+        let after = cache.read_begins(two);
         cache.put(stored("b", 2, 1), after);
-        assert_eq!(newest(two), [false, true]);
+        assert_eq!(current(two), [false, true]);
     }
 }

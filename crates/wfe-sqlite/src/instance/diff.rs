@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use tokio::task::coop::consume_budget;
 use wfe_core::{
     Kind, Result, WfeError,
     limits::check_json,
@@ -140,19 +141,21 @@ impl SqlitePersistenceProvider {
 
     /// Reads an instance as it is stored now. `None` means that the instance does not exist.
     pub(crate) async fn stored(&self, id: &str) -> Result<Option<Arc<Stored>>> {
-        let counter = self.change_counter()?;
-        if let Some(counter) = counter
-            && let Some(copy) = self.cache.newest(id, counter)
+        let last = self.last_commit()?;
+        if let Some(last) = last
+            && let Some(copy) = self.cache.if_current(id, last)
         {
+            // Nothing else here yields: a task that reads again and again would keep its thread from all other tasks.
+            consume_budget().await;
             return Ok(Some(copy));
         }
-        let moment = counter.and_then(|counter| self.cache.moment(counter));
+        let start = last.and_then(|last| self.cache.read_begins(last));
         let copy = self.cache.get(id);
         // One statement shows whether a copy is up to date. Only if it is not, the rows are read, in a transaction.
         if let Some(copy) = &copy
             && self.is_current(copy, id).await?
         {
-            self.cache.put(Arc::clone(copy), moment);
+            self.cache.put(Arc::clone(copy), start);
             return Ok(Some(Arc::clone(copy)));
         }
         let mut script = Script::default();
@@ -160,7 +163,7 @@ impl SqlitePersistenceProvider {
         let done = self.read(script).await?;
         let stored = from_reads(&done, id, copy)?;
         match &stored {
-            Some(stored) => self.cache.put(Arc::clone(stored), moment),
+            Some(stored) => self.cache.put(Arc::clone(stored), start),
             None => self.cache.remove(id),
         }
         Ok(stored)
@@ -317,7 +320,7 @@ fn instance_difference(
         let columns = codec::workflow::encode_state(&copy.instance)?;
         script.add_with(&sql::workflows::UPDATE_STATE, [revision, begun], &columns, [seq.clone(), read]);
     }
-    // A change of the instance by somebody else refuses the script.
+    // If another writer has changed the instance since it was read, this statement changes no row, and so refuses the script.
     script.last_is(Role::MustChange);
     if !same_data {
         // The check comes before the clone, because cloning data that is nested too deeply would overflow the stack.

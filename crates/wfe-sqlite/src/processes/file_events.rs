@@ -2,26 +2,26 @@
 //! the database was removed or renamed, and from time to time.
 //!
 //! On Linux, the kernel reports the writes and the removals (inotify), so a thread that nothing concerns sleeps. After
-//! each report, the thread rests for [`REST`]. Meanwhile the kernel merges further reports, so a process that writes
-//! without pause does not flood the other processes. On other systems, the thread wakes up after each [`REST`] instead.
-//! The thread also wakes up after each [`AT_LEAST`], so nothing depends on the reports alone.
+//! each report, the thread rests for [`MIN_INTERVAL`]. Meanwhile the kernel merges further reports, so a process that writes
+//! without pause does not flood the other processes. On other systems, the thread wakes up after each [`MIN_INTERVAL`] instead.
+//! The thread also wakes up after each [`MAX_INTERVAL`], so nothing depends on the reports alone.
 
 use std::{path::Path, thread, time::Duration};
 
-/// The time between two wake-ups at least, and also the time between two wake-ups without reports. With this time, work
+/// The minimum time between two wake-ups. Without reports, the thread wakes up at this interval. With this time, work
 /// that another process stored begins after 50 ms at the latest. The allowed maximum is 100 ms. Each wake-up of a
 /// sleeping core took some 80 µs on a small virtual machine: twenty wake-ups in a second take a sixth of a percent of a
 /// core.
-pub(super) const REST: Duration = Duration::from_millis(50);
+pub(super) const MIN_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The time between two wake-ups at most. It is the time between two checks that the database file is still the one
-/// that was opened, and it is negligible: two wake-ups in a second.
+/// The maximum time between two wake-ups, and so between two checks that the database file is still the one that was
+/// opened. Two wake-ups a second are negligible.
 #[cfg(target_os = "linux")]
-const AT_LEAST: Duration = Duration::from_millis(500);
+const MAX_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What wakes the thread.
 pub(super) struct FileEvents {
-    /// `None`: the kernel gives no reports, so the thread wakes up after each [`REST`].
+    /// `None`: the kernel gives no reports, so the thread wakes up after each [`MIN_INTERVAL`].
     #[cfg(target_os = "linux")]
     reports: Option<linux::Reports>,
 }
@@ -40,7 +40,7 @@ impl FileEvents {
         Self { reports: reports.ok() }
     }
 
-    /// Watches nothing: each wait ends after [`REST`].
+    /// Watches nothing: each wait ends after [`MIN_INTERVAL`].
     #[cfg(not(target_os = "linux"))]
     pub fn of(_signal: &Path) -> Self {
         Self {}
@@ -49,7 +49,7 @@ impl FileEvents {
     /// Waits until something has happened, or may have happened, since the last wait ended.
     #[cfg(target_os = "linux")]
     pub fn wait(&mut self) {
-        let Some(reports) = &mut self.reports else { return thread::sleep(REST) };
+        let Some(reports) = &mut self.reports else { return thread::sleep(MIN_INTERVAL) };
         if let Err(error) = reports.wait() {
             wfe_core::logging::info!(
                 %error,
@@ -59,10 +59,10 @@ impl FileEvents {
         }
     }
 
-    /// Waits for [`REST`].
+    /// Waits for [`MIN_INTERVAL`].
     #[cfg(not(target_os = "linux"))]
     pub fn wait(&mut self) {
-        thread::sleep(REST);
+        thread::sleep(MIN_INTERVAL);
     }
 }
 
@@ -77,7 +77,7 @@ mod linux {
         io::{Errno, Result},
     };
 
-    use super::{AT_LEAST, REST};
+    use super::{MAX_INTERVAL, MIN_INTERVAL};
 
     /// Enough for several events with file names of any length.
     const BUFFER: usize = 4096;
@@ -108,10 +108,10 @@ mod linux {
 
         pub fn wait(&mut self) -> Result<()> {
             if self.is_reported {
-                thread::sleep(REST);
+                thread::sleep(MIN_INTERVAL);
             }
             // The conversion fails only for times that are far longer.
-            let at_least = Timespec::try_from(AT_LEAST).map_err(|_| Errno::INVAL)?;
+            let at_least = Timespec::try_from(MAX_INTERVAL).map_err(|_| Errno::INVAL)?;
             let mut files = [PollFd::new(&self.inotify, PollFlags::IN)];
             self.is_reported = match poll(&mut files, Some(&at_least)) {
                 Ok(ready) => ready > 0,
@@ -183,13 +183,14 @@ mod tests {
         let waiting = thread::spawn(move || {
             while waits(&mut events, 1) == 0 {}
             woken.send(()).unwrap();
-            waits(&mut events, 1)
         });
+        fs::write(&signal, "1").unwrap();
+        wakes.recv().unwrap();
+        waiting.join().unwrap();
+        let mut events = FileEvents::of(&signal);
         for number in 0..1000 {
             fs::write(&signal, number.to_string()).unwrap();
         }
-        wakes.recv().unwrap();
-        // What came during the rest is one more report at most.
-        assert!(waiting.join().unwrap() <= 1);
+        assert_eq!(waits(&mut events, 2), 1, "reports that arrived together end one wait");
     }
 }

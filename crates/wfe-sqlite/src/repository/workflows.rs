@@ -45,7 +45,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
                 return Ok(id);
             }
             self.check_free(&copy.instance, None).await?;
-            // The other instance was deleted meanwhile.
+            // The instance that had the id or the name was deleted meanwhile, so the insert is tried again.
         }
     }
 
@@ -153,10 +153,12 @@ impl SqlitePersistenceProvider {
         self.sound(rows.map(|row| Fields::new(row, table, "").key("id").map(str::to_owned)))
     }
 
-    /// Tells why an instance was not inserted. `except` is an instance whose name may be the new instance's name.
+    /// Checks that no instance has the id or the name of `instance`. `except` is the id of an instance that gives up its
+    /// name, and takes its id as its name.
     ///
     /// # Errors
-    /// [`WfeError::AlreadyExists`]: another instance has the id or the name.
+    /// * [`WfeError::AlreadyExists`]: another instance has the id or the name.
+    /// * The errors of a read.
     pub(crate) async fn check_free(&self, instance: &WorkflowInstance, except: Option<&str>) -> Result<()> {
         let mut script = Script::default();
         script.add(&sql::workflows::ID, [(&instance.id).into()]);
@@ -170,7 +172,8 @@ impl SqlitePersistenceProvider {
             return Err(WfeError::AlreadyExists { kind: Kind::Workflow, id });
         }
         match holder(1)? {
-            Some(id) if except != Some(&id) => {
+            // An instance whose name is its id cannot give it up.
+            Some(id) if except != Some(&id) || id == instance.name => {
                 Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, id: instance.name.clone() })
             }
             _ => Ok(()),

@@ -2,9 +2,9 @@
 
 use crate::request::{Own, Sql};
 
-/// Inserts a new instance, unless its id, its name, or its key among the starts of its definition is taken. The first five arguments are columns outside the model: owner, fencing token,
-/// reference, parent, and whether the instance has pointers (1 or NULL). The revision and the columns of the
-/// model follow.
+/// Inserts a new instance, unless its id, its name or its reference is taken. The first five arguments are columns outside
+/// the model: owner, fencing token, reference, parent, and whether the instance has pointers (1 or NULL). The revision and
+/// the columns of the model follow.
 pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
     "INSERT INTO workflows (owner, fence, start_key, parent, begun, revision, id, name, root_workflow_id, \
      workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \

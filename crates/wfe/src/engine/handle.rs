@@ -106,12 +106,12 @@ impl Handle {
     /// dropped later, the start may still happen.
     pub async fn start(&self, instance: WorkflowInstance, rule: StartRule) -> Result<StoredStart> {
         self.check_open()?;
-        self.start_unless_ended(instance, rule).await
+        self.start_unchecked(instance, rule).await
     }
 
-    /// Like [`start`](Self::start), also while the host stops: a step that still runs may finish, and the instance that
-    /// the step starts waits in the store.
-    async fn start_unless_ended(&self, instance: WorkflowInstance, rule: StartRule) -> Result<StoredStart> {
+    /// Like [`start`](Self::start), but does not check that the host is open: a step that still runs while the host stops
+    /// may finish. If the engine does not run any more, the instance waits in the store.
+    async fn start_unchecked(&self, instance: WorkflowInstance, rule: StartRule) -> Result<StoredStart> {
         let shared = &self.0.shared;
         self.ask_middleware(&instance).await?;
         let Some(engine) = self.runtime() else {
@@ -189,7 +189,7 @@ impl Handle {
         let mut instance =
             WorkflowInstance::created_at(&spec.definition, found.version(), spec.data.clone(), shared.now());
         (instance.name, instance.reference) = (name, Some(reference));
-        Ok(self.start_unless_ended(instance, StartRule::default()).await?.id)
+        Ok(self.start_unchecked(instance, StartRule::default()).await?.id)
     }
 
     /// Returns the permit that is needed to pass a request to the engine. Call this before the request is stored. Waits

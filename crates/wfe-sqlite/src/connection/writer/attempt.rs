@@ -12,7 +12,7 @@ use crate::{
         outcome::{Waiting, guarded},
     },
     error::{self, SqliteError},
-    file::{ChangeCounter, Hold},
+    file::{Hold, LastCommit},
     request::{Copy, Script, Written},
 };
 
@@ -44,19 +44,16 @@ impl Thread {
     /// Makes the changes of a batch known to the cache.
     fn update_copies(&mut self, lent: &Lent<'_>, turn: &mut Turn) {
         let cache = Arc::clone(&self.recovery.cache);
-        let Some((batch, Batch::Answered(answers))) = &mut turn.answered else { return cache.doubt() };
+        let Some((batch, Batch::Answered(answers))) = &mut turn.answered else { return cache.invalidate() };
         let done = || answers.iter().map(|answer| answer.as_ref().ok().and_then(Written::done));
         if done().all(|done| done.is_none()) {
             return;
         }
-        if batch
+        let changes_others = batch
             .iter()
             .zip(done())
-            .any(|(request, done)| done.is_some() && request.script.may_change_others())
-        {
-            return cache.doubt();
-        }
-        let Some((counter, is_alone)) = self.counter_after_commit(lent) else { return cache.doubt() };
+            .any(|(request, done)| done.is_some() && request.script.may_change_others());
+        let commit = if changes_others { None } else { self.last_commit(lent) };
         let copies = batch.iter_mut().zip(done()).filter_map(|(request, done)| {
             let (done, Copy { mut stored, inserted }) = (done?, request.script.copy.take()?);
             if let Some(inserted) = inserted {
@@ -64,18 +61,29 @@ impl Thread {
             }
             Some(Arc::new(stored))
         });
-        cache.committed(counter, is_alone, copies);
+        if let Some((commit, others_committed)) = commit {
+            cache.committed(commit, others_committed, copies);
+        } else {
+            cache.invalidate();
+            // They are not known to be up to date, but the next write can begin from them.
+            copies.for_each(|copy| cache.put(copy, None));
+        }
     }
 
-    /// The change counter of the database, and whether all commits that it counts were made by this connection since this
-    /// method was last called. `None` if they cannot be read.
-    fn counter_after_commit(&mut self, lent: &Lent<'_>) -> Option<(ChangeCounter, bool)> {
-        let Some(hold) = &self.hold else { return Some((ChangeCounter::default(), true)) };
-        // In this order: another connection may commit at any time.
-        let counter = hold.watch().change_counter()?;
-        let version = lent.data_version().ok()?;
-        let is_alone = self.data_version.replace(version) == Some(version);
-        Some((counter, is_alone))
+    /// The last commit in the WAL index, and whether another connection has committed since this method was last called.
+    /// `None` if they cannot be read.
+    fn last_commit(&mut self, lent: &Lent<'_>) -> Option<(LastCommit, bool)> {
+        let Some(hold) = &self.hold else { return Some((LastCommit::default(), false)) };
+        // First the WAL index, then the number. A foreign commit after the first read makes the WAL index differ from what
+        // was read; a foreign commit before it changes the number. In the other order, a foreign commit in between would
+        // be in the WAL index, and not in the number.
+        let commit = hold.watch().last_commit()?;
+        let version = lent.data_version().inspect_err(|error| {
+            logging::debug!(%error, store = self.recovery.location, "cannot read whether others have committed");
+        });
+        let version = version.ok()?;
+        let others_committed = self.data_version.replace(version) != Some(version);
+        Some((commit, others_committed))
     }
 
     /// Takes the requests of the next batch.

@@ -17,6 +17,7 @@ cases! { "restarts":
     a_restart_takes_the_name_of_the_instance_that_it_replaces,
     a_start_that_restarts_takes_the_name_too,
     a_restart_does_not_take_the_name_of_a_third_instance,
+    a_restart_does_not_take_the_id_that_the_replaced_instance_has_as_its_name,
     only_an_ended_instance_is_restarted,
     an_instance_is_restarted_once,
     of_many_restarts_exactly_one_makes_an_instance,
@@ -123,6 +124,27 @@ async fn a_start_that_restarts_takes_the_name_too(bench: Bench) -> Checked<()> {
     let started = offered(steps.start_if(None, &new, Known::RestartIfFailed).await)?;
     assert_eq!((started.id.as_str(), started.restart_of.as_deref()), ("j", Some("i")));
     assert_eq!(names_of(&store, ["i", "j"]).await?, ["i", "invoice"]);
+    Ok(())
+}
+
+/// The replaced instance gives its name up, and takes its id as its name. So it cannot give its id up.
+async fn a_restart_does_not_take_the_id_that_the_replaced_instance_has_as_its_name(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    offered(steps.find(DEFINITION, "order").await)?;
+    ended(&store, &named("i", "i", "order"), Ending::Failed).await?;
+    let (before, new) = (steps.load("i").await?, named("j", "i", "order"));
+    assert_err!(
+        steps.restart(None, "i", &new).await,
+        WfeError::AlreadyExists { kind: Kind::WorkflowName, id } if id == "i"
+    );
+    assert_err!(
+        steps.start_if(None, &new, Known::RestartIfFailed).await,
+        WfeError::AlreadyExists { kind: Kind::WorkflowName, id } if id == "i"
+    );
+    assert_eq!(steps.load("i").await?, before);
     Ok(())
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn run(
     let (gone, mut ended) = mpsc::unbounded_channel();
     let (launcher, phase_of_bodies) = (Arc::default(), phase.subscribe());
     let bodies = Bodies { shared: shared.clone(), runtime: steps, launcher, phase: phase_of_bodies };
-    let mut runtime_gone = bodies.launch_all();
+    let mut runtime_gone = bodies.start_launcher();
     let actors = Arc::new(Actors::new(shared.clone(), bodies, gone));
     let mut this = Dispatcher {
         shared: shared.clone(),

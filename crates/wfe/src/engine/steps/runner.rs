@@ -90,7 +90,7 @@ impl Bodies {
 
     /// Starts the task that starts the bodies. Returns a receiver that fails as soon as the program's runtime has shut
     /// down. From then on, no body runs. The receiver's drop ends the task.
-    pub fn launch_all(&self) -> oneshot::Receiver<()> {
+    pub fn start_launcher(&self) -> oneshot::Receiver<()> {
         let (mut kept, gone) = oneshot::channel();
         let (launcher, runtime) = (self.launcher.clone(), self.runtime.clone());
         // The runtime drops this task when it shuts down.
@@ -143,7 +143,7 @@ impl Bodies {
             shared.publish(LifecycleEvent { time, what, ..like });
         }
         let needs_thread = job.is_blocking() && shared.options.step_middleware.is_empty();
-        let body = Begun { shared: shared.clone(), job, instance, span, report, slots };
+        let body = AdmittedBody { shared: shared.clone(), job, instance, span, report, slots };
         if needs_thread {
             // It gets a thread of its own, even if asynchronous bodies that never yield keep all others.
             body.start(&self.runtime);
@@ -154,7 +154,7 @@ impl Bodies {
 }
 
 /// A body that has its slots, and counts as running.
-pub(in crate::engine) struct Begun {
+pub(in crate::engine) struct AdmittedBody {
     shared: Arc<Shared>,
     job: Job,
     instance: Arc<str>,
@@ -163,7 +163,7 @@ pub(in crate::engine) struct Begun {
     slots: Slots,
 }
 
-impl Begun {
+impl AdmittedBody {
     /// Starts the body on the program's runtime.
     pub fn start(self, runtime: &Handle) {
         let Self { shared, job, instance, span, report, slots } = self;
