@@ -212,6 +212,13 @@ impl SqlitePersistenceProvider {
         (self.counts.statements.load(Relaxed), self.counts.prepared.load(Relaxed))
     }
 
+    /// The number of transactions that this provider has committed, and the number of rows that they have changed. For tests
+    /// and benchmarks.
+    #[doc(hidden)]
+    pub fn written(&self) -> (u64, u64) {
+        (self.counts.commits.load(Relaxed), self.counts.rows.load(Relaxed))
+    }
+
     /// Reads from one consistent snapshot, for a call of the program.
     pub(crate) async fn read(&self, script: Script) -> Result<Vec<Done>> {
         self.read_for(Caller::Program, script).await

@@ -168,6 +168,29 @@ async fn a_commit_of_another_store_before_the_schema_is_checked_again_is_seen() 
     assert_eq!(load(&one, &instance.id).await.0, json!(1));
 }
 
+#[tokio::test]
+async fn a_task_that_reads_again_and_again_lets_other_tasks_run() {
+    let store = Arc::new(SqlitePersistenceProvider::new(":memory:").await.unwrap());
+    created(&store).await;
+    let id = created(&store).await.id;
+    let (reads, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let reading = tokio::spawn({
+        let (store, id, reads, stop) = (store.clone(), id.clone(), reads.clone(), stop.clone());
+        async move {
+            while stop.load(SeqCst) == 0 {
+                store.get_workflow_instance(&id).await.unwrap();
+                reads.fetch_add(1, SeqCst);
+            }
+        }
+    });
+    // This runtime has one thread: the test goes on only if the other task yields.
+    while reads.load(SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    stop.store(1, SeqCst);
+    reading.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_read_returns_less_than_what_was_acknowledged_before_it_began() {
     const INSTANCES: usize = 3;

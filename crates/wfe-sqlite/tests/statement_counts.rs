@@ -8,7 +8,7 @@
     reason = "a test says what it expects by unwrapping it, and prints what it finds"
 )]
 
-use std::sync::Arc;
+use std::{fs, path::Path, sync::Arc};
 
 use chrono::Utc;
 use futures_util::future::join_all;
@@ -93,6 +93,57 @@ async fn calls_of_the_engine_run_a_fixed_number_of_statements_which_stay_prepare
     }
 }
 
+/// What a call writes: commits (each is one fsync of the log), rows, and pages of the log. The log of a new file only grows.
+async fn written(store: &SqlitePersistenceProvider, log: &Path, of: impl Future) -> [u64; 3] {
+    // A frame is a page of 4 KiB with a header of 24 bytes. `metadata` opens no file: closing one would release SQLite's locks.
+    let pages = || fs::metadata(log).unwrap().len() / (4096 + 24);
+    let (before, pages_before) = (store.written(), pages());
+    of.await;
+    let after = store.written();
+    [after.0 - before.0, after.1 - before.1, pages() - pages_before]
+}
+
+#[tokio::test]
+async fn a_call_writes_a_fixed_number_of_rows_and_a_bounded_number_of_pages() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, log) = (folder.path().join("a.db"), folder.path().join("a.db-wal"));
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    let owner = store.register().await.unwrap();
+    for round in 0..8 {
+        let mut instance = WorkflowInstance::new("d", 1, json!({ "note": "x".repeat(200) }));
+        instance.execution_pointers = vec![pointer("p0")];
+        let create = written(&store, &log, async {
+            instance.id = store.create_new_workflow(&instance).await.unwrap();
+        });
+        let create = create.await;
+        instance = store.get_workflow_instance(&instance.id).await.unwrap();
+        instance.execution_pointers[0].retry_count += 1;
+        instance.execution_pointers.push(pointer("p1"));
+        let persist = written(&store, &log, async { store.persist_workflow(&instance).await.unwrap() }).await;
+        let same = written(&store, &log, async { store.persist_workflow(&instance).await.unwrap() }).await;
+        let id = WorkflowInstance::new("d", 1, json!(0)).id;
+        let owned = WorkflowInstance { id, execution_pointers: vec![pointer("p0")], ..instance.clone() };
+        let owned = WorkflowInstance { name: String::new(), ..owned };
+        let mut started = None;
+        let start = written(&store, &log, async {
+            started = Some(store.start(Some(&owner), &owned).await.unwrap());
+        });
+        let start = start.await;
+        let id = started.unwrap().id;
+        let fence = store.load(&id).await.unwrap().fence;
+        let commit =
+            written(&store, &log, async { store.commit_step(fence, &step(&id, 0)).await.unwrap() }).await;
+        let found = [create, persist, same, start, commit];
+        println!("round {round}: create, persist, persist the same, start, commit: {found:?}");
+        assert_eq!(found.map(|[commits, rows, _]| [commits, rows]), [[1, 2], [1, 3], [1, 1], [1, 2], [1, 3]]);
+        for (at, [.., pages]) in found.into_iter().enumerate() {
+            let most = [7, 3, 1, 8, 4][at];
+            assert!(pages <= most, "{pages} pages, at most {most} expected, in {found:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_flow_of_three_steps_runs_a_bounded_number_of_statements_alone_and_beside_others() {
     let _alone = ALONE.lock().await;
@@ -122,6 +173,16 @@ async fn a_flow_of_three_steps_runs_a_bounded_number_of_statements_alone_and_bes
             })
             .await;
             let of_each = statements / (ROUNDS * clients);
+            let mut least = u64::MAX;
+            for _ in 0..3 {
+                let (commits, _) = store.written();
+                flow(0).await;
+                least = least.min(store.written().0 - commits);
+            }
+            assert_eq!(
+                least, 4,
+                "a flow alone is its start and its steps; the host may commit something else meanwhile"
+            );
             println!("{of_each} statements for each of {clients} flows");
             assert!((4..=most).contains(&of_each), "{of_each} statements for each of {clients} flows");
         }

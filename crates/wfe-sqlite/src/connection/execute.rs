@@ -23,12 +23,15 @@ const PREPARED: usize = 256;
 /// A prepared statement keeps arguments of at most this many bytes.
 const KEPT: usize = 64 << 10;
 
-/// Counts the statements that have run on the connections of one provider.
+/// Counts the statements that have run on the connections of one provider, and what was written.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) statements: AtomicU64,
     /// How many of the statements had to be prepared first.
     pub(crate) prepared: AtomicU64,
+    /// The number of transactions that were committed, and the number of rows that they have changed.
+    pub(crate) commits: AtomicU64,
+    pub(crate) rows: AtomicU64,
 }
 
 /// Takes a connection over from sqlx, until the handle is dropped.
@@ -62,6 +65,12 @@ impl<'h> Lent<'h> {
     /// A number that changes if another connection has committed since this connection last asked for the number.
     pub(crate) fn data_version(&self) -> Result<i64, Error> {
         self.with("PRAGMA data_version", |prepared| prepared.query_row([], |row| row.get(0)))
+    }
+
+    /// Counts a transaction that was committed. `before` is the number of changes before it.
+    pub(crate) fn has_committed(&self, before: u64) {
+        self.counts.commits.fetch_add(1, Relaxed);
+        self.counts.rows.fetch_add(self.total_changes() - before, Relaxed);
     }
 
     /// Runs a statement that has no arguments and returns no rows.

@@ -83,7 +83,7 @@ pub(crate) fn run(lent: &Lent<'_>, scripts: &[&Script]) -> Batch {
 
 /// Runs the requests without savepoints. `None` means that nothing was written: one of several requests has failed.
 fn together(lent: &Lent<'_>, scripts: &[&Script]) -> Result<Option<Vec<Answer>>, Stop> {
-    begin(lent)?;
+    let before = begin(lent)?;
     let mut answers = Vec::with_capacity(scripts.len());
     for script in scripts {
         match one(lent, script)? {
@@ -94,13 +94,13 @@ fn together(lent: &Lent<'_>, scripts: &[&Script]) -> Result<Option<Vec<Answer>>,
             }
         }
     }
-    commit(lent)?;
+    commit(lent, before)?;
     Ok(Some(answers))
 }
 
 /// Runs the requests, each with a savepoint.
 fn apart(lent: &Lent<'_>, scripts: &[&Script]) -> Result<Vec<Answer>, Stop> {
-    begin(lent)?;
+    let before = begin(lent)?;
     let mut answers = Vec::with_capacity(scripts.len());
     for script in scripts {
         lent.plain("SAVEPOINT r").map_err(Stop::ended)?;
@@ -113,18 +113,20 @@ fn apart(lent: &Lent<'_>, scripts: &[&Script]) -> Result<Vec<Answer>, Stop> {
         });
         lent.plain("RELEASE r").map_err(Stop::ended)?;
     }
-    commit(lent)?;
+    commit(lent, before)?;
     Ok(answers)
 }
 
-fn begin(lent: &Lent<'_>) -> Result<(), Stop> {
-    lent.plain(BEGIN).map_err(|error| Stop::NotBegun(Arc::new(error.into())))
+/// Begins the transaction. Returns the number of changes before it.
+fn begin(lent: &Lent<'_>) -> Result<u64, Stop> {
+    lent.plain(BEGIN).map_err(|error| Stop::NotBegun(Arc::new(error.into())))?;
+    Ok(lent.total_changes())
 }
 
 /// A COMMIT that failed because of a full disk, or because of the lock, certainly wrote nothing: a transaction is valid
 /// only if its last WAL frame was written.
-fn commit(lent: &Lent<'_>) -> Result<(), Stop> {
-    lent.plain(COMMIT).map_err(|error| {
+fn commit(lent: &Lent<'_>, before: u64) -> Result<(), Stop> {
+    lent.plain(COMMIT).map(|()| lent.has_committed(before)).map_err(|error| {
         let error = Arc::new(SqliteError::from(error));
         let is_certain = error::is_full(&error) || error::is_busy(&error);
         if is_certain { Stop::Ended(error) } else { Stop::Unknown(error) }
