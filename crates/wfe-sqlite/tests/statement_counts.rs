@@ -123,11 +123,11 @@ async fn a_call_writes_a_fixed_number_of_rows_and_a_bounded_number_of_pages() {
         let persist = written(&store, &log, async { store.persist_workflow(&instance).await.unwrap() }).await;
         let same = written(&store, &log, async { store.persist_workflow(&instance).await.unwrap() }).await;
         let id = WorkflowInstance::new("d", 1, json!(0)).id;
-        let owned = WorkflowInstance { id, execution_pointers: vec![pointer("p0")], ..instance.clone() };
-        let owned = WorkflowInstance { name: String::new(), ..owned };
+        let other = WorkflowInstance { id, execution_pointers: vec![pointer("p0")], ..instance.clone() };
+        let other = WorkflowInstance { name: String::new(), ..other };
         let mut started = None;
         let start = written(&store, &log, async {
-            started = Some(store.start(Some(&owner), &owned).await.unwrap());
+            started = Some(store.start(Some(&owner), &other).await.unwrap());
         });
         let start = start.await;
         let id = started.unwrap().id;

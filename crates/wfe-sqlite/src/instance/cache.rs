@@ -55,6 +55,20 @@ impl Stored {
         instance
     }
 
+    /// Like [`to_instance`](Self::to_instance), but copies only what the cache keeps.
+    pub(crate) fn into_instance(self: Arc<Self>) -> WorkflowInstance {
+        match Arc::try_unwrap(self) {
+            Ok(this) => {
+                let mut instance = Arc::unwrap_or_clone(this.instance);
+                instance.data = Arc::unwrap_or_clone(this.data);
+                instance.execution_pointers =
+                    this.pointers.into_iter().map(|stored| Arc::unwrap_or_clone(stored.pointer)).collect();
+                instance
+            }
+            Err(shared) => shared.to_instance(),
+        }
+    }
+
     fn total(&self) -> usize {
         self.weight + self.pointers.iter().map(|pointer| pointer.weight).sum::<usize>()
     }

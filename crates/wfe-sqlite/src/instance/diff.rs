@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use tokio::task::coop::consume_budget;
@@ -11,6 +11,7 @@ use wfe_core::{
     Kind, Result, WfeError,
     limits::check_json,
     models::{ExecutionPointer, WorkflowInstance},
+    sync::lock,
 };
 
 use crate::{
@@ -65,10 +66,32 @@ pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
     script.add(&sql::pointers::LOAD, stamp());
 }
 
+/// Pointers that were decoded as their rows arrived.
+type Arrived = Arc<Mutex<Vec<Result<StoredPointer>>>>;
+
+/// Decodes the pointers of [`add_reads`] as their rows arrive. An instance may have thousands of them, which need not be
+/// kept as rows too.
+fn decode_on_arrival(script: &mut Script, id: &str) -> Arrived {
+    let (pointers, id) = (Arrived::default(), id.to_owned());
+    let arriving = Arc::clone(&pointers);
+    script.take = Some(Box::new(move |at, row| {
+        if at == POINTERS {
+            let decoded = codec::pointer::decode(row, 0, &id);
+            lock(&arriving).push(decoded.map(|(position, pointer, bytes)| StoredPointer {
+                position,
+                pointer: Arc::new(pointer),
+                weight: weight(bytes),
+            }));
+        }
+        at != POINTERS
+    }));
+    pointers
+}
+
 /// Decodes the results of the three statements of [`add_reads`]. `None` means that the instance does not
 /// exist.
-fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Option<Arc<Stored>>> {
-    let [stamp, instance, pointers, ..] = done else {
+fn from_reads(done: &[Done], pointers: &Arrived, copy: Option<Arc<Stored>>) -> Result<Option<Arc<Stored>>> {
+    let [stamp, instance, ..] = done else {
         return Err(WfeError::Persistence(
             "a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned(),
         ));
@@ -79,14 +102,8 @@ fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Opti
     let Some(row) = instance.rows.first() else { return Ok(copy) };
     let (seq, revision, mut instance, bytes) = codec::workflow::decode(row)?;
     let data = Arc::new(std::mem::take(&mut instance.data));
-    let pointers = pointers
-        .rows
-        .iter()
-        .map(|row| {
-            let (position, pointer, bytes) = codec::pointer::decode(row, 0, id)?;
-            Ok(StoredPointer { position, pointer: Arc::new(pointer), weight: weight(bytes) })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let mut pointers = std::mem::take(&mut *lock(pointers)).into_iter().collect::<Result<Vec<_>>>()?;
+    pointers.sort_by_key(|pointer| pointer.position);
     Ok(Some(Arc::new(Stored {
         seq,
         revision,
@@ -163,8 +180,9 @@ impl SqlitePersistenceProvider {
         }
         let mut script = Script::default();
         add_reads(&mut script, id, copy.as_deref());
+        let pointers = decode_on_arrival(&mut script, id);
         let done = self.read(script).await?;
-        let stored = from_reads(&done, id, copy)?;
+        let stored = from_reads(&done, &pointers, copy)?;
         match &stored {
             Some(stored) => self.cache.put(Arc::clone(stored), start),
             None => self.cache.remove(id),

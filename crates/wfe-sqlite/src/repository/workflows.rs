@@ -87,7 +87,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
 
     async fn get_workflow_instance(&self, workflow_id: &str) -> Result<WorkflowInstance> {
         match self.named(self.stored(workflow_id).await)? {
-            Some(stored) => Ok(stored.to_instance()),
+            Some(stored) => Ok(stored.into_instance()),
             None => Err(WfeError::WorkflowNotFound(workflow_id.to_owned())),
         }
     }
@@ -102,7 +102,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
             if let Some(stored) = self.named(self.stored(id).await)?
                 && stored.instance.name == name
             {
-                return Ok(stored.to_instance());
+                return Ok(stored.into_instance());
             }
         }
     }

@@ -155,7 +155,8 @@ pub(crate) const REMOVE: Sql<2> =
     Sql::new("DELETE FROM execution_pointers WHERE workflow = ? AND kind = 'live' AND id = ? AND number = 0")
         .own(Own::Pointers);
 
-/// The live pointers of an instance, in order. Returns no rows if the caller's copy is up to date (see
+/// The live pointers of an instance, in any order: SQLite would copy all columns of all rows to sort them, while the caller
+/// sorts them by `position` when they are decoded. Returns no rows if the caller's copy is up to date (see
 /// `workflows::LOAD`).
 pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
     "SELECT ",
@@ -163,7 +164,7 @@ pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
     ", ",
     model!(),
     " FROM execution_pointers WHERE kind = 'live' AND workflow = \
-     (SELECT seq FROM workflows WHERE id = ? AND (seq, revision) IS NOT (?, ?)) ORDER BY position"
+     (SELECT seq FROM workflows WHERE id = ? AND (seq, revision) IS NOT (?, ?))"
 ));
 
 /// The live pointers of several instances (see `workflows::LOAD_MANY`), in order within each instance.

@@ -146,7 +146,8 @@ impl SqlitePersistenceProvider {
             let mut parts = lock(&taken);
             match at {
                 POINTERS => {
-                    parts.pointers.push(codec::pointer::decode(row, 0, &of).map(|(_, pointer, _)| pointer));
+                    let decoded = codec::pointer::decode(row, 0, &of);
+                    parts.pointers.push(decoded.map(|(position, pointer, _)| (position, pointer)));
                 }
                 _ if at == waits => parts.waits.push(codec::subscription::decode_open(row)),
                 _ if at == deliveries => parts.deliveries.push(delivery(row)),
@@ -162,7 +163,9 @@ impl SqlitePersistenceProvider {
         let (instance, revision) = match (first(INSTANCE), copy) {
             (Some(row), _) => {
                 let (_, revision, instance, _) = codec::workflow::decode(row)?;
-                let execution_pointers = pointers.into_iter().collect::<Result<_>>()?;
+                let mut pointers = pointers.into_iter().collect::<Result<Vec<_>>>()?;
+                pointers.sort_by_key(|(position, _)| *position);
+                let execution_pointers = pointers.into_iter().map(|(_, pointer)| pointer).collect();
                 (WorkflowInstance { execution_pointers, ..instance }, revision)
             }
             (None, Some(copy)) => (copy.to_instance(), copy.revision),
@@ -269,7 +272,8 @@ fn spoil<W, T>(one: &mut Result<W>, part: Result<T>, add: impl FnOnce(&mut W, T)
 /// The parts of an instance that may have many rows.
 #[derive(Default)]
 struct Parts {
-    pointers: Vec<Result<ExecutionPointer>>,
+    /// With their positions.
+    pointers: Vec<Result<(i64, ExecutionPointer)>>,
     waits: Vec<Result<EventSubscription>>,
     deliveries: Vec<Result<Delivery>>,
 }
