@@ -69,7 +69,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Done<Command> {
             Long("only") => only.push(workload(parser.value()?.string()?)?),
             Long("subject") => subjects.push(subject(&parser.value()?.string()?)?),
             Long("clients") => clients = Some(list(&parser.value()?.string()?)?),
-            Long("rounds") => rounds = Some(parser.value()?.parse::<usize>()?.max(1)),
+            Long("rounds") => rounds = Some(number_of_rounds(&parser.value()?.string()?)?),
             Long("against") => against = Some(parser.value()?.string()?),
             Long("json") => json = Some(parser.value()?.into()),
             Long("svg") => svg = Some(parser.value()?.into()),
@@ -94,6 +94,15 @@ fn subject(text: &str) -> Done<Subject> {
     found.ok_or_else(|| format!("there is no subject {text:?}; --help lists them").into())
 }
 
+fn number_of_rounds(text: &str) -> Done<usize> {
+    match text.parse() {
+        Ok(0) | Err(_) => {
+            Err(format!("--rounds: {text:?} is not a number of rounds; write at least 1").into())
+        }
+        Ok(rounds) => Ok(rounds),
+    }
+}
+
 fn list(text: &str) -> Done<Vec<usize>> {
     let numbers = text.split(',').map(|number| match number.trim().parse() {
         Ok(0) | Err(_) => {
@@ -101,7 +110,10 @@ fn list(text: &str) -> Done<Vec<usize>> {
         }
         Ok(number) => Ok(number),
     });
-    Ok(numbers.collect::<Result<_, _>>()?)
+    let mut numbers = numbers.collect::<Result<Vec<_>, _>>()?;
+    let mut found = std::collections::BTreeSet::new();
+    numbers.retain(|number| found.insert(*number));
+    Ok(numbers)
 }
 
 #[cfg(test)]
@@ -132,9 +144,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_measured_is_refused() {
-        for line in
-            ["--only persist/10", "--only nothing", "--clients 0", "--clients x", "--subject y", "more"]
-        {
+        for line in [
+            "--only persist/10",
+            "--only nothing",
+            "--clients 0",
+            "--clients x",
+            "--rounds 0",
+            "--subject y",
+            "more",
+        ] {
             assert!(plan(line).is_err(), "{line}");
         }
         let error = plan("--only persist/10").unwrap_err().to_string();

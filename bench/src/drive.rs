@@ -20,15 +20,24 @@ pub fn run(plan: &Plan) -> Done {
         .filter(|spec| plan.only.is_empty() || plan.only.iter().any(|only| only == spec.name))
         .collect();
     let programs = programs(plan, &specs)?;
+    if !specs.iter().any(|spec| of(spec, &programs).next().is_some()) {
+        return Err("none of these subjects can do any of these workloads, so nothing was measured".into());
+    }
     let mut rows = Vec::new();
     for spec in specs {
         rows.extend(Workload::new(plan, spec, &programs).measure()?);
+        // After each workload, so that a run that is stopped keeps what it has measured.
+        write(plan, &rows)?;
     }
+    Ok(())
+}
+
+fn write(plan: &Plan, rows: &[Row]) -> Done {
     if let Some(path) = &plan.json {
-        json::write(path, &rows)?;
+        json::write(path, rows).map_err(|error| format!("--json {}: {error}", path.display()))?;
     }
     if let Some(folder) = &plan.svg {
-        chart::draw(folder, &rows)?;
+        chart::draw(folder, rows).map_err(|error| format!("--svg {}: {error}", folder.display()))?;
     }
     Ok(())
 }

@@ -36,9 +36,9 @@ pub fn work<W: Workload>() -> Work {
 
 /// Carries out the [`Run`] that the arguments of this process contain, and prints its result. `false`: they contain none.
 pub fn run_requested(works: impl Fn(&str) -> Vec<Work>) -> Done<bool> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != ONE_RUN).skip(1);
+    let mut arguments = std::env::args_os().skip_while(|argument| argument != ONE_RUN).skip(1);
     let Some(text) = arguments.next() else { return Ok(false) };
-    let run: Run = serde_json::from_str(&text)?;
+    let run: Run = serde_json::from_str(&text.to_string_lossy())?;
     let works = works(&run.subject);
     let Some(work) = works.iter().find(|work| work.name == run.name()) else {
         return Err(format!("{} cannot do {}", run.subject, run.workload).into());
