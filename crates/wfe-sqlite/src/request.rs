@@ -205,7 +205,7 @@ pub(crate) struct Statement {
 pub(crate) type Take = Box<dyn FnMut(usize, Row<'_>) -> bool + Send>;
 
 /// A copy of an instance for the cache.
-pub(crate) struct Copy {
+pub(crate) struct NewCopy {
     pub(crate) stored: Stored,
     /// The index of the statement that inserts the instance, and determines its `seq`. `None` if the instance has one.
     pub(crate) inserted: Option<usize>,
@@ -223,7 +223,7 @@ pub(crate) struct Script {
     /// durable.
     pub(crate) notifies: bool,
     /// The one instance that the script changes, as it is stored once the script is durable.
-    pub(crate) copy: Option<Copy>,
+    pub(crate) copy: Option<NewCopy>,
     /// Processes the rows of a script that reads. `None` means that all rows are collected.
     pub(crate) take: Option<Take>,
 }

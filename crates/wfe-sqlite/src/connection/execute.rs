@@ -18,7 +18,8 @@ use crate::{
     sqlx::{self, SqliteConnection},
 };
 
-/// The number of statements that stay prepared on a connection: more than this crate has.
+/// The capacity of rusqlite's own cache of statements: more than this crate has. [`Lent`] keeps each statement that it has
+/// prepared, so the cache only receives them when the loan ends.
 const PREPARED: usize = 256;
 /// A prepared statement keeps arguments of at most this many bytes.
 const KEPT: usize = 64 << 10;

@@ -9,7 +9,6 @@ use std::{
 use tokio::task::coop::consume_budget;
 use wfe_core::{
     Kind, Result, WfeError,
-    limits::check_json,
     models::{ExecutionPointer, WorkflowInstance},
     sync::lock,
 };
@@ -344,8 +343,8 @@ fn instance_difference(
     // If another writer has changed the instance since it was read, this statement changes no row, and so refuses the script.
     script.last_is(Role::MustChange);
     if !same_data {
-        // The check comes before the clone, because cloning data that is nested too deeply would overflow the stack.
-        check_json("a workflow's data", &new.data)?;
+        // The text comes before the clone, because it refuses data that is nested too deeply: cloning such data would
+        // overflow the stack.
         let text = json::text("a workflow's data", &new.data)?;
         (copy.data, copy.weight) = (Arc::new(new.data.clone()), weight(text.len()));
         script.add(&sql::workflows::UPDATE_DATA, [text.into(), seq]);

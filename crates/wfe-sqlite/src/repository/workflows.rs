@@ -18,7 +18,7 @@ use crate::{
     connection::admission::Caller,
     error,
     instance::diff::{New, add_difference, check_pointers, decode_many},
-    request::{Copy, Role, Script, Written},
+    request::{NewCopy, Role, Script, Written},
     sql,
 };
 
@@ -40,7 +40,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
             );
             script.last_is(Role::MustChange);
             new.add_pointers(&mut script, &id);
-            script.copy = Some(Copy { stored: copy.clone(), inserted: Some(inserted) });
+            script.copy = Some(NewCopy { stored: copy.clone(), inserted: Some(inserted) });
             if let Written::Done(_) = self.writer.write(script).await? {
                 return Ok(id);
             }
@@ -70,7 +70,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
             let mut script = Script::about(id).notifying();
             let new = add_difference(&mut script, &stored, workflow)?;
             add_subscriptions(&mut script, subscriptions)?;
-            script.copy = Some(Copy { stored: new, inserted: None });
+            script.copy = Some(NewCopy { stored: new, inserted: None });
             match self.writer.write(script).await? {
                 Written::Done(_) => return Ok(()),
                 // Another writer has changed the instance since the copy was made.

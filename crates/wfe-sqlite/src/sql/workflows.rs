@@ -15,8 +15,9 @@ pub(crate) const NAME_IS_FREE_FOR: Sql<2> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM workflows WHERE name = ? AND id <> ?)"));
 
 /// Inserts a new instance, unless its id or its name is taken. The arguments are the revision, whether the instance has
-/// pointers (1 or NULL), and the columns of the model. A new instance does not receive events that became due before its creation. Every statement
-/// that creates an instance therefore runs after the two statements that give such events their positions.
+/// pointers (1 or NULL), and the columns of the model. A new instance does not receive events that became due before its
+/// creation. Every statement that creates an instance therefore runs after the two statements that give such events their
+/// positions.
 pub(crate) const INSERT: Sql<14> = Sql::new(concat!(
     "INSERT INTO workflows (revision, begun, ",
     model!(),

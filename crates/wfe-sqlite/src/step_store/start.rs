@@ -11,7 +11,7 @@ use crate::{
     codec::{Fields, names, to_integer},
     instance::diff::New,
     repository::{add_positions, with_id_and_name},
-    request::{Copy, Role, Script, Value, Written},
+    request::{NewCopy, Role, Script, Value, Written},
     sql,
 };
 
@@ -171,7 +171,7 @@ impl Start {
         }
         // An owner runs the instance at once, and its first commit would make a copy useless.
         if owner.is_none() && of.is_none() {
-            script.copy = Some(Copy { stored: new.stored(instance.clone()), inserted: Some(inserted) });
+            script.copy = Some(NewCopy { stored: new.stored(instance.clone()), inserted: Some(inserted) });
         }
         match store.writer.write(script).await? {
             Written::Done(_) => {}

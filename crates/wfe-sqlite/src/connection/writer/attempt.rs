@@ -13,7 +13,7 @@ use crate::{
     },
     error::{self, SqliteError},
     file::{Hold, LastCommit},
-    request::{Copy, Script, Written},
+    request::{NewCopy, Script, Written},
 };
 
 /// What came of one turn.
@@ -46,6 +46,7 @@ impl Thread {
         let cache = Arc::clone(&self.recovery.cache);
         let Some((batch, Batch::Answered(answers))) = &mut turn.answered else { return cache.invalidate() };
         let done = || answers.iter().map(|answer| answer.as_ref().ok().and_then(Written::done));
+        // Nothing was written, so all copies are as good as before.
         if done().all(|done| done.is_none()) {
             return;
         }
@@ -55,7 +56,7 @@ impl Thread {
             .any(|(request, done)| done.is_some() && request.script.may_change_others());
         let commit = if changes_others { None } else { self.last_commit(lent) };
         let copies = batch.iter_mut().zip(done()).filter_map(|(request, done)| {
-            let (done, Copy { mut stored, inserted }) = (done?, request.script.copy.take()?);
+            let (done, NewCopy { mut stored, inserted }) = (done?, request.script.copy.take()?);
             if let Some(inserted) = inserted {
                 stored.seq = done.get(inserted)?.inserted;
             }
