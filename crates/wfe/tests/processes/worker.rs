@@ -378,7 +378,8 @@ async fn serve() {
     host.register(holding(&format!("only-{name}"), folder.clone(), &name, None)).unwrap();
     host.register(holding("queue", folder.clone(), &name, None)).unwrap();
     host.register(branching(folder.clone(), &name)).unwrap();
-    host.register(holding("pause", folder.clone(), &name, Some(1_000))).unwrap();
+    // The pause is longer than the second by which a host claims ahead: for the first part of it, no host owns the instance.
+    host.register(holding("pause", folder.clone(), &name, Some(2_000))).unwrap();
     for definition in killing(&folder) {
         host.register(definition).unwrap();
     }
