@@ -246,6 +246,33 @@ pub enum WfeError {
         /// The newest version that this program knows.
         supported: i64,
     },
+    /// An earlier version of WFE wrote this store, and the store was opened without permission to upgrade it. The store
+    /// is unchanged.
+    #[error("{location} has schema version {found}, and this call needs {needed}; upgrade the store")]
+    SchemaTooOld {
+        /// The file of the store.
+        location: String,
+        /// The schema version of the store.
+        found: i64,
+        /// The schema version that the call needs.
+        needed: i64,
+    },
+    /// The store was opened for reading only.
+    #[error("{location} was opened for reading only, so nothing can be changed; open it for writing")]
+    ReadOnly {
+        /// The file of the store.
+        location: String,
+    },
+    /// The operator may not do this. Nothing was written.
+    #[error("{actor} may not {action} ({role}); ask somebody who may")]
+    Forbidden {
+        /// Who acted.
+        actor: String,
+        /// The action, as it is called in the record of actions.
+        action: String,
+        /// The role of the actor, or what has refused the action.
+        role: String,
+    },
     /// The store cannot be opened, or an open store is lost. Reasons why a store cannot be opened include a missing
     /// folder, a file that is not a database, another program's database, and a read-only file. An open store is lost
     /// if its file was removed, renamed, replaced or damaged.

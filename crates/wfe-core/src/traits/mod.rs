@@ -18,8 +18,8 @@
 //! * **Reads.** A read returns data of one snapshot and writes nothing, so it succeeds even while another
 //!   process is in the middle of a commit. The reads are the getters of the repositories, and these methods of
 //!   [`StepStore`]: `load`, `inspect`, `load_many`, `pending`, `requested`, `ended`, `upcoming`,
-//!   `upcoming_event`, `named`, `open_waits`, `finished`, `find`, `items`, `failures`, `last_failures` and
-//!   `living_owners`.
+//!   `upcoming_event`, `named`, `open_waits`, `finished`, `find`, `items`, `failures`, `last_failures`,
+//!   `living_owners` and `hosts`.
 //! * **Errors.** An error leaves the store as it was before the call, with two exceptions:
 //!   [`process_commands`](ScheduledCommandRepository::process_commands), which commits each command
 //!   separately, and [`WfeError::CommitUnknown`](crate::WfeError::CommitUnknown).
@@ -49,8 +49,12 @@ pub use loaded::{
     Claimed, Delivery, Expected, Finished, Known, Loaded, Pending, Published, Reopened, Started, Swept,
 };
 pub use management::{
-    Checkup, CompactReport, CountedStatus, Cursor, ErrorRecord, InstanceFilter, InstanceSummary, Management,
-    Page, PurgeReport, StoreStatistics, TimeRange,
+    AUDIT, Acted, Action, Audit, AuditFilter, AuditRecord, BackupReport, Cause, CheckDepth, CheckpointMode,
+    CheckpointReport, Checkup, CompactReport, Count, Cursor, DEFINITION, EndedCount, ErrorRecord,
+    EventFilter, Face, FailureGroup, Host, HostCard, InstanceState, InstanceSummary, ListCursor, MAX_PAGE,
+    MAX_QUERY_ATTRIBUTES, MAX_ROWS, MAX_SEARCH_BYTES, Management, OpenCount, OpenWait, Order, Page, Progress,
+    PurgeFilter, PurgeReport, Query, RunningBody, StepCount, StoreStatistics, StoredEvent, StoredOutline,
+    TextMatch, TimeRange, WaitFilter, WaitSummary, Window,
 };
 pub use owner::{Fence, Owner};
 pub use persistence_provider::PersistenceProvider;

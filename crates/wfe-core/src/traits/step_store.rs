@@ -1,12 +1,14 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 
 use super::{
-    Claimed, Committed, Control, Cursor, ErrorRecord, Expected, Fence, Finished, Intervention, Isolation,
-    Known, Loaded, Owner, Page, Pending, Published, Reopened, Requested, Started, StepCommit, StepFailure,
-    Swept, defaults,
+    Claimed, Committed, Control, Cursor, ErrorRecord, Expected, Fence, Finished, Host, HostCard,
+    Intervention, Isolation, Known, Loaded, Owner, Page, Pending, Published, Reopened, Requested, Started,
+    StepCommit, StepFailure, Swept, defaults,
 };
 #[cfg(doc)]
 use super::{ControlState, Deaths, Delivery, EventRepository, SubscriptionRepository, WorkflowRepository};
@@ -468,6 +470,38 @@ pub trait StepStore: Send + Sync {
     /// Any error of reading the owners' signs of life.
     async fn living_owners(&self) -> Result<Option<usize>> {
         Ok(None)
+    }
+
+    /// Stores what a host says about itself, where other processes can read it ([`hosts`](Self::hosts)) as long as the
+    /// owner lives. The default implementation stores nothing.
+    ///
+    /// The card is not written to the database, and no other process is woken.
+    ///
+    /// # Errors
+    /// * [`OwnerLost`], already logged by the store: see [`register`](Self::register).
+    /// * [`Unstorable`]: the card is longer than the store allows, which is at least 64 KiB as JSON.
+    async fn describe(&self, _owner: &Owner, _card: &HostCard) -> Result<()> {
+        Ok(())
+    }
+
+    /// The hosts that are registered as owners and have not ended, in any process, and the owners of instances that no
+    /// living process has.
+    ///
+    /// If `fresh` is greater than zero, the call asks the hosts to write their cards again, and waits up to `fresh` for
+    /// them; a host that hangs does not delay the call longer than that. Nobody writes cards while nobody asks. The
+    /// default implementation returns no hosts.
+    ///
+    /// # Errors
+    /// Any error of reading the owners' signs of life.
+    async fn hosts(&self, _fresh: Duration) -> Result<Vec<Host>> {
+        Ok(Vec::new())
+    }
+
+    /// A stream that yields an item whenever somebody has called [`hosts`](Self::hosts), in this process or another, and
+    /// wants fresh cards. A host then calls [`describe`](Self::describe). The default stream yields no items. The stream
+    /// keeps no resource of the store open, and ends when the store is dropped.
+    fn questions(&self) -> BoxStream<'static, ()> {
+        stream::pending().boxed()
     }
 
     /// Records how an owned instance runs from now on, so that a crash of its process can be attributed
