@@ -77,7 +77,7 @@ pub enum Action<'a> {
         /// The answer.
         event: &'a Event,
     },
-    /// Takes a subscription away from the worker that holds it, whatever its token. The result is [`Acted::Released`]:
+    /// Releases the claim of the worker that holds a subscription, whatever its token. The result is [`Acted::Released`]:
     /// false if nobody held it. The error for a subscription that is unknown or closed is
     /// [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound).
     Release {

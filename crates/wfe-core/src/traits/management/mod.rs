@@ -213,7 +213,7 @@ pub trait Management: Send + Sync {
     async fn purge_events(&self, before: DateTime<Utc>, limit: usize) -> Result<PurgeReport>;
 
     /// Writes a consistent copy of the store to the file `target`, which must not exist yet, and opens the copy to check
-    /// it. The copy appears under its name only when it is complete and sound. Progress is told in pages. Use this method
+    /// it. The copy appears under its name only when it is complete and sound. Progress is reported in pages. Use this method
     /// for every store that is in use: a plain copy of the store's files may be inconsistent, and copying the
     /// files can release the store's locks.
     ///
@@ -225,13 +225,13 @@ pub trait Management: Send + Sync {
     /// * [`Cancelled`]: `progress` has ended the call.
     async fn backup(&self, target: &Path, progress: &dyn Progress) -> Result<BackupReport>;
 
-    /// Reads the store and reports all damage. Progress is told in steps of the check.
+    /// Reads the store and reports all damage. Progress is reported in steps of the check.
     ///
     /// # Errors
     /// [`Cancelled`]: `progress` has ended the call.
     async fn check(&self, depth: CheckDepth, progress: &dyn Progress) -> Result<Checkup>;
 
-    /// Returns free space to the file system, in short steps, so that the engine is not delayed. Progress is told in
+    /// Returns free space to the file system, in short steps, so that the engine is not delayed. Progress is reported in
     /// pages.
     ///
     /// # Errors
