@@ -10,6 +10,7 @@
 //! * [`limits`]: the values that a store may refuse.
 //! * [`redact`](redact()): removes quoted values from errors.
 //! * [`clock`]: the source of time.
+//! * `metrics`, with the feature `metrics`: the table of all metrics, and their handles.
 
 pub mod clock;
 mod corrupt;
@@ -19,6 +20,8 @@ pub mod executor;
 pub mod limits;
 #[doc(hidden)]
 pub mod logging;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod models;
 mod program;
 mod redact;
