@@ -54,7 +54,7 @@ pub use management::{
     EventFilter, Face, FailureGroup, Host, HostCard, InstanceState, InstanceSummary, ListCursor, MAX_PAGE,
     MAX_QUERY_ATTRIBUTES, MAX_ROWS, MAX_SEARCH_BYTES, Management, OpenCount, OpenWait, Order, Page, Progress,
     PurgeFilter, PurgeReport, Query, RunningBody, StepCount, StoreStatistics, StoredEvent, StoredOutline,
-    TextMatch, TimeRange, WaitFilter, WaitSummary, Window,
+    TaskCount, TextMatch, TimeRange, WaitFilter, WaitSummary, Window,
 };
 pub use owner::{Fence, Owner};
 pub use persistence_provider::PersistenceProvider;

@@ -192,6 +192,16 @@ pub struct FailureGroup {
     pub message: String,
 }
 
+/// How many open subscriptions with one name have no answer yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCount {
+    /// The name of the subscriptions' event, which begins with [`OWN_NAMES`](super::super::OWN_NAMES). It is that of an
+    /// activity, of user tasks, or of the ends of children.
+    pub event_name: String,
+    /// The number of subscriptions.
+    pub open: u64,
+}
+
 /// How many live execution pointers stand at a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepCount {

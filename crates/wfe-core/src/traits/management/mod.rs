@@ -7,7 +7,7 @@ mod listing;
 mod query;
 mod upkeep;
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -17,7 +17,7 @@ pub use audit::{AUDIT, Audit, AuditFilter, AuditRecord, DEFINITION, Face};
 pub use host_card::{Host, HostCard, RunningBody};
 pub use listing::{
     Cause, Count, EndedCount, EventFilter, FailureGroup, InstanceSummary, OpenCount, OpenWait, StepCount,
-    StoredEvent, StoredOutline, WaitSummary, Window,
+    StoredEvent, StoredOutline, TaskCount, WaitSummary, Window,
 };
 pub use query::{
     InstanceState, ListCursor, MAX_QUERY_ATTRIBUTES, MAX_SEARCH_BYTES, Order, PurgeFilter, Query, TextMatch,
@@ -28,7 +28,7 @@ pub use upkeep::{
     PurgeReport, StoreStatistics,
 };
 
-use super::{Finished, StepFailure};
+use super::{Finished, OWN_NAMES, StepFailure};
 use crate::Result;
 #[cfg(doc)]
 use crate::WfeError::{
@@ -161,6 +161,27 @@ pub trait Management: Send + Sync {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<OpenWait>>;
+
+    /// How many activities and user tasks wait for an answer, claimed or not, and how many waits for children are open, by
+    /// the name of their event.
+    ///
+    /// The default implementation reads up to [`MAX_ROWS`] open subscriptions and counts these. A store that has an index
+    /// of open external tasks counts all of them.
+    async fn task_counts(&self) -> Result<Vec<TaskCount>> {
+        let (mut counts, mut after, mut rest) = (BTreeMap::<_, u64>::new(), None, MAX_ROWS);
+        while rest > 0 {
+            let page = self.waits(None, after, MAX_PAGE).await?;
+            rest = rest.saturating_sub(MAX_PAGE as u64);
+            for OpenWait { subscription, is_answerable, .. } in page.rows {
+                if is_answerable && subscription.event_name.starts_with(OWN_NAMES) {
+                    *counts.entry(subscription.event_name).or_default() += 1;
+                }
+            }
+            let Some(next) = page.next else { break };
+            after = Some(next);
+        }
+        Ok(counts.into_iter().map(|(event_name, open)| TaskCount { event_name, open }).collect())
+    }
 
     /// How many live execution pointers of the open instances of this version stand at each step. The store looks at
     /// [`MAX_ROWS`] instances; [`Window::is_whole`] says whether these were all. [`Window::next`] is always `None`.
