@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{ControlRequest, Deaths, Ending, Fence, StepFailure};
 #[cfg(doc)]
@@ -50,7 +51,7 @@ pub enum Reopened {
 }
 
 /// A stored event, and what it met.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Published {
     /// The id of the event.

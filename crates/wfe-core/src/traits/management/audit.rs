@@ -101,14 +101,22 @@ impl Audit {
     }
 }
 
-/// A stored record of an action.
-#[derive(Debug, Clone, PartialEq)]
+/// A stored record of an action. Its JSON is flat:
+///
+/// ```json
+/// {
+///   "cursor": 17, "time": "2026-01-05T08:00:00Z", "actor": "ann@host1", "face": "cli", "action": "suspend",
+///   "reason": "the bank is closed", "instance": "0193…"
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AuditRecord {
     /// The position of the record in the order in which records were stored.
     pub cursor: Cursor,
     /// When the action was stored, by the store's clock.
     pub time: DateTime<Utc>,
     /// The record.
+    #[serde(flatten)]
     pub audit: Audit,
 }
 

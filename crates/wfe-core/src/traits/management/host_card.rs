@@ -76,15 +76,17 @@ impl HostCard {
 }
 
 /// An owner of a store's instances, as another process sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Host {
     /// The [id](super::super::Owner::id) of the owner.
     pub owner: u64,
     /// Whether the owner's process is alive. `None` means that the store cannot tell.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub is_alive: Option<bool>,
     /// What the host says about itself. `None` means that it has not said anything: it runs an earlier version of WFE, or
     /// has just started.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub card: Option<HostCard>,
 }
 

@@ -13,11 +13,14 @@ use crate::{
 ///
 /// A store looks at a bounded number of rows for each page. So a page may have fewer rows than asked for, or none, although
 /// more follow: [`next`](Self::next) shows whether more rows are left to look at.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Its JSON: `{"rows": [ … ], "next": "0-17", "looked_at": 20000, "is_whole": false}`; `next` is left out on the last page.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Window<T> {
     /// The rows.
     pub rows: Vec<T>,
     /// The cursor for the next page, or `None` if this was the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<ListCursor>,
     /// The number of rows that the store has looked at for this page.
     pub looked_at: u64,
@@ -44,7 +47,7 @@ pub struct InstanceSummary {
     /// What the instance does now.
     pub state: InstanceState,
     /// The pending control request, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none", default, with = "super::words::control")]
     pub request: Option<Control>,
     /// The failure that suspended or ended the instance, if there was one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -164,6 +167,7 @@ pub struct EndedCount {
     /// The id of the definition.
     pub definition: String,
     /// How the instances ended.
+    #[serde(with = "super::words::ending")]
     pub ending: Ending,
     /// The number of instances.
     pub count: u64,
@@ -251,7 +255,7 @@ pub struct OpenWait {
 }
 
 /// The outline of a definition, as a host has stored it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredOutline {
     /// The position of the outline in the order in which outlines were stored.
     pub cursor: Cursor,

@@ -6,11 +6,13 @@ mod host_card;
 mod listing;
 mod query;
 mod upkeep;
+mod words;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use action::{Acted, Action};
 pub use audit::{AUDIT, Audit, AuditFilter, AuditRecord, DEFINITION, Face};
@@ -37,19 +39,27 @@ use crate::WfeError::{
 
 /// The position at which a page ends. Pass this cursor to get the next page. Rows that are added or removed
 /// between two calls do not cause other rows to be repeated or skipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cursor(pub u64);
 
-/// A page of a listing.
-#[derive(Debug, Clone, PartialEq)]
+/// A page of a listing. Its JSON: `{"rows": [ … ], "next": 17}`; `next` is left out on the last page.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<T>,
     /// The cursor for the next page, or `None` if this was the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
 }
 
-/// A stored failure.
+/// A stored failure. Its JSON is that of the [`StepFailure`], with the id of the instance and the cursor:
+///
+/// ```json
+/// {
+///   "instance": "0193…", "step": "pay", "attempt": 3, "code": "error", "message": "the bank is closed",
+///   "time": "2026-01-05T08:00:00Z", "pointer": "pay", "cursor": 17
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ErrorRecord {
     /// The position of the failure among all failures of the store.
@@ -57,6 +67,20 @@ pub struct ErrorRecord {
     /// The failure. A failure that `persist_errors` stored has attempt 0, and has neither step, code nor
     /// causes.
     pub failure: StepFailure,
+}
+
+impl Serialize for ErrorRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown<'r> {
+            instance: &'r str,
+            #[serde(flatten)]
+            failure: &'r StepFailure,
+            cursor: Cursor,
+        }
+        let Self { cursor, failure } = self;
+        Shown { instance: &failure.error.workflow_id, failure, cursor: *cursor }.serialize(serializer)
+    }
 }
 
 /// The highest number of rows of one page. A higher `limit` counts as this one.

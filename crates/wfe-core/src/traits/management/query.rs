@@ -1,7 +1,7 @@
 use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
 use crate::{WfeError, limits::nanos};
@@ -206,6 +206,8 @@ pub struct Query {
     pub code: Option<String>,
     /// Selects instances whose data contains this text, without regard to the case of ASCII letters.
     pub text: Option<String>,
+    /// Selects only instances with a pending control request.
+    pub requested: bool,
     /// Selects failed or suspended instances whose failure was acknowledged (`true`) or was not (`false`).
     pub acknowledged: Option<bool>,
     /// The order of the listing.
@@ -277,6 +279,18 @@ pub struct ListCursor {
 impl fmt::Display for ListCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", u64::from_ne_bytes(self.key.to_ne_bytes()), self.seq)
+    }
+}
+
+impl Serialize for ListCursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListCursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -353,6 +367,11 @@ mod tests {
             ListCursor { key: -1, seq: 0 },
         ] {
             assert_eq!(cursor.to_string().parse::<ListCursor>().unwrap(), cursor);
+            let stored = serde_json::to_value(cursor).unwrap();
+            assert_eq!(
+                (&stored, serde_json::from_value(stored.clone()).unwrap()),
+                (&json!(cursor.to_string()), cursor)
+            );
         }
         for wrong in ["", "-", "1", "1-", "-1", "+1-2", "1-2-3", "a-b", "99999999999999999999-1"] {
             assert!(matches!(wrong.parse::<ListCursor>(), Err(WfeError::Invalid(_))), "{wrong}");
