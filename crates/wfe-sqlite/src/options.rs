@@ -55,6 +55,15 @@ pub struct SqliteOptions {
     pub(crate) busy_timeout: Duration,
     pub(crate) cache_bytes: usize,
     pub(crate) lease: Duration,
+    pub(crate) access: Access,
+}
+
+/// What opening the store may do to the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) writes: bool,
+    pub(crate) creates: bool,
+    pub(crate) upgrades: bool,
 }
 
 impl SqliteOptions {
@@ -77,6 +86,7 @@ impl SqliteOptions {
             busy_timeout: BUSY_TIMEOUT,
             cache_bytes: CACHE_BYTES,
             lease: LEASE,
+            access: Access { writes: true, creates: true, upgrades: true },
         }
     }
 
@@ -112,10 +122,49 @@ impl SqliteOptions {
         self
     }
 
-    /// Opens the database. Creates the database and its tables if they are missing.
+    /// Opens the database for reading only. Every call that would write returns [`WfeError::ReadOnly`].
+    ///
+    /// Such a store changes nothing: it creates and upgrades no database, and writes no byte of it. It makes none of WFE's
+    /// files beside the database, registers no owner and takes no lock that a writer waits for. SQLite's own `-wal` and `-shm`
+    /// are created if they are missing, because every reader needs them; they stay until a store that writes is closed.
+    ///
+    /// A store of an earlier schema version, from 3 on, is read as it is: what the version does not know is missing or has its
+    /// default. Listings of such a store may be slower, because it lacks some indexes. [`StepStore::news`] never has an item,
+    /// because nothing notifies a reader.
+    ///
+    /// If the folder cannot be written, the file is read without locks and without its log (`immutable`). That needs a store
+    /// that is closed: the log is missing or empty, and no program has the store open. While the file is read in this way,
+    /// nobody must write to it.
+    ///
+    /// [`StepStore::news`]: wfe_core::traits::StepStore::news
+    pub fn read_only(mut self) -> Self {
+        self.access = Access { writes: false, creates: false, upgrades: false };
+        self
+    }
+
+    /// Whether a missing database is created. With `false`, opening fails with [`WfeError::Unusable`] if there is no file at
+    /// the path, or an empty one. Default: `true`.
+    pub fn create(mut self, creates: bool) -> Self {
+        self.access.creates = creates && self.access.writes;
+        self
+    }
+
+    /// Whether a database of an earlier schema version is upgraded. With `false`, such a database is opened as by
+    /// [`read_only`](Self::read_only), and every call that would write returns [`WfeError::SchemaTooOld`]. This does not change
+    /// when another program upgrades the database; open it again then. Default: `true`.
+    pub fn upgrade(mut self, upgrades: bool) -> Self {
+        self.access.upgrades = upgrades && self.access.writes;
+        self
+    }
+
+    /// Opens the database. Creates the database and its tables if they are missing, unless the options forbid it.
     ///
     /// # Errors
-    /// Returns the same errors as [`SqlitePersistenceProvider::new`].
+    /// Returns the same errors as [`SqlitePersistenceProvider::new`], and also:
+    /// * [`Unusable`](WfeError::Unusable): the file is missing or empty, and must not be created. Or the folder cannot be
+    ///   written, the database is to be read only, and its log has commits or a program has it open. Or a database in memory is
+    ///   to be read only.
+    /// * [`SchemaTooOld`](WfeError::SchemaTooOld): the database must not be upgraded, and its schema version is below 3.
     pub async fn open(mut self) -> Result<SqlitePersistenceProvider> {
         let location = std::mem::replace(&mut self.location, Ok(Location::Memory))?;
         SqlitePersistenceProvider::open(location, self).await
@@ -129,6 +178,7 @@ impl std::fmt::Debug for SqliteOptions {
             .field("busy_timeout", &self.busy_timeout)
             .field("cache_bytes", &self.cache_bytes)
             .field("lease", &self.lease)
+            .field("access", &self.access)
             .finish_non_exhaustive()
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         admission::Caller,
         execute::Counts,
         reader::Reader,
+        refusal::Refusal,
         thread::Timer,
         writer::{Recovery, Writer},
     },
@@ -23,11 +24,12 @@ use crate::{
     file::{
         LastCommit, Watch,
         open::{self, Opened},
-        preflight::{self},
+        preflight::{self, Intent},
+        reading,
         sidecars::Sidecars,
     },
     instance::cache::Cache,
-    options::{Location, SqliteOptions},
+    options::{Access, Location, SqliteOptions},
     processes::{change_signal::ChangeSignal, lock_files::LockFiles, owner_liveness::Owners},
     request::{Done, Script},
     row::Row,
@@ -74,6 +76,7 @@ pub struct SqlitePersistenceProvider {
     pub(crate) writer: Writer,
     /// `None` for a database in memory, which is read on the writer's connection.
     reader: Option<Reader>,
+    schema_version: i64,
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) owners: Arc<Owners>,
@@ -133,6 +136,9 @@ impl SqlitePersistenceProvider {
 
     async fn open_here(location: Location, options: SqliteOptions) -> Result<Self> {
         check_clock(&location, &*options.clock)?;
+        if let Some(reads) = Self::open_reading(&location, &options).await? {
+            return Ok(reads);
+        }
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let busy = options.busy_timeout;
         let mut recovery =
@@ -150,10 +156,9 @@ impl SqlitePersistenceProvider {
             Location::File(path) => {
                 // The working directory may change, so the path is made absolute now.
                 let path = open::absolute(path)?;
-                let watch = match preflight::check(&path) {
-                    Ok(guard) => Watch::new(guard, &path),
-                    Err(error) => return Err(schema::explained(&path, error).await),
-                };
+                let Access { creates, upgrades, .. } = options.access;
+                let intent = if creates { Intent::Create } else { Intent::Write };
+                let watch = checked(&path, intent).await?;
                 let sidecars = Sidecars::of(watch.real())?;
                 sidecars.check_files_of_sqlite()?;
                 let owners = Arc::new(Owners::of_file(sidecars.clone(), options.lease));
@@ -168,14 +173,14 @@ impl SqlitePersistenceProvider {
                         looked_after,
                     );
                     let Opened { writer, readers, hold } =
-                        open::file(&path, &watched, &sidecars, busy).await?;
+                        open::file(&path, &watched, &sidecars, busy, upgrades).await?;
                     let shared = hold.share();
                     Ok((writer, Some(hold), change_signal.clone(), (readers, shared, change_signal)))
                 };
                 let (writer, (readers, hold, change_signal)) =
                     Writer::start(recovery, &counts, timer.runtime().clone(), open).await?;
-                let reader =
-                    Reader::start(readers, &hold, &counts, timer.runtime().clone(), busy, location.name())?;
+                let (readers, timer) = ((readers, false), timer.runtime().clone());
+                let reader = Reader::start(readers, &hold, &counts, timer, busy, location.name())?;
                 (writer, Some(reader), owners, change_signal, Some(watch))
             }
         };
@@ -183,6 +188,7 @@ impl SqlitePersistenceProvider {
         Ok(Self {
             writer,
             reader,
+            schema_version: schema::VERSION,
             cache,
             clock: options.clock,
             owners,
@@ -193,6 +199,64 @@ impl SqlitePersistenceProvider {
             counts,
             _timer: timer,
         })
+    }
+
+    /// Opens a file that is only read: because of the options, or because it has an earlier schema version and must not be
+    /// upgraded. `None` means that the file is to be opened for writing.
+    async fn open_reading(location: &Location, options: &SqliteOptions) -> Result<Option<Self>> {
+        let access = options.access;
+        let path = match location {
+            Location::File(path) => open::absolute(path)?,
+            Location::Memory if access.writes => return Ok(None),
+            Location::Memory => {
+                let reason =
+                    "a database in memory cannot be opened for reading only: it would have nothing to read";
+                return Err(unusable(Path::new(&location.name()), reason, None));
+            }
+        };
+        let is_there = || std::fs::metadata(&path).is_ok_and(|found| found.len() > 0);
+        if access.writes && (access.upgrades || !is_there()) {
+            return Ok(None);
+        }
+        let watch = checked(&path, Intent::Read).await?;
+        let sidecars = Sidecars::of(watch.real())?.read_only();
+        sidecars.check_files_of_sqlite()?;
+        let busy = options.busy_timeout;
+        let opened = reading::open(&path, &watch, &sidecars, busy).await?;
+        let is_earlier = opened.version < schema::VERSION;
+        if access.writes && !is_earlier {
+            opened.close().await;
+            return Ok(None);
+        }
+        let refusal = if access.writes { Refusal::TooOld(opened.version) } else { Refusal::ReadOnly };
+        let (counts, timer) = (Arc::default(), Timer::start()?);
+        let runtime = || timer.runtime().clone();
+        let readers = (opened.connections, is_earlier);
+        let reader = Reader::start(readers, &opened.hold, &counts, runtime(), busy, location.name())?;
+        Ok(Some(Self {
+            writer: Writer::refusing(refusal, runtime(), busy, location.name()),
+            reader: Some(reader),
+            schema_version: opened.version,
+            cache: Arc::new(Cache::new(options.cache_bytes)),
+            clock: Arc::clone(&options.clock),
+            owners: Arc::new(Owners::of_file(sidecars, options.lease)),
+            change_signal: ChangeSignal::in_memory(),
+            watch: Some(watch),
+            corrupt: CorruptValues::default(),
+            location: location.clone(),
+            counts,
+            _timer: timer,
+        }))
+    }
+
+    /// The newest schema version that this version of WFE knows. A database that is created or upgraded has this version.
+    pub const SCHEMA_VERSION: i64 = schema::VERSION;
+
+    /// The schema version of the database when it was opened. It is below [`SCHEMA_VERSION`](Self::SCHEMA_VERSION) only if the
+    /// options forbid an upgrade.
+    #[must_use]
+    pub fn schema_version(&self) -> i64 {
+        self.schema_version
     }
 
     /// Finishes earlier calls, closes the database, and returns when it is closed. Every later call returns
@@ -304,6 +368,14 @@ impl SqlitePersistenceProvider {
     /// The time of the store's clock, as a bound (see [`time::bound`]).
     pub(crate) fn now(&self) -> Option<i64> {
         time::bound(self.clock.now())
+    }
+}
+
+/// Checks a file before it is opened.
+async fn checked(path: &Path, intent: Intent) -> Result<Watch> {
+    match preflight::check(path, intent) {
+        Ok(guard) => Ok(Watch::new(guard, path)),
+        Err(error) => Err(schema::explained(path, error).await),
     }
 }
 

@@ -13,10 +13,9 @@ pub(crate) use sqlx_core::{
     executor::Executor,
     query::query,
     row::Row,
+    // For the views of `schema::earlier`, whose names come from the schema scripts. All other texts are constants.
+    sql_str::AssertSqlSafe,
 };
 #[cfg(test)]
-pub(crate) use sqlx_core::{
-    query_scalar::query_scalar,
-    sql_str::{AssertSqlSafe, SqlSafeStr},
-};
+pub(crate) use sqlx_core::{query_scalar::query_scalar, sql_str::SqlSafeStr};
 pub(crate) use sqlx_sqlite::{self as sqlite, SqliteConnection};

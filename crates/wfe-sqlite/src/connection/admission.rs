@@ -69,6 +69,11 @@ impl Admission {
         Self { permits: permits(), workers: permits(), timer, longest, location }
     }
 
+    /// The name by which errors refer to the database.
+    pub(crate) fn location(&self) -> &str {
+        &self.location
+    }
+
     /// Waits until a request may enter the queue. The request has `bytes` bytes of arguments, and its call began at
     /// `since`. A dropped future keeps no permit.
     pub(crate) async fn enter(&self, caller: Caller, bytes: usize, since: Instant) -> Result<Permit> {

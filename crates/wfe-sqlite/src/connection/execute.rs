@@ -15,6 +15,7 @@ use wfe_sqlite_handle::{CachedStatement, Error, LentHandle};
 use crate::{
     request::{Done, Script, Statement, Value, text_bytes},
     row::{Row, Rows},
+    schema,
     sqlx::{self, SqliteConnection},
 };
 
@@ -47,11 +48,23 @@ pub(crate) struct Lent<'h> {
     /// compiler has stored a text twice, the statement is prepared twice.
     prepared: RefCell<HashMap<(usize, usize), CachedStatement<'h>>>,
     counts: Arc<Counts>,
+    /// Whether the tables are views on those of an earlier schema version (see [`schema::earlier`]).
+    is_of_earlier_version: bool,
 }
 
 impl<'h> Lent<'h> {
     pub(crate) fn new(handle: &'h LentHandle<'h>, counts: &Arc<Counts>) -> Self {
-        Self { handle, prepared: RefCell::default(), counts: Arc::clone(counts) }
+        Self {
+            handle,
+            prepared: RefCell::default(),
+            counts: Arc::clone(counts),
+            is_of_earlier_version: false,
+        }
+    }
+
+    /// The same connection, of which the tables are views on those of an earlier schema version if `is_of_earlier_version`.
+    pub(crate) fn of_earlier_version(self, is_of_earlier_version: bool) -> Self {
+        Self { is_of_earlier_version, ..self }
     }
 
     pub(crate) fn is_in_transaction(&self) -> bool {
@@ -151,7 +164,11 @@ impl<'h> Lent<'h> {
         let statement = match all.entry((text.as_ptr().addr(), text.len())) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let prepared = self.handle.prepare(text)?;
+                let prepared = if self.is_of_earlier_version {
+                    self.handle.prepare(&schema::earlier::adapted(text))?
+                } else {
+                    self.handle.prepare(text)?
+                };
                 self.counts.prepared.fetch_add(1, Relaxed);
                 entry.insert(prepared)
             }

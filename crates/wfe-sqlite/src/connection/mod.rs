@@ -6,5 +6,6 @@ pub(crate) mod group_commit;
 pub(crate) mod outcome;
 pub(crate) mod queue;
 pub(crate) mod reader;
+pub(crate) mod refusal;
 pub(crate) mod thread;
 pub(crate) mod writer;

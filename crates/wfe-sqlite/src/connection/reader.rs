@@ -41,9 +41,10 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Starts a thread for each connection. A thread keeps its share of `hold` until its connection is closed. The
-    /// connections are not a pool: they are never recycled and have no timeout.
+    /// connections are not a pool: they are never recycled and have no timeout. `is_of_earlier_version` says whether their
+    /// tables are views on those of an earlier schema version.
     pub(crate) fn start(
-        connections: Vec<SqliteConnection>,
+        (connections, is_of_earlier_version): (Vec<SqliteConnection>, bool),
         hold: &Hold,
         counts: &Arc<Counts>,
         timer: Handle,
@@ -54,7 +55,14 @@ impl Reader {
         let name: Arc<str> = location.as_str().into();
         for connection in connections {
             let (hold, counts, taker) = (hold.share(), Arc::clone(counts), taker.clone());
-            let thread = Thread { connection, hold, counts, taker, location: Arc::clone(&name) };
+            let thread = Thread {
+                connection,
+                is_of_earlier_version,
+                hold,
+                counts,
+                taker,
+                location: Arc::clone(&name),
+            };
             thread::start("wfe-sqlite-read", alive.clone(), |runtime| thread.serve(runtime))
                 .map_err(|error| error::of(&location, error))?;
         }
@@ -91,6 +99,7 @@ impl Reader {
 
 struct Thread {
     connection: SqliteConnection,
+    is_of_earlier_version: bool,
     hold: Hold,
     counts: Arc<Counts>,
     taker: Taker<Job>,
@@ -100,7 +109,7 @@ struct Thread {
 
 impl Thread {
     fn serve(self, runtime: &Runtime) {
-        let Self { mut connection, mut hold, counts, taker, location } = self;
+        let Self { mut connection, is_of_earlier_version, mut hold, counts, taker, location } = self;
         let handle = match runtime.block_on(execute::lend(&mut connection)) {
             Ok(handle) => handle,
             Err(error) => {
@@ -109,7 +118,7 @@ impl Thread {
                 return;
             }
         };
-        let lent = Lent::new(&handle, &counts);
+        let lent = Lent::new(&handle, &counts).of_earlier_version(is_of_earlier_version);
         while let Some(Job { mut script, permit, reply }) = taker.take() {
             let result = match hold.watch().check_at_times() {
                 Ok(()) => lent.read(&mut script).map_err(|error| {
@@ -152,10 +161,11 @@ mod tests {
     async fn a_reader_that_stands_still_keeps_the_program_out_and_not_the_engine() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        let hold = Watch::new(preflight::check(&path).unwrap(), &path).enter().unwrap();
+        let hold =
+            Watch::new(preflight::check(&path, preflight::Intent::Create).unwrap(), &path).enter().unwrap();
         let (timer, busy) = (Timer::start().unwrap(), Duration::from_millis(50));
         let (stands, stand) = std::sync::mpsc::channel::<()>();
-        let connections = vec![open::memory().await.unwrap()];
+        let connections = (vec![open::memory().await.unwrap()], false);
         let counts = Arc::default();
         let reader =
             Reader::start(connections, &hold, &counts, timer.runtime().clone(), busy, "a.db".to_owned())

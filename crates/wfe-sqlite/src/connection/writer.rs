@@ -32,6 +32,7 @@ use crate::{
         execute::{self, Counts, Lent},
         outcome::{Request, answer, is_news},
         queue::{Jobs, Taker, queue},
+        refusal::Refusal,
         thread::{self, Ended},
     },
     error,
@@ -62,6 +63,8 @@ pub(crate) struct Writer {
     ended: Ended,
     /// Bounds the program's share of the queue.
     pub(crate) admission: Admission,
+    /// Why every request is refused. `None` if this writer writes.
+    refusal: Option<Refusal>,
 }
 
 /// What the writer needs to continue after an I/O error. `options` contains the options of the writer's
@@ -134,7 +137,18 @@ impl Writer {
         };
         thread::start("wfe-sqlite-write", alive, body).map_err(|error| error::of(&location, error))?;
         let more = is_open.await.map_err(|_| WfeError::Closed("store"))??;
-        Ok((Self { jobs, ended, admission: Admission::new(timer, busy, location) }, more))
+        let admission = Admission::new(timer, busy, location);
+        Ok((Self { jobs, ended, admission, refusal: None }, more))
+    }
+
+    /// A writer that has no connection and no thread, and refuses every request.
+    pub(crate) fn refusing(refusal: Refusal, timer: Handle, busy: Duration, location: String) -> Self {
+        let ((jobs, _), (_, ended)) = (queue(), thread::ended());
+        Self { jobs, ended, admission: Admission::new(timer, busy, location), refusal: Some(refusal) }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.refusal.map_or(Ok(()), |refusal| Err(refusal.error(self.admission.location())))
     }
 
     /// Runs a script of the program in a transaction. Returns when the transaction is durable, or when a guard
@@ -145,6 +159,7 @@ impl Writer {
 
     /// Like [`write`](Self::write), but for any caller.
     pub(crate) async fn write_for(&self, caller: Caller, mut script: Script) -> Result<Written> {
+        self.check()?;
         let since = Instant::now();
         let permit = self.admission.enter(caller, script.bytes(), since).await?;
         let mut refusals = script.take_refusals();
@@ -182,6 +197,7 @@ impl Writer {
 
     /// Creates or upgrades the schema.
     pub(crate) async fn ensure(&self) -> Result<()> {
+        self.check()?;
         let since = Instant::now();
         let permit = self.admission.enter(Caller::Program, 0, since).await?;
         self.ask(|reply| Job::Ensure(since, permit, reply)).await?

@@ -10,6 +10,7 @@ pub(crate) mod network_fs;
 pub(crate) mod open;
 mod open_files;
 pub(crate) mod preflight;
+pub(crate) mod reading;
 pub(crate) mod sidecar_names;
 pub(crate) mod sidecars;
 mod stat;

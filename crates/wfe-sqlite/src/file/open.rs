@@ -17,7 +17,7 @@ use crate::{
 
 /// SQLite opens the log and the `-shm` when it first reads in WAL mode. This statement makes it do so now, while it is
 /// certain which files are at these paths.
-const FIRST_READ: &str = "PRAGMA schema_version";
+pub(super) const FIRST_READ: &str = "PRAGMA schema_version";
 
 /// Makes SQLite read the whole schema.
 const READ_SCHEMA: &str = "SELECT count(*) FROM sqlite_schema";
@@ -26,7 +26,7 @@ const READ_SCHEMA: &str = "SELECT count(*) FROM sqlite_schema";
 pub(crate) const READERS: usize = 3;
 /// The wait between two attempts to open the file while several processes create it at the same time. Creating the file
 /// takes a few of these intervals.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 /// How long SQLite itself waits for the write lock in one attempt. A request may fail this much later than its time
 /// limit. A request that arrives during an attempt waits at most this long before it can join the transaction.
 const SLICE: Duration = Duration::from_millis(100);
@@ -40,7 +40,7 @@ pub(crate) async fn memory() -> Result<SqliteConnection> {
     Ok(connection)
 }
 
-fn common(options: SqliteConnectOptions) -> SqliteConnectOptions {
+pub(super) fn common(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .foreign_keys(true)
         .pragma("temp_store", "MEMORY")
@@ -84,12 +84,21 @@ pub(crate) struct Opened {
 }
 
 /// Opens a file that was checked, and creates its schema if it is missing.
-pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: Duration) -> Result<Opened> {
+///
+/// # Errors
+/// `SchemaTooOld`: the file has an earlier schema version, and `upgrades` is false.
+pub(crate) async fn file(
+    path: &Path,
+    watch: &Watch,
+    sidecars: &Sidecars,
+    busy: Duration,
+    upgrades: bool,
+) -> Result<Opened> {
     let mut hold = watch.enter().map_err(|loss| loss.unusable())?;
     probe(path, sidecars, busy).await?;
     let end = Instant::now() + busy;
     let writer = loop {
-        match logging::unlogged(prepare(path, busy)).await {
+        match logging::unlogged(prepare(path, busy, upgrades)).await {
             Ok(connection) => break connection,
             // Other processes create the same file at this moment. SQLite's busy timeout does not cover the change to
             // WAL mode.
@@ -141,15 +150,17 @@ async fn probe(path: &Path, sidecars: &Sidecars, busy: Duration) -> Result<()> {
     }
 }
 
-fn opening(error: sqlx::Error) -> WfeError {
+pub(super) fn opening(error: sqlx::Error) -> WfeError {
     error::storage("opening the database", &Arc::new(error.into()))
 }
 
 /// Adds the path to an error that occurred while a file was opened. An error that already contains the path stays
 /// unchanged.
-fn named(path: &Path, error: WfeError) -> WfeError {
+pub(super) fn named(path: &Path, error: WfeError) -> WfeError {
     match error {
-        error @ (WfeError::Unusable { .. } | WfeError::SchemaTooNew { .. }) => error,
+        error @ (WfeError::Unusable { .. }
+        | WfeError::SchemaTooNew { .. }
+        | WfeError::SchemaTooOld { .. }) => error,
         WfeError::Busy { message, source } => {
             WfeError::Busy { message: format!("{}: {message}", path.display()), source }
         }
@@ -161,9 +172,9 @@ fn named(path: &Path, error: WfeError) -> WfeError {
     }
 }
 
-async fn prepare(path: &Path, busy: Duration) -> Result<SqliteConnection> {
+async fn prepare(path: &Path, busy: Duration, upgrades: bool) -> Result<SqliteConnection> {
     let mut connection = schema::connect(&writing(path, busy)).await.map_err(opening)?;
-    match settle(&mut connection, path).await {
+    match settle(&mut connection, path, upgrades).await {
         Ok(()) => Ok(connection),
         Err(error) => {
             // An error of the close is ignored: the caller gets the first error.
@@ -176,11 +187,14 @@ async fn prepare(path: &Path, busy: Duration) -> Result<SqliteConnection> {
 /// Sets up the database. The order matters. Auto-vacuum must be set before there is any table. The schema marks the
 /// file as a store. The schema is created before the change to WAL mode, so that the mark is in the database file and
 /// not in the log.
-async fn settle(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+async fn settle(connection: &mut SqliteConnection, path: &Path, upgrades: bool) -> Result<()> {
     let location = path.display().to_string();
     let pages = connection.fetch_one("PRAGMA page_count").await.map_err(opening)?;
     if pages.try_get::<i64, _>(0).map_err(opening)? == 0 {
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL").await.map_err(opening)?;
+    }
+    if !upgrades {
+        schema::check_is_current(connection, &location).await?;
     }
     schema::ensure(connection, &location).await?;
     let mode = connection.fetch_one("PRAGMA journal_mode = WAL").await.map_err(opening)?;
@@ -208,6 +222,7 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::preflight;
 
     async fn pragma(connection: &mut SqliteConnection, name: &'static str) -> i64 {
         connection.fetch_one(name).await.unwrap().get(0)
@@ -217,9 +232,11 @@ mod tests {
     async fn every_connection_enforces_foreign_keys_and_only_one_writes() {
         let folder = tempfile::tempdir().unwrap();
         let (path, busy) = (folder.path().join("a.db"), Duration::from_millis(1234));
-        let watch = Watch::new(crate::file::preflight::check(&path).unwrap(), &path);
+        let guard = preflight::check(&path, preflight::Intent::Create).unwrap();
+        let watch = Watch::new(guard, &path);
         let sidecars = Sidecars::of(watch.real()).unwrap();
-        let Opened { mut writer, readers, hold: _hold } = file(&path, &watch, &sidecars, busy).await.unwrap();
+        let Opened { mut writer, readers, hold: _hold } =
+            file(&path, &watch, &sidecars, busy, true).await.unwrap();
         assert_eq!(readers.len(), 3);
         assert_eq!(pragma(&mut writer, "PRAGMA synchronous").await, 2, "full");
         assert_eq!(pragma(&mut writer, "PRAGMA query_only").await, 0);
@@ -228,7 +245,7 @@ mod tests {
             assert_eq!(pragma(&mut connection, "PRAGMA foreign_keys").await, 1);
             assert_eq!(pragma(&mut connection, "PRAGMA fullfsync").await, 1);
         }
-        let Opened { readers, .. } = file(&path, &watch, &sidecars, busy).await.unwrap();
+        let Opened { readers, .. } = file(&path, &watch, &sidecars, busy, true).await.unwrap();
         for mut reader in readers {
             assert_eq!(pragma(&mut reader, "PRAGMA query_only").await, 1);
             assert_eq!(pragma(&mut reader, "PRAGMA busy_timeout").await, 1234);

@@ -30,12 +30,22 @@ static FILES: Mutex<Files> = Mutex::new(Files::new());
 
 type Files = BTreeMap<(u64, u64), Weak<Guard>>;
 
-/// Checks a database file before SQLite opens it. Creates the file if it is missing. Only the user who owns the new
-/// file can read it. Refuses a file that this check finds to be unusable.
+/// What the caller will do with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// Write to it, and create it if it is missing. Only the user who owns the new file can read it.
+    Create,
+    /// Write to it.
+    Write,
+    /// Only read it.
+    Read,
+}
+
+/// Checks a database file before SQLite opens it. Refuses a file that this check finds to be unusable.
 ///
 /// The caller must keep the returned guard while SQLite has the file open. As long as the guard exists, this function
 /// does not open the file again.
-pub(crate) fn check(path: &Path) -> Result<Arc<Guard>> {
+pub(crate) fn check(path: &Path, intent: Intent) -> Result<Arc<Guard>> {
     if path.to_str().is_none() {
         return Err(unusable(path, "its path is not UTF-8, which SQLite needs; choose another name", None));
     }
@@ -54,23 +64,25 @@ pub(crate) fn check(path: &Path) -> Result<Arc<Guard>> {
     refuse_removed(path)?;
     // No holder of the lock can panic half-way through a change.
     let mut files = lock(&FILES);
-    match identity::create(path) {
-        Ok(file) => {
-            let found = file.metadata().map_err(|error| inaccessible(path, error))?;
-            return put(&mut files, &found, file, path);
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => {
-            return Err(unusable(path, format!("it cannot be created ({error})"), Some(Box::new(error))));
+    if intent == Intent::Create {
+        match identity::create(path) {
+            Ok(file) => {
+                let found = file.metadata().map_err(|error| inaccessible(path, error))?;
+                return put(&mut files, &found, file, path);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(unusable(path, format!("it cannot be created ({error})"), Some(Box::new(error))));
+            }
         }
     }
-    let found = fs::metadata(path).map_err(|error| inaccessible(path, error))?;
+    let found = fs::metadata(path).map_err(|error| missing(path, error))?;
     if !found.is_file() {
         return Err(unusable(path, "it is not a regular file", None));
     }
     // Symbolic links may lead to a file system other than that of the folder.
     network_fs::refuse(path, path, &found)?;
-    if found.permissions().readonly() {
+    if intent != Intent::Read && found.permissions().readonly() {
         return Err(unusable(path, "it is read-only; make it writable", None));
     }
     if identity::links(&found) > 1 {
@@ -82,6 +94,9 @@ pub(crate) fn check(path: &Path) -> Result<Arc<Guard>> {
     }
     let real = open::real(path)?;
     let is_another = |guard: &Arc<Guard>| guard.real() == real && guard.is_open();
+    if intent != Intent::Create && found.len() == 0 {
+        return Err(unusable(path, "it is empty, so it is no store", None));
+    }
     if let Some(in_use) = files.get(&identity::inode(&found)).and_then(Weak::upgrade) {
         return Ok(in_use);
     }
@@ -90,10 +105,16 @@ pub(crate) fn check(path: &Path) -> Result<Arc<Guard>> {
         let reason = "this program still has an earlier file open under this path; close that file first";
         return Err(unusable(path, reason, None));
     }
-    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| {
-        unusable(path, format!("it cannot be opened for writing ({error})"), Some(Box::new(error)))
-    })?;
+    let writable = OpenOptions::new().read(true).write(true).open(path);
+    let mut file = match (writable, intent) {
+        // A descriptor for reading is enough for the locks of the guard.
+        (Err(_), Intent::Read) => File::open(path).map_err(|error| inaccessible(path, error))?,
+        (opened, _) => opened.map_err(|error| {
+            unusable(path, format!("it cannot be opened for writing ({error})"), Some(Box::new(error)))
+        })?,
+    };
     let sidecars = Sidecars::of(&real)?;
+    let sidecars = if intent == Intent::Read { sidecars.read_only() } else { sidecars };
     sidecars.check_files_of_sqlite()?;
     first_page::check(path, &mut file, &sidecars)?;
     log::check(path, &mut file, &sidecars)?;
@@ -127,6 +148,13 @@ fn put(files: &mut Files, found: &Metadata, file: File, path: &Path) -> Result<A
     files.retain(|_, other| other.strong_count() > 0);
     files.insert(identity::inode(found), Arc::downgrade(&guard));
     Ok(guard)
+}
+
+fn missing(path: &Path, error: io::Error) -> WfeError {
+    match error.kind() {
+        io::ErrorKind::NotFound => unusable(path, "there is no such file", Some(Box::new(error))),
+        _ => inaccessible(path, error),
+    }
 }
 
 fn inaccessible(path: &Path, error: io::Error) -> WfeError {

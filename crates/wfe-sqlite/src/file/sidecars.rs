@@ -42,6 +42,8 @@ pub(crate) struct Sidecars {
     /// The path of the database, with symbolic links resolved. The sidecars are beside the file at this path.
     database: PathBuf,
     owner: User,
+    /// Whether the files are opened for reading only.
+    is_read_only: bool,
 }
 
 impl Sidecars {
@@ -50,7 +52,12 @@ impl Sidecars {
         let found = fs::metadata(database).map_err(|error| {
             unusable(database, format!("it cannot be checked ({error})"), Some(Box::new(error)))
         })?;
-        Ok(Self { database: database.to_owned(), owner: User::of(&found) })
+        Ok(Self { database: database.to_owned(), owner: User::of(&found), is_read_only: false })
+    }
+
+    /// The same files, to be opened for reading only.
+    pub(crate) fn read_only(self) -> Self {
+        Self { is_read_only: true, ..self }
     }
 
     /// The path of the sidecar with this suffix.
@@ -65,7 +72,7 @@ impl Sidecars {
     /// of the operating system.
     pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
         self.check(&fs::symlink_metadata(path)?)?;
-        match open_unfollowed(path) {
+        match open_unfollowed(path, !self.is_read_only) {
             // The opened file is checked as well: it may have replaced the checked file meanwhile.
             Ok(file) => self.check(&file.metadata()?).map(|()| file),
             Err(error) => self.check(&fs::symlink_metadata(path)?).and(Err(error)),
@@ -186,12 +193,12 @@ pub(crate) fn remove(file: &File, path: &Path) -> io::Result<bool> {
 
 /// Opens a file. Fails if there is a symbolic link at the path. If there is a pipe at the path, the call opens the pipe
 /// and does not block, so the caller must check the kind of the opened file.
-pub(crate) fn open_unfollowed(path: &Path) -> io::Result<File> {
+fn open_unfollowed(path: &Path, writes: bool) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
 
     use nix::fcntl::OFlag;
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+    OpenOptions::new().read(true).write(writes).custom_flags(flags).open(path)
 }
 
 /// The owner of a file: user and group.
@@ -242,7 +249,7 @@ pub(crate) fn is_open_elsewhere(database: &Path) -> io::Result<bool> {
     let path = sidecar_names::sidecar_path(database, sidecar_names::CHANGE_SIGNAL);
     // A file that must not be used is refused later, when this process opens the lock files.
     let change_signal = match fs::symlink_metadata(&path) {
-        Ok(found) if found.is_file() => open_unfollowed(&path),
+        Ok(found) if found.is_file() => open_unfollowed(&path, false),
         Ok(_) => return Ok(false),
         Err(error) => Err(error),
     };

@@ -1,5 +1,6 @@
 //! The six tables, their schema version, and the upgrades from earlier versions.
 
+pub(crate) mod earlier;
 pub(crate) mod sequences;
 
 use std::{
@@ -24,6 +25,8 @@ use crate::{
 pub(crate) const APPLICATION_ID: i64 = 0x5746_4531;
 /// `PRAGMA user_version` of the newest schema that this program knows.
 pub(crate) const VERSION: i64 = 6;
+/// The oldest schema version that is read as it is, without an upgrade.
+pub(crate) const OLDEST_READ: i64 = 3;
 /// The oldest supported version of SQLite. Earlier versions can lose commits when a WAL is reset (fixed in
 /// 3.51.3).
 pub(crate) const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
@@ -60,6 +63,34 @@ pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) ->
     result?;
     ended?;
     sequences::mend(connection, location).await
+}
+
+/// Reads the schema version of a store that is only read.
+///
+/// # Errors
+/// * `Unusable`: the database is empty, or no complete store.
+/// * `SchemaTooNew`, `SchemaTooOld`: the store cannot be read as it is.
+pub(crate) async fn look(connection: &mut SqliteConnection, location: &str) -> Result<i64> {
+    let version = found(connection, location).await?;
+    if version == 0 {
+        let reason = "it is empty, so it is no store";
+        return Err(error::unusable(Path::new(location), reason, None));
+    }
+    check_whole(connection, version, location).await?;
+    if version < OLDEST_READ { Err(too_old(location, version, OLDEST_READ)) } else { Ok(version) }
+}
+
+/// The error for a store whose schema version is too old for a call that needs another one.
+pub(crate) fn too_old(location: &str, found: i64, needed: i64) -> WfeError {
+    WfeError::SchemaTooOld { location: location.to_owned(), found, needed }
+}
+
+/// Refuses a store of an earlier schema version.
+pub(crate) async fn check_is_current(connection: &mut SqliteConnection, location: &str) -> Result<()> {
+    match found(connection, location).await? {
+        found if 0 < found && found < VERSION => Err(too_old(location, found, VERSION)),
+        _ => Ok(()),
+    }
 }
 
 /// Upgrades the schema inside the caller's transaction. Another process may have upgraded it first, so the version is

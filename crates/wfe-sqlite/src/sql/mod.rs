@@ -49,7 +49,7 @@ pub(crate) mod subscriptions;
 pub(crate) mod workflows;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
 
     use crate::{
         file::open,
@@ -71,6 +71,15 @@ mod tests {
         (super::external_tasks::ALL, include_str!("external_tasks.rs")),
         (super::workflows::ALL, include_str!("workflows.rs")),
     ];
+
+    /// All statements that only read.
+    pub(crate) fn reads() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let is_read = |text: &str| {
+            !["INSERT ", "UPDATE ", "DELETE "].iter().any(|verb| text.contains(verb))
+                && !text.contains("sqlite_sequence SET")
+        };
+        FILES.iter().flat_map(|(all, _)| all.iter().copied()).filter(move |(_, text)| is_read(text))
+    }
 
     #[tokio::test]
     async fn every_statement_is_listed_and_can_be_prepared() {
