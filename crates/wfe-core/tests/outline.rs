@@ -205,9 +205,13 @@ fn another_retry_policy_gives_another_outline() {
 
 #[test]
 fn every_verb_is_drawn() {
-    let picture = every_verb().outline().to_mermaid();
-    let expected = include_str!("every_verb.mmd");
-    assert_eq!(picture, expected, "\n{picture}");
+    let outline = every_verb().outline();
+    for (picture, expected) in [
+        (outline.to_mermaid(), include_str!("every_verb.mmd")),
+        (outline.to_dot(), include_str!("every_verb.dot")),
+    ] {
+        assert_eq!(picture, expected, "\n{picture}");
+    }
 }
 
 #[test]
@@ -238,4 +242,5 @@ fn each_step_of_a_circular_outline_is_drawn_once() {
     });
     let outline: Outline = serde_json::from_value(stored).unwrap();
     assert_eq!(outline.to_mermaid().matches("[\"one\"]").count(), 1);
+    assert_eq!(outline.to_dot().matches("label=\"one\"").count(), 1);
 }

@@ -3,7 +3,9 @@
 
 mod assembly;
 mod builder;
+mod dot;
 mod draft;
+mod flowchart;
 mod graph;
 mod mermaid;
 mod outline;
