@@ -10,6 +10,7 @@ mod connection;
 mod error;
 mod file;
 mod instance;
+mod management;
 mod options;
 mod processes;
 mod provider;

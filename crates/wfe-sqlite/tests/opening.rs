@@ -109,11 +109,11 @@ async fn a_store_of_a_newer_version_is_refused_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
-    made(&path, "PRAGMA user_version = 7").await;
+    made(&path, "PRAGMA user_version = 8").await;
     let before = contents(folder.path());
     match refused(&path).await {
         WfeError::SchemaTooNew { found, supported, location } => {
-            assert_eq!((found, supported, location), (7, 6, path.display().to_string()));
+            assert_eq!((found, supported, location), (8, 7, path.display().to_string()));
         }
         other => panic!("{other:?}"),
     }
@@ -162,7 +162,7 @@ async fn a_copy_without_the_mark_of_a_store_is_refused_with_advice_and_opens_onc
     // Neither another program's database nor an incomplete store gets the advice to mark it.
     for other in [
         "PRAGMA application_id = 7",
-        "PRAGMA application_id = 0; PRAGMA user_version = 7",
+        "PRAGMA application_id = 0; PRAGMA user_version = 8",
         "PRAGMA user_version = 0; DROP INDEX events_dated",
     ] {
         made(&copy, other).await;
@@ -210,7 +210,7 @@ async fn a_version_that_rises_while_the_store_is_open_is_refused_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
-    made(&path, "PRAGMA user_version = 7").await;
+    made(&path, "PRAGMA user_version = 8").await;
     assert!(matches!(store.ensure_store_exists().await, Err(WfeError::SchemaTooNew { .. })));
     // Only the WAL contains the newer version.
     assert!(matches!(refused(&path).await, WfeError::SchemaTooNew { .. }));
@@ -434,7 +434,7 @@ async fn opening_a_store_with_an_incomplete_schema_names_file_and_missing_parts_
         match refused(&path).await {
             WfeError::Unusable { path: named, reason, .. } => {
                 assert_eq!(named, path);
-                assert!(reason.contains(missing) && reason.contains("version 6"), "{missing}: {reason}");
+                assert!(reason.contains(missing) && reason.contains("version 7"), "{missing}: {reason}");
             }
             other => panic!("{missing}: {other:?}"),
         }

@@ -20,14 +20,15 @@ use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::VirtualClock;
 
 /// The scripts that created a store of each earlier version, from the first on.
-const EARLIER: [&str; 5] = [
+const EARLIER: [&str; 6] = [
     include_str!("../src/sql/schema.sql"),
     include_str!("../src/sql/version_2.sql"),
     include_str!("../src/sql/version_3.sql"),
     include_str!("../src/sql/version_4.sql"),
     include_str!("../src/sql/version_5.sql"),
+    include_str!("../src/sql/version_6.sql"),
 ];
-const NEWEST: i64 = 6;
+const NEWEST: i64 = 7;
 
 async fn foreign(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()

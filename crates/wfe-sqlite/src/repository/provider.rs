@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use wfe_core::{
     Result,
     models::ExecutionError,
-    traits::{PersistenceProvider, StepStore},
+    traits::{Management, PersistenceProvider, StepStore},
 };
 
 use crate::{SqlitePersistenceProvider, codec, request::Script, sql};
@@ -28,6 +28,10 @@ impl PersistenceProvider for SqlitePersistenceProvider {
     }
 
     fn step_store(self: Arc<Self>) -> Option<Arc<dyn StepStore>> {
+        Some(self)
+    }
+
+    fn management(self: Arc<Self>) -> Option<Arc<dyn Management>> {
         Some(self)
     }
 }

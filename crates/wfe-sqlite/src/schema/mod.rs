@@ -24,7 +24,7 @@ use crate::{
 /// other programs.
 pub(crate) const APPLICATION_ID: i64 = 0x5746_4531;
 /// `PRAGMA user_version` of the newest schema that this program knows.
-pub(crate) const VERSION: i64 = 6;
+pub(crate) const VERSION: i64 = 7;
 /// The oldest schema version that is read as it is, without an upgrade.
 pub(crate) const OLDEST_READ: i64 = 3;
 /// The oldest supported version of SQLite. Earlier versions can lose commits when a WAL is reset (fixed in
@@ -33,13 +33,14 @@ pub(crate) const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 
 /// The upgrade scripts. The script at index `n` upgrades a schema of version `n` to version `n + 1`. Existing
 /// scripts never change.
-const UPGRADES: [&str; 6] = [
+const UPGRADES: [&str; 7] = [
     include_str!("../sql/schema.sql"),
     include_str!("../sql/version_2.sql"),
     include_str!("../sql/version_3.sql"),
     include_str!("../sql/version_4.sql"),
     include_str!("../sql/version_5.sql"),
     include_str!("../sql/version_6.sql"),
+    include_str!("../sql/version_7.sql"),
 ];
 
 /// Reads all values that identify a database.
@@ -118,7 +119,7 @@ async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()
 }
 
 /// Marks the database as a WFE store. A test compares the numbers with [`APPLICATION_ID`] and [`VERSION`].
-const IDENTIFY: &str = "PRAGMA application_id = 1464223025; PRAGMA user_version = 6";
+const IDENTIFY: &str = "PRAGMA application_id = 1464223025; PRAGMA user_version = 7";
 
 /// The schema version of a WFE store, or 0 for an empty database. Every other database is refused.
 async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64> {

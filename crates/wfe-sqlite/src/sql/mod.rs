@@ -1,5 +1,5 @@
 //! All SQL statements, and the reasons why each is written as it is. There is one file for each subject. The schema
-//! consists of `schema.sql` and the upgrades `version_2.sql` to `version_6.sql`.
+//! consists of `schema.sql` and the upgrades `version_2.sql` to `version_7.sql`.
 //!
 //! A *guard* is a statement that returns a row if its condition does not hold, and no row otherwise. A script stops at a guard
 //! whose condition does not hold. Guards come first in their script where possible: then nothing has to be taken back.

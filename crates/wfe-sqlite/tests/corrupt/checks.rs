@@ -14,7 +14,7 @@ use wfe_testkit::VirtualClock;
 use crate::support::{definitions, event, hand, ids, instance, open, wait};
 
 #[tokio::test]
-async fn the_tables_check_the_bounds_that_version_4_has_added() {
+async fn the_tables_check_the_bounds_that_later_versions_have_added() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = open(&path, &Arc::new(VirtualClock::default())).await;
@@ -40,6 +40,9 @@ async fn the_tables_check_the_bounds_that_version_4_has_added() {
         "UPDATE workflows SET completions = 9223372036854775807",
         "UPDATE workflows SET seq = 9223372036854775807",
         "UPDATE workflows SET cause = '{'",
+        "UPDATE workflows SET attributes = '{'",
+        "UPDATE workflows SET attributes = '[]'",
+        "UPDATE workflows SET going = 0",
         "UPDATE events SET seq = 9223372036854775807",
         "UPDATE events SET position = 9223372036854775807",
         "UPDATE events SET position = 0",
@@ -59,12 +62,13 @@ async fn the_tables_check_the_bounds_that_version_4_has_added() {
     ] {
         assert!(hand.execute(change).await.is_err(), "{change}");
     }
-    // A position that was assigned may be restored.
+    // A position that was assigned may be restored; other values are in bounds.
     for change in [
         "UPDATE events SET position = 1",
         "UPDATE event_subscriptions SET consumed = 0 WHERE kind = 'position'",
         "UPDATE event_subscriptions SET born = 1 WHERE kind = 'wait'",
         "UPDATE workflows SET born = 0",
+        "UPDATE workflows SET attributes = '{}', going = 1",
     ] {
         hand.execute(change).await.unwrap();
     }

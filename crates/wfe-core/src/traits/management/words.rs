@@ -6,7 +6,7 @@ pub(super) mod control {
 
     use crate::traits::Control;
 
-    #[expect(clippy::ref_option, reason = "serde's signature")]
+    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub fn serialize<S: Serializer>(control: &Option<Control>, serializer: S) -> Result<S::Ok, S::Error> {
         control.map(Control::name).serialize(serializer)
     }
