@@ -34,6 +34,7 @@
 //! | [`steps`] | what bodies use: context, results, failures |
 //! | [`host`] | what a program calls: starting, publishing, control, lifecycle events |
 //! | [`status`] | what an instance is doing |
+//! | [`operator`] | what an operator can ask and do, without a host |
 //! | [`external_tasks`] | workers, activities, user tasks |
 //! | [`schedules`] | workflows that start at set times |
 //! | [`middleware`] | code around steps and workflows |
@@ -52,11 +53,13 @@ mod engine;
 pub mod external_tasks;
 pub mod guide;
 pub mod host;
+pub mod operator;
 pub mod prelude;
 mod store;
 
 pub use engine::Outcome;
 pub use host::WorkflowHost;
+pub use operator::Operator;
 /// The error of every call of the host.
 pub use wfe_core::WfeError as Error;
 pub use wfe_core::{Result, WfeError, clock, definition, models, redact, steps, traits};

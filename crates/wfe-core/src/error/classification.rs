@@ -70,6 +70,8 @@ impl WfeError {
             Self::Serialization(_) => (Definition, "serialization", GiveUp),
 
             Self::WorkflowNotFound(_) => (Store, "workflow-not-found", GiveUp),
+            Self::Ambiguous { .. } => (Store, "ambiguous", GiveUp),
+            Self::OutlineNotFound { .. } => (Definition, "outline-not-found", GiveUp),
             Self::ScheduleNotFound(_) => (Store, "schedule-not-found", GiveUp),
             Self::EventNotFound(_) => (Store, "event-not-found", GiveUp),
             Self::SubscriptionNotFound(_) => (Store, "subscription-not-found", GiveUp),
@@ -129,6 +131,8 @@ mod tests {
             WfeError::Serialization(json),
             WfeError::WorkflowNotFound(text()),
             WfeError::ScheduleNotFound(text()),
+            WfeError::Ambiguous { text: text(), candidates: vec![text()] },
+            WfeError::OutlineNotFound { id: text(), version: 1 },
             WfeError::EventNotFound(text()),
             WfeError::SubscriptionNotFound(text()),
             WfeError::AlreadyExists { kind: Kind::Event, id: text() },

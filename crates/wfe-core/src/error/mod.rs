@@ -94,6 +94,22 @@ pub enum WfeError {
         /// The requested version; 0 means any version.
         version: u32,
     },
+    /// Several instances match what an operator has written for one of them.
+    #[error("{text:?} fits several instances: {}; write more of the id", candidates.join(", "))]
+    Ambiguous {
+        /// What the operator has written.
+        text: String,
+        /// The ids of instances that match, the newest first, at most five. More instances may match.
+        candidates: Vec<String>,
+    },
+    /// No outline of this definition is stored. A host stores the outlines of its definitions when it starts.
+    #[error("the store has no outline of {} of workflow definition {id:?}; start a host that has it once", any_version(*version))]
+    OutlineNotFound {
+        /// The definition's id.
+        id: String,
+        /// The version; 0 means any version.
+        version: u32,
+    },
     /// No event has this id.
     #[error("no event {0:?} in this store")]
     EventNotFound(String),
@@ -351,6 +367,10 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
+}
+
+fn any_version(version: u32) -> String {
+    if version == 0 { "any version".to_owned() } else { format!("version {version}") }
 }
 
 fn no_version(version: u32) -> String {

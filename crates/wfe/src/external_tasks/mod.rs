@@ -24,7 +24,7 @@ use crate::host::RESERVED;
 /// The event that answers the wait of an activity or a user task. Its event time is the time from which the wait
 /// subscribes, so that it is already due under every clock. `nonce` distinguishes the answers to one wait: if the
 /// same answer is given again, it is the same event.
-fn answer_to(wait: &EventSubscription, nonce: &str, answer: serde_json::Value) -> Event {
+pub(crate) fn answer_to(wait: &EventSubscription, nonce: &str, answer: serde_json::Value) -> Event {
     Event {
         id: format!("{RESERVED}answer:{}//{nonce}", wait.id),
         event_name: wait.event_name.clone(),

@@ -99,7 +99,7 @@ impl fmt::Display for OpenTask {
 }
 
 impl OpenTask {
-    fn of(wait: &EventSubscription) -> Result<Self> {
+    pub(crate) fn of(wait: &EventSubscription) -> Result<Self> {
         check_own(wait)?;
         let task = view::user_task(wait);
         Ok(Self {

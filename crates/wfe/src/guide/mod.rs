@@ -7,6 +7,7 @@
 //! | [`events_activities_and_tasks`] | Events, activities and user tasks |
 //! | [`failures_and_sagas`] | Failures and sagas |
 //! | [`children_and_schedules`] | Child workflows and schedules |
+//! | [`operate`] | Operate: what an operator can ask and do from a program |
 //! | [`running_as_a_service`] | Running WFE as a service |
 //! | [`testing`] | Testing workflows |
 //! | [`changing_a_running_workflow`] | Changing a running workflow |
@@ -27,6 +28,9 @@ pub mod failures_and_sagas {}
 
 #[doc = include_str!("children_and_schedules.md")]
 pub mod children_and_schedules {}
+
+#[doc = include_str!("operate.md")]
+pub mod operate {}
 
 #[doc = include_str!("running_as_a_service.md")]
 pub mod running_as_a_service {}

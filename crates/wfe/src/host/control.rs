@@ -117,7 +117,7 @@ impl WorkflowHost {
     /// # }
     /// ```
     pub async fn skip(&self, id: &str) -> Result<Requested> {
-        if self.inspected(id).await?.is_some_and(|loaded| nothing_to_skip(&loaded)) {
+        if self.store().inspect_sound(id).await?.is_some_and(|loaded| nothing_to_skip(&loaded)) {
             let request = Control::Resume.verb(Some(&Intervention::Skip));
             return Err(WfeError::NoEffect {
                 id: id.to_owned(),
@@ -166,7 +166,7 @@ impl WorkflowHost {
     /// The errors of [`suspend`](Self::suspend).
     pub async fn cancel(&self, id: &str) -> Result<Requested> {
         // An instance that is closing stays so until it ends.
-        if self.inspected(id).await?.is_some_and(|loaded| is_closing(&loaded)) {
+        if self.store().inspect_sound(id).await?.is_some_and(|loaded| is_closing(&loaded)) {
             return Ok(Requested::Redundant);
         }
         self.request(id, Control::Cancel).await
@@ -207,27 +207,17 @@ impl WorkflowHost {
         }
         Ok(requested)
     }
-
-    /// The instance as it is stored now, or `None` if its rows are corrupt. A corrupt instance can still be cancelled
-    /// and resumed.
-    async fn inspected(&self, id: &str) -> Result<Option<Loaded>> {
-        match self.store().inspect(id).await {
-            Ok(loaded) => Ok(Some(loaded)),
-            Err(WfeError::Corrupt { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 /// Whether the instance compensates its sagas in order to end, and no request is pending. If a request is pending, the
 /// store decides.
-fn is_closing(loaded: &Loaded) -> bool {
+pub(crate) fn is_closing(loaded: &Loaded) -> bool {
     loaded.control.is_none() && view::closing(&loaded.instance.execution_pointers).is_some()
 }
 
 /// Whether the instance is suspended without a failed step, and no request is pending. If a request is pending, the
 /// store decides.
-fn nothing_to_skip(loaded: &Loaded) -> bool {
+pub(crate) fn nothing_to_skip(loaded: &Loaded) -> bool {
     let mut pointers = loaded.instance.execution_pointers.iter();
     loaded.control.is_none()
         && loaded.instance.status == WorkflowStatus::Suspended

@@ -31,4 +31,5 @@ pub use crate::host::restart::Restarting;
 pub use crate::host::start::{Started, Starting, Workflow};
 pub use crate::host::workflow_host::WorkflowHost;
 
+pub(crate) use control::{is_closing, nothing_to_skip};
 pub(crate) use workflow_host::{RESERVED, refuse_reserved};

@@ -1,10 +1,4 @@
-use std::collections::HashMap;
-
-use wfe_core::{
-    Result, WfeError,
-    executor::{Surroundings, reopen},
-    traits::Reopened,
-};
+use wfe_core::{Result, WfeError, traits::Reopened};
 
 use super::workflow_host::WorkflowHost;
 
@@ -89,26 +83,9 @@ impl WorkflowHost {
         // The permit comes before the retry is stored: a call that is dropped while it waits has changed nothing.
         let permit = self.engine().permit().await;
         let store = self.store();
-        let loaded = store.inspect(id).await?;
-        let (waits, children) = Surroundings::wanted(&loaded)?;
-        let mut surroundings = Surroundings { waits: HashMap::new(), children: HashMap::new() };
-        for wait in waits {
-            match store.loss.seen(store.provider.get_subscription(&wait).await) {
-                Ok(closed) => drop(surroundings.waits.insert(wait, closed)),
-                Err(WfeError::SubscriptionNotFound(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        for child in children {
-            match store.inspect(&child).await {
-                Ok(stored) => drop(surroundings.children.insert(child, stored)),
-                Err(WfeError::WorkflowNotFound(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
         let now = self.engine().now();
-        let step = reopen(&loaded, &surroundings, now)?;
-        match store.reopen(loaded.revision, now, &step).await? {
+        let (revision, step) = store.reopening(id, now).await?;
+        match store.reopen(revision, now, &step).await? {
             Reopened::Done => self.engine().wake(id, permit),
             Reopened::Refused(reason) => return Err(WfeError::CannotRetry { id: id.to_owned(), reason }),
         }

@@ -5,6 +5,7 @@ pub(crate) mod faults;
 pub(crate) mod guarantees;
 pub(crate) mod loss;
 mod own_waits;
+mod reopening;
 
 pub(crate) use access::StoreAccess;
 pub use guarantees::Guarantees;
