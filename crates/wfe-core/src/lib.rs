@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod models;
 mod program;
 mod redact;
+mod stable_hash;
 pub mod steps;
 #[doc(hidden)]
 pub mod sync;
@@ -33,3 +34,4 @@ pub mod traits;
 pub use corrupt::CorruptValues;
 pub use error::{Advice, BoxError, Family, Kind, NoEffectReason, Result, RetryRefusal, WfeError};
 pub use redact::redact;
+pub use stable_hash::stable_hash;

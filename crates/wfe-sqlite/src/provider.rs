@@ -87,7 +87,7 @@ pub struct SqlitePersistenceProvider {
     location: Location,
     counts: Arc<Counts>,
     /// Ends the waits of calls. Its thread ends with this value.
-    _timer: Timer,
+    timer: Timer,
 }
 
 impl SqlitePersistenceProvider {
@@ -197,7 +197,7 @@ impl SqlitePersistenceProvider {
             corrupt,
             location,
             counts,
-            _timer: timer,
+            timer,
         })
     }
 
@@ -219,7 +219,9 @@ impl SqlitePersistenceProvider {
             return Ok(None);
         }
         let watch = checked(&path, Intent::Read).await?;
-        let sidecars = Sidecars::of(watch.real())?.read_only();
+        let sidecars = Sidecars::of(watch.real())?;
+        let change_signal = ChangeSignal::of_reader(sidecars.clone());
+        let sidecars = sidecars.read_only();
         sidecars.check_files_of_sqlite()?;
         let busy = options.busy_timeout;
         let opened = reading::open(&path, &watch, &sidecars, busy).await?;
@@ -240,12 +242,12 @@ impl SqlitePersistenceProvider {
             cache: Arc::new(Cache::new(options.cache_bytes)),
             clock: Arc::clone(&options.clock),
             owners: Arc::new(Owners::of_file(sidecars, options.lease)),
-            change_signal: ChangeSignal::in_memory(),
+            change_signal,
             watch: Some(watch),
             corrupt: CorruptValues::default(),
             location: location.clone(),
             counts,
-            _timer: timer,
+            timer,
         }))
     }
 
@@ -363,6 +365,12 @@ impl SqlitePersistenceProvider {
         if self.corrupt.is_new(error) {
             logging::error!(store = self.location.name(), %error, "a stored row does not decode; it is left out of the result");
         }
+    }
+
+    /// Waits for this time, whatever runtime the caller has.
+    pub(crate) async fn pause(&self, time: Duration) {
+        // The task fails only if the runtime is shut down, which ends the wait too.
+        drop(self.timer.runtime().spawn(tokio::time::sleep(time)).await);
     }
 
     /// The time of the store's clock, as a bound (see [`time::bound`]).

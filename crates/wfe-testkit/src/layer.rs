@@ -91,6 +91,11 @@ macro_rules! layer {
                 steps(self.inner()).map_or_else(|_| stream::pending().boxed(), |store| store.news())
             }
 
+            #[doc = "As [`StepStore::questions`]."]
+            fn questions(&self) -> BoxStream<'static, ()> {
+                steps(self.inner()).map_or_else(|_| stream::pending().boxed(), |store| store.questions())
+            }
+
             #[doc = "As [`StepStore::pending`]. Taken from [`load`](Self::load), which a layer may stand in for."]
             async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
                 Ok(self.load(id).await?.into_pending(waits))
@@ -190,6 +195,10 @@ macro_rules! layer_of_all {
             } and {
                 fn news(&self) -> BoxStream<'static, ()> {
                     self.0.news()
+                }
+
+                fn questions(&self) -> BoxStream<'static, ()> {
+                    self.0.questions()
                 }
 
                 async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {

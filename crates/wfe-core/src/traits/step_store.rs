@@ -488,7 +488,7 @@ pub trait StepStore: Send + Sync {
     /// living process has.
     ///
     /// If `fresh` is greater than zero, the call asks the hosts to write their cards again, and waits up to `fresh` for
-    /// them; a host that hangs does not delay the call longer than that. Nobody writes cards while nobody asks. The
+    /// them; a host that hangs does not delay the call longer than that. Hosts write no cards while no process asks. The
     /// default implementation returns no hosts.
     ///
     /// # Errors
@@ -497,7 +497,7 @@ pub trait StepStore: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// A stream that yields an item whenever somebody has called [`hosts`](Self::hosts), in this process or another, and
+    /// A stream that yields an item whenever a caller of [`hosts`](Self::hosts), in this process or another,
     /// wants fresh cards. A host then calls [`describe`](Self::describe). The default stream yields no items. The stream
     /// keeps no resource of the store open, and ends when the store is dropped.
     fn questions(&self) -> BoxStream<'static, ()> {

@@ -9,7 +9,8 @@
 /// * `primary`: the methods that a store implements with its own data.
 /// * `derived`: the methods that the trait implements by calling other methods, unless a store overrides them.
 ///
-/// The table does not contain [`news`](crate::traits::StepStore::news), because it is not asynchronous.
+/// The table contains neither [`news`](crate::traits::StepStore::news) nor
+/// [`questions`](crate::traits::StepStore::questions), because they are not asynchronous.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! step_store_methods {
@@ -18,6 +19,10 @@ macro_rules! step_store_methods {
             owner {
                 async fn register() -> $crate::Result<$crate::traits::Owner>;
                 async fn heartbeat(owner: &$crate::traits::Owner) -> $crate::Result<()>;
+                async fn describe(
+                    owner: &$crate::traits::Owner,
+                    card: &$crate::traits::HostCard
+                ) -> $crate::Result<()>;
             }
             primary {
                 async fn start(
@@ -108,6 +113,7 @@ macro_rules! step_store_methods {
                     isolation: $crate::traits::Isolation
                 ) -> $crate::Result<bool>;
                 async fn living_owners() -> $crate::Result<Option<usize>>;
+                async fn hosts(fresh: ::std::time::Duration) -> $crate::Result<Vec<$crate::traits::Host>>;
                 async fn requested(owner: &$crate::traits::Owner) -> $crate::Result<Vec<String>>;
                 async fn ended(ids: &[String]) -> $crate::Result<Vec<String>>;
                 async fn failures(

@@ -1,7 +1,8 @@
 //! The lock files beside a database. They coordinate the processes that share the database. The files are the two locks
 //! of the writers (`<database>-gate` and `<database>-turn`, see [`FairLock`](crate::processes::fair_lock::FairLock)),
 //! and the change signal (`<database>-bell`). The change signal is a few bytes that change after a commit that concerns
-//! other hosts.
+//! other hosts. After these bytes, the same file has as many bytes that change when a process wants fresh cards of the hosts
+//! (see [`host_card`](crate::processes::host_card)).
 //!
 //! Every provider holds a shared lock on the change signal as long as it is open. If a closing provider can take that
 //! lock exclusively, it is the last provider and removes all three files. The files that a killed process leaves behind
@@ -33,6 +34,9 @@ use crate::{
 /// The wait between two checks whether the last provider has removed its files. The removal takes some ten
 /// microseconds.
 const PAUSE: Duration = Duration::from_micros(200);
+
+/// Where the question begins in the file of the change signal: after the signal.
+const QUESTION_AT: u64 = 16;
 
 /// The lock files of one database, held by one provider.
 pub(crate) struct LockFiles {
@@ -94,24 +98,41 @@ impl LockFiles {
         self.tag.wrapping_add(self.count.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Signals a change to all providers of the database. [`last_signal`](Self::last_signal) then returns a value that
+    /// Signals a change to all providers of the database. [`last_signals`](Self::last_signals) then returns a signal that
     /// it has never returned before.
     ///
     /// # Errors
     /// Returns the errors of the operating system.
     pub(crate) fn signal_change(&self) -> io::Result<()> {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.tag.to_ne_bytes());
-        bytes[8..].copy_from_slice(&self.stamp().to_ne_bytes());
-        self.change_signal.put(&bytes)
+        self.change_signal.put(&self.new_signal())
     }
 
-    /// The latest signal, whichever provider gave it. All bytes are zero if there was no signal yet.
+    /// Asks all hosts for fresh cards. [`last_signals`](Self::last_signals) then returns a question that it has never
+    /// returned before. Earlier versions of WFE read only the bytes before, and do not notice the question.
     ///
     /// # Errors
     /// Returns the errors of the operating system.
-    pub(crate) fn last_signal(&self) -> io::Result<[u8; 16]> {
-        self.change_signal.get()
+    pub(crate) fn ask(&self) -> io::Result<()> {
+        write_at(&self.change_signal.file, &self.new_signal(), QUESTION_AT)
+    }
+
+    fn new_signal(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.tag.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.stamp().to_ne_bytes());
+        bytes
+    }
+
+    /// The latest signal and the latest question, whichever providers they came from. All bytes of the one or the other are
+    /// zero if there was none yet.
+    ///
+    /// # Errors
+    /// Returns the errors of the operating system.
+    pub(crate) fn last_signals(&self) -> io::Result<[[u8; 16]; 2]> {
+        let bytes: [u8; 32] = self.change_signal.get()?;
+        let mut signals = [[0; 16]; 2];
+        signals.as_flattened_mut().copy_from_slice(&bytes);
+        Ok(signals)
     }
 
     /// Unregisters this provider. If this provider is the last one of the database, also removes the files. A second
@@ -133,7 +154,7 @@ impl Drop for LockFiles {
 impl LockFile {
     /// Writes these bytes at the beginning of the file.
     pub(crate) fn put(&self, bytes: &[u8]) -> io::Result<()> {
-        write_at_start(&self.file, bytes)
+        write_at(&self.file, bytes, 0)
     }
 
     /// The first bytes of the file. Bytes that were not written yet are zero.
@@ -142,6 +163,20 @@ impl LockFile {
         read_at_start(&self.file, &mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// Asks all hosts for fresh cards, as [`LockFiles::ask`] does, for a provider that only reads and has no lock files. Does
+/// nothing if no other provider has made the file of the change signal.
+///
+/// # Errors
+/// Returns the errors of the operating system, such as that this process must not write to the file.
+pub(crate) fn ask_as_reader(sidecars: &Sidecars) -> io::Result<()> {
+    let signal = sidecars.open(&sidecars.path(CHANGE_SIGNAL))?;
+    let random = || RandomState::new().hash_one(std::process::id());
+    let mut question = [0; 16];
+    question[..8].copy_from_slice(&random().to_ne_bytes());
+    question[8..].copy_from_slice(&random().to_ne_bytes());
+    write_at(&signal, &question, QUESTION_AT)
 }
 
 /// Unregisters this provider. If this provider is the last one of the database, also removes these files. The change
@@ -222,8 +257,8 @@ fn failed(path: &Path, error: io::Error) -> WfeError {
     unusable(path, format!("cannot use this lock file of the database ({error})"), Some(Box::new(error)))
 }
 
-fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, 0)
+fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
 }
 
 fn read_at_start(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
@@ -232,7 +267,7 @@ fn read_at_start(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{collections::HashSet, fs};
 
     use super::*;
 
@@ -331,12 +366,20 @@ mod tests {
         let (_folder, sidecars) = folder_with_database();
         let (one, other) =
             (LockFiles::join(&sidecars, PATIENCE).unwrap(), LockFiles::join(&sidecars, PATIENCE).unwrap());
-        assert_eq!(one.last_signal().unwrap(), [0; 16]);
-        let mut signals = std::collections::HashSet::from([[0; 16]]);
+        let last = || {
+            let [signal, question] = one.last_signals().unwrap();
+            assert_eq!([signal, question], other.last_signals().unwrap());
+            (signal, question)
+        };
+        assert_eq!(last(), ([0; 16], [0; 16]));
+        let mut signals = HashSet::from([[0; 16]]);
         for provider in [&one, &one, &other, &one, &other] {
+            let (_, question) = last();
             provider.signal_change().unwrap();
-            assert_eq!(one.last_signal().unwrap(), other.last_signal().unwrap());
-            assert!(signals.insert(one.last_signal().unwrap()));
+            assert!(signals.insert(last().0) && last().1 == question);
+            let (signal, _) = last();
+            provider.ask().unwrap();
+            assert!(signals.insert(last().1) && last().0 == signal);
         }
     }
 }

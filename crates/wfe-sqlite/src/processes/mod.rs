@@ -5,6 +5,7 @@ pub(crate) mod change_signal;
 pub(crate) mod fair_lock;
 mod file_events;
 pub(crate) mod freeze_detector;
+pub(crate) mod host_card;
 pub(crate) mod lock_files;
 pub(crate) mod owner_files;
 pub(crate) mod owner_liveness;

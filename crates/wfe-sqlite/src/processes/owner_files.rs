@@ -4,7 +4,8 @@
 //! process ends, so the owner does not have to write anything. An owner that is dropped removes its file. So an
 //! unlocked file belongs to an owner whose process died. Another process counts this crash, and then removes the file.
 //! The file contains the owner's lease and its heartbeats, by which a frozen owner is found (see
-//! [`freeze_detector`](super::freeze_detector)).
+//! [`freeze_detector`](super::freeze_detector)), and after them what the host says about itself (see
+//! [`host_card`](super::host_card)).
 //!
 //! A program that cleans folders, or an operator, can remove the file of a living owner. Other processes then consider
 //! the owner dead. So the owner's provider checks the file at each claim. While a host listens for changes, the
@@ -32,7 +33,7 @@ use crate::{
         sidecar_names::OWNER_LOCK,
         sidecars::{self, Sidecars, is_refusal},
     },
-    processes::freeze_detector::Sign,
+    processes::{freeze_detector::Sign, host_card},
 };
 
 /// How long to wait for another process that holds the lock on an owner's file.
@@ -76,6 +77,8 @@ pub(crate) struct OwnerFile {
 struct Held {
     file: File,
     sign: Sign,
+    /// The last card, as it was written.
+    card: Option<Vec<u8>>,
     /// Whether the file was found missing, at the last check or earlier.
     is_lost: bool,
     /// The error that prevented the file from being put back, if there was one.
@@ -96,8 +99,8 @@ impl OwnerFiles {
     pub(crate) fn make(&self, id: u64, lease: Duration) -> Result<Arc<OwnerFile>> {
         let path = self.path(id);
         let sign = Sign { lease, beat: 0 };
-        let file = take(&self.sidecars, &path, sign)?;
-        let held = Mutex::new(Held { file, sign, is_lost: false, not_put_back: None });
+        let file = take(&self.sidecars, &path, sign, None)?;
+        let held = Mutex::new(Held { file, sign, card: None, is_lost: false, not_put_back: None });
         let made = Arc::new(OwnerFile { id, path, sidecars: self.sidecars.clone(), held });
         let mut all = lock(&self.held);
         all.retain(|_, other| other.strong_count() > 0);
@@ -235,7 +238,7 @@ impl OwnerFile {
         if sidecars::is_same(&held.file, &self.path).map_err(|error| failed("check", &self.path, error))? {
             return Ok(held);
         }
-        held.not_put_back = match take(&self.sidecars, &self.path, held.sign) {
+        held.not_put_back = match take(&self.sidecars, &self.path, held.sign, held.card.as_deref()) {
             Ok(file) => {
                 held.file = file;
                 None
@@ -276,8 +279,8 @@ impl Drop for OwnerFile {
     }
 }
 
-/// Locks the file at this path and writes this sign of life into it. Creates the file if it is missing.
-fn take(sidecars: &Sidecars, path: &Path, sign: Sign) -> Result<File> {
+/// Locks the file at this path, and writes this sign of life and this card into it. Creates the file if it is missing.
+fn take(sidecars: &Sidecars, path: &Path, sign: Sign, card: Option<&[u8]>) -> Result<File> {
     // Before this process locks the file, a process that checks for dead owners can lock and remove it. The loop then
     // starts again. The other process needs microseconds. A process that holds the lock for longer is an owner of a
     // deleted database of the same name.
@@ -287,6 +290,10 @@ fn take(sidecars: &Sidecars, path: &Path, sign: Sign) -> Result<File> {
         match file.try_lock() {
             Ok(()) if is_same(&file, path)? => {
                 write_sign(&file, path, sign)?;
+                // An owner of a deleted database of the same name may have left its card.
+                file.set_len(SIGN_BYTES)
+                    .and_then(|()| card.map_or(Ok(()), |card| host_card::write(&file, card)))
+                    .map_err(|error| failed("write", path, error))?;
                 return Ok(file);
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
@@ -357,6 +364,9 @@ fn remove_unlocked(sidecars: &Sidecars, path: &Path) -> Result<()> {
     }
 }
 
+/// The length of a sign of life.
+const SIGN_BYTES: u64 = 62;
+
 /// Writes lease and heartbeat as text that an operator can read. The text always has the same length, so it completely
 /// replaces the old text.
 fn write_sign(mut file: &File, path: &Path, sign: Sign) -> Result<()> {
@@ -389,5 +399,6 @@ fn failed(what: &str, path: &Path, error: io::Error) -> WfeError {
     }
 }
 
+mod cards;
 #[cfg(test)]
 mod tests;

@@ -10,12 +10,17 @@ use std::{
     time::Duration,
 };
 
-use wfe_core::{Result, sync::lock, traits::Owner};
+use wfe_core::{
+    Result,
+    sync::lock,
+    traits::{HostCard, Owner},
+};
 
 use crate::{
     file::sidecars::Sidecars,
     processes::{
         freeze_detector::{Observer, Progress, Sign},
+        host_card::StoredCard,
         owner_files::{Liveness, OwnerFiles},
     },
 };
@@ -29,9 +34,17 @@ pub(crate) struct Owners {
 }
 
 enum Backing {
-    /// The number of heartbeats of each living owner.
-    Memory(Arc<Mutex<HashMap<u64, u64>>>),
+    /// The living owners.
+    Memory(Arc<Mutex<HashMap<u64, InMemory>>>),
     File(OwnerFiles),
+}
+
+/// What an owner of a database in memory has shown of itself.
+#[derive(Default)]
+struct InMemory {
+    /// The number of heartbeats.
+    beats: u64,
+    card: Option<StoredCard>,
 }
 
 impl Owners {
@@ -51,7 +64,7 @@ impl Owners {
     pub(crate) fn register(&self, id: u64) -> Result<Owner> {
         let owner = match &self.backing {
             Backing::Memory(alive) => {
-                lock(alive).insert(id, 0);
+                lock(alive).insert(id, InMemory::default());
                 Owner::new(id, Listed { alive: Arc::clone(alive), id })
             }
             Backing::File(files) => Owner::new(id, files.make(id, self.lease)?),
@@ -116,12 +129,47 @@ impl Owners {
     pub(crate) fn heartbeat(&self, id: u64) -> Result<()> {
         match &self.backing {
             Backing::Memory(alive) => {
-                if let Some(beat) = lock(alive).get_mut(&id) {
-                    *beat += 1;
+                if let Some(owner) = lock(alive).get_mut(&id) {
+                    owner.beats += 1;
                 }
                 Ok(())
             }
             Backing::File(files) => files.heartbeat(id, self.lease),
+        }
+    }
+
+    /// Stores the card of an owner.
+    pub(crate) fn describe(&self, id: u64, card: &HostCard) -> Result<()> {
+        match &self.backing {
+            Backing::Memory(alive) => {
+                if let Some(owner) = lock(alive).get_mut(&id) {
+                    let number = owner.card.as_ref().map_or(0, |before| before.number).wrapping_add(1);
+                    owner.card = Some(StoredCard { number, card: card.clone() });
+                }
+                Ok(())
+            }
+            Backing::File(files) => files.describe(id, card),
+        }
+    }
+
+    /// The card of an owner. `None` means that it has no complete card, or that reading failed.
+    pub(crate) fn card(&self, id: u64) -> Option<StoredCard> {
+        match &self.backing {
+            Backing::Memory(alive) => lock(alive).get(&id)?.card.clone(),
+            Backing::File(files) => files.card(id),
+        }
+    }
+
+    /// The owners that live, and those whose processes died and left their files, each with whether it is alive, in the
+    /// order of their ids. `None` means that this cannot be found out.
+    pub(crate) fn all(&self) -> Result<Vec<(u64, Option<bool>)>> {
+        match &self.backing {
+            Backing::Memory(alive) => {
+                let mut all: Vec<_> = lock(alive).keys().map(|id| (*id, Some(true))).collect();
+                all.sort_unstable();
+                Ok(all)
+            }
+            Backing::File(files) => files.all(),
         }
     }
 
@@ -142,7 +190,7 @@ impl Owners {
     fn sign(&self, id: u64) -> Option<Sign> {
         match &self.backing {
             Backing::Memory(alive) => {
-                lock(alive).get(&id).map(|beat| Sign { lease: self.lease, beat: *beat })
+                lock(alive).get(&id).map(|owner| Sign { lease: self.lease, beat: owner.beats })
             }
             Backing::File(files) => files.sign(id),
         }
@@ -150,7 +198,7 @@ impl Owners {
 }
 
 struct Listed {
-    alive: Arc<Mutex<HashMap<u64, u64>>>,
+    alive: Arc<Mutex<HashMap<u64, InMemory>>>,
     id: u64,
 }
 

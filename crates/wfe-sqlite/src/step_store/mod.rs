@@ -38,7 +38,7 @@ use self::{
     history::{failures, finished, items, last_failures},
     load::{check_closed_waits, inspect, load, load_many, pending},
     names::{named, replace},
-    owner::{heartbeat, living_owners, register, verify},
+    owner::{describe, heartbeat, hosts, living_owners, register, verify},
     publish::publish,
     retries::reopen,
     start::{find, restart, start, start_if},
@@ -78,6 +78,10 @@ macro_rules! step_store {
 
             fn news(&self) -> BoxStream<'static, ()> {
                 self.change_signal.subscribe()
+            }
+
+            fn questions(&self) -> BoxStream<'static, ()> {
+                self.change_signal.questions()
             }
         }
     };

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -15,8 +16,8 @@ use wfe_core::{
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
         Claimed, CommandFuture, Committed, Control, Cursor, Deaths, Delivery, ErrorRecord, Expected, Fence,
-        Intervention, Isolation, Known, Loaded, Owner, Page, Pending, PersistenceProvider, Published,
-        Reopened, Requested, Started, StepCommit, StepStore, Swept,
+        Host, HostCard, Intervention, Isolation, Known, Loaded, Owner, Page, Pending, PersistenceProvider,
+        Published, Reopened, Requested, Started, StepCommit, StepStore, Swept,
     },
 };
 use wfe_testkit::Layer;
@@ -52,6 +53,8 @@ pub enum Fault {
     /// Acquires instances that the caller cannot run.
     AcquiresAnyDefinition,
     IgnoresHeartbeats,
+    KeepsItsFirstCard,
+    AsksNoHost,
     NeverTakesFromTheFrozen,
     ListsOnePageOfWork,
     GivesHeldWorkAway,
@@ -121,6 +124,7 @@ struct Memory {
     copies: HashMap<String, WorkflowInstance>,
     drawn: HashMap<String, u64>,
     owners: HashSet<u64>,
+    described: HashSet<u64>,
 }
 
 impl Broken {
@@ -480,6 +484,18 @@ impl Layer for Broken {
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
         if self.is(Fault::IgnoresHeartbeats) { Ok(()) } else { self.steps().heartbeat(owner).await }
+    }
+
+    async fn describe(&self, owner: &Owner, card: &HostCard) -> Result<()> {
+        let is_first = self.memory.lock().unwrap().described.insert(owner.id());
+        if self.is(Fault::KeepsItsFirstCard) && !is_first {
+            return Ok(());
+        }
+        self.steps().describe(owner, card).await
+    }
+
+    async fn hosts(&self, fresh: Duration) -> Result<Vec<Host>> {
+        self.steps().hosts(if self.is(Fault::AsksNoHost) { Duration::ZERO } else { fresh }).await
     }
 
     async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<Requested> {

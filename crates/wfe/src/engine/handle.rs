@@ -91,10 +91,13 @@ impl Handle {
         self.check_new(&self.stage())?;
         shared.store.provider.ensure_store_exists().await?;
         let owner = Arc::new(shared.store.register().await?);
+        // From here on, no question is missed.
+        let questions = shared.store.questions();
+        shared.describe(&owner).await;
         let mut stage = self.stage();
         self.check_new(&stage)?;
         let phase = watch::Sender::new(Phase::Running);
-        let engine = spawn(shared.clone(), owner.clone(), phase.clone())?;
+        let engine = spawn(shared.clone(), owner.clone(), phase.clone(), questions)?;
         shared.set_owner(Some(owner));
         *stage = Stage::Running { engine, phase };
         Ok(())

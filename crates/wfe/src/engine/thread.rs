@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::stream::BoxStream;
 use tokio::{runtime, sync::watch};
 use wfe_core::{BoxError, Result, WfeError, traits::Owner};
 
@@ -13,6 +14,7 @@ pub(super) fn spawn(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
     phase: watch::Sender<Phase>,
+    questions: BoxStream<'static, ()>,
 ) -> Result<runtime::Handle> {
     let steps = runtime::Handle::try_current().map_err(|e| WfeError::Other(e.into()))?;
     let runtime = runtime::Builder::new_current_thread()
@@ -22,7 +24,8 @@ pub(super) fn spawn(
     let engine = runtime.handle().clone();
     let work = move || {
         let receiver = Receiver::new(shared.channel.clone());
-        let stopped = runtime.block_on(task::boxed(dispatcher::run(shared, owner, receiver, phase, steps)));
+        let engine = dispatcher::run(shared, owner, receiver, phase, steps, questions);
+        let stopped = runtime.block_on(task::boxed(engine));
         // The engine's runtime is dropped before `stop` returns: a program that ends after `stop` closes its store by
         // dropping the store.
         drop(runtime);

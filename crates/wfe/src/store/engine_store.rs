@@ -97,6 +97,10 @@ macro_rules! noting {
             fn news(&self) -> BoxStream<'static, ()> {
                 self.store.news()
             }
+
+            fn questions(&self) -> BoxStream<'static, ()> {
+                self.store.questions()
+            }
         }
     };
 }

@@ -7,6 +7,7 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod hosts;
 mod lock_files;
 mod lost_file;
 mod poison;

@@ -64,9 +64,12 @@ impl Place {
     pub fn heartbeats(&self) -> Vec<u64> {
         let files = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path());
         let owners = files.filter(|path| path.to_string_lossy().contains("-owner-"));
-        let last_word =
-            |path| fs::read_to_string(path).unwrap().split_whitespace().last().unwrap().parse().unwrap();
-        owners.map(last_word).collect()
+        // In the first line of the file; the card of the host follows.
+        let beats = |path| {
+            let text = fs::read_to_string(path).unwrap();
+            text.lines().next().unwrap().split_whitespace().last().unwrap().parse().unwrap()
+        };
+        owners.map(beats).collect()
     }
 
     /// Lets the bodies of this worker end.

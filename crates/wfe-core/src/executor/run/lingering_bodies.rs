@@ -35,6 +35,12 @@ impl StepExecution {
     pub fn pointer(&self) -> &str {
         &self.0.pointer
     }
+
+    /// The stable id of the step.
+    #[must_use]
+    pub fn step(&self) -> &str {
+        &self.0.step
+    }
 }
 
 impl Run {

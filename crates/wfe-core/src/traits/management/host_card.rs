@@ -20,7 +20,8 @@ pub struct HostCard {
     pub started: DateTime<Utc>,
     /// When the card was written.
     pub written: DateTime<Utc>,
-    /// The definitions that are registered on the host, each with its version.
+    /// The definitions that are registered on the host, each with its version. The engine's own definitions, whose ids begin
+    /// with [`OWN_NAMES`](super::super::OWN_NAMES), are among them.
     pub definitions: Vec<(String, u32)>,
     /// How many bodies the host runs at once at most.
     pub bodies_limit: u64,
@@ -81,7 +82,8 @@ impl HostCard {
 pub struct Host {
     /// The [id](super::super::Owner::id) of the owner.
     pub owner: u64,
-    /// Whether the owner's process is alive. `None` means that the store cannot tell.
+    /// Whether the owner's process is alive. `false` means that it has died, and that no other host has noticed it yet, or
+    /// none has taken over its instances yet. `None` means that the store cannot tell.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub is_alive: Option<bool>,
     /// What the host says about itself. `None` means that it has not said anything: it runs an earlier version of WFE, or

@@ -1,4 +1,7 @@
+use wfe_core::traits::HostCard;
+
 use super::*;
+use crate::processes::host_card::StoredCard;
 
 const LEASE: Duration = Duration::from_secs(16);
 
@@ -133,4 +136,43 @@ fn an_owners_file_is_for_its_user_alone() {
     let (_folder, files) = folder_with_database();
     let one = files.make(1, LEASE).unwrap();
     assert_eq!(fs::metadata(&one.path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_card_outlives_heartbeats_and_the_removal_of_the_file_and_a_new_owner_has_none() {
+    let (_folder, files) = folder_with_database();
+    let one = files.make(1, LEASE).unwrap();
+    assert_eq!(files.card(1), None);
+    // More bytes than characters, which earlier versions must not read half of.
+    let card = |number: u32| HostCard::new(1, format!("𝕨𝕨{number}"), chrono::DateTime::UNIX_EPOCH);
+    let stored = |number: u32| Some(StoredCard { number, card: card(number) });
+    for number in 1..=2 {
+        files.describe(1, &card(number)).unwrap();
+        files.heartbeat(1, LEASE).unwrap();
+        assert_eq!(files.card(1), stored(number));
+        assert_eq!(files.sign(1), Some(Sign { lease: LEASE, beat: number.into() }));
+    }
+    fs::remove_file(&one.path).unwrap();
+    assert!(is_lost(&files.check_lock_file(1)));
+    assert_eq!(files.card(1), stored(2));
+    files.describe(1, &card(3)).unwrap();
+    assert_eq!((files.card(1), files.all().unwrap()), (stored(3), vec![(1, Some(true))]));
+    let left = fs::read(&one.path).unwrap();
+    drop(one);
+    assert_eq!((files.card(1), files.all().unwrap()), (None, vec![]));
+    fs::write(files.path(1), left).unwrap();
+    assert_eq!((files.card(1), files.all().unwrap()), (stored(3), vec![(1, Some(false))]));
+    let _again = files.make(1, LEASE).unwrap();
+    assert_eq!((files.card(1), files.all().unwrap()), (None, vec![(1, Some(true))]));
+}
+
+#[test]
+fn a_card_that_is_too_long_is_refused_and_the_last_one_stands() {
+    let (_folder, files) = folder_with_database();
+    let _one = files.make(1, LEASE).unwrap();
+    let mut card = HostCard::new(1, "a", chrono::DateTime::UNIX_EPOCH);
+    files.describe(1, &card).unwrap();
+    card.program = "a".repeat(host_card::MAX_BYTES);
+    assert!(matches!(files.describe(1, &card), Err(WfeError::Unstorable { .. })));
+    assert_eq!(files.card(1).unwrap().card.program, "a");
 }

@@ -15,6 +15,7 @@ mod events;
 mod exactness;
 mod finishing;
 mod history;
+mod hosts;
 mod instances;
 mod liveness;
 mod news;
@@ -71,6 +72,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         ownership::CASES,
         liveness::CASES,
         deaths::CASES,
+        hosts::CASES,
         news::CASES,
         work::CASES,
         random::CASES,

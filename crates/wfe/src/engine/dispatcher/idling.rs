@@ -31,9 +31,8 @@ impl Dispatcher {
             && !self.pace.is_looking()
             && self.unpositioned.is_none()
         {
-            let next = self.timers.upcoming().into_iter().chain(self.dates.upcoming()).min();
             let idle = Idle {
-                next: next.and_then(chrono::DateTime::from_timestamp_millis),
+                next: self.next_due().and_then(chrono::DateTime::from_timestamp_millis),
                 works: self.actors.made(),
             };
             for idler in self.idlers.drain(..) {
@@ -41,6 +40,11 @@ impl Dispatcher {
                 let _gone = idler.send(idle);
             }
         }
+    }
+
+    /// When the next instance or event becomes due, in milliseconds since the Unix epoch.
+    pub(super) fn next_due(&self) -> Option<i64> {
+        self.timers.upcoming().into_iter().chain(self.dates.upcoming()).min()
     }
 
     fn is_at_work(&self) -> bool {

@@ -98,6 +98,7 @@ pub(super) async fn run(
     receiver: Receiver,
     phase: watch::Sender<Phase>,
     steps: Handle,
+    questions: BoxStream<'static, ()>,
 ) -> Option<oneshot::Sender<()>> {
     let (gone, mut ended) = mpsc::unbounded_channel();
     let (launcher, phase_of_bodies) = (Arc::default(), phase.subscribe());
@@ -127,7 +128,7 @@ pub(super) async fn run(
     let mut inbox = Inbox::new(shared.clone(), receiver, actors, phase);
     let clock = shared.options.clock.clone();
     let interval = shared.options.poll_interval;
-    spawn_helpers(&shared, this.owner.lease());
+    spawn_helpers(&shared, this.owner.lease(), questions);
     // The subscription starts before the store is first read, so that later writes of other processes are reported.
     let news = watch(shared.store.news());
     let began = shared.now();
@@ -139,6 +140,7 @@ pub(super) async fn run(
     loop {
         let timer = this.timers.next().and_then(in_calendar);
         let date = this.dates.next().and_then(in_calendar);
+        shared.of_card.set_next_due(this.next_due());
         tokio::select! {
             next = inbox.next() => match next {
                 Next::Over => return None, // the host was dropped: the engine ends as after a crash
@@ -199,9 +201,11 @@ pub(super) async fn run(
 }
 
 /// Starts the tasks that run alongside the main loop until it ends.
-fn spawn_helpers(shared: &Arc<Shared>, lease: Option<Duration>) {
+fn spawn_helpers(shared: &Arc<Shared>, lease: Option<Duration>, questions: BoxStream<'static, ()>) {
     let watchdog = shared.watchdog.clone();
     task::spawn(async move { watchdog.run().await });
+    let answering = shared.clone();
+    task::spawn(async move { answering.answer_questions(questions).await });
     if let Some(lease) = lease {
         let shared = shared.clone();
         task::spawn(async move {
@@ -340,6 +344,7 @@ impl Dispatcher {
                 self.owner = Arc::new(owner);
                 self.shared.set_owner(Some(self.owner.clone()));
                 self.in_doubt = false;
+                self.shared.describe(&self.owner).await;
             }
             Err(error) => {
                 warn_unless_fault!(

@@ -2,6 +2,7 @@
 
 pub(in crate::engine) mod completions;
 pub(in crate::engine) mod heartbeat;
+pub(in crate::engine) mod host_card;
 pub(in crate::engine) mod notifications;
 pub(in crate::engine) mod options;
 pub(in crate::engine) mod outcome;

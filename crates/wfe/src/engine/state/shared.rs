@@ -21,6 +21,7 @@ use crate::{
         state::{
             completions::Completions,
             heartbeat::{Heartbeats, OngoingWork},
+            host_card::OfCard,
             options::Options,
             outcome::End,
             start_barrier::StartBarrier,
@@ -46,6 +47,7 @@ pub(in crate::engine) struct Shared {
     pub watchdog: Arc<Watchdog>,
     pub heartbeats: Arc<Heartbeats>,
     pub sweep_list: SweepList,
+    pub of_card: OfCard,
     pub lifecycle: broadcast::Sender<LifecycleEvent>,
     pub in_flight: Arc<InFlight>,
     pub unregistered: Unregistered,
@@ -79,6 +81,7 @@ impl Shared {
             watchdog: Arc::new(Watchdog::new()),
             heartbeats: Arc::default(),
             sweep_list: SweepList::default(),
+            of_card: OfCard::default(),
             lifecycle: broadcast::channel(LIFECYCLE_BACKLOG).0,
             in_flight: InFlight::new(),
             unregistered: Unregistered::default(),
@@ -254,6 +257,11 @@ impl Shared {
     /// How many more instances may be held in memory.
     pub fn room(&self) -> usize {
         self.options.concurrent_instances.saturating_sub(self.instances.load(Ordering::Relaxed))
+    }
+
+    /// How many instances are in memory, including those that wait to run alone.
+    pub fn in_memory(&self) -> usize {
+        self.instances.load(Ordering::Relaxed) + self.aside.load(Ordering::Relaxed)
     }
 
     /// Whether this host works on any instance.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wfe_core::{
     executor::{Job, StepExecution},
     sync::lock,
+    traits::RunningBody,
 };
 
 use crate::engine::instance::mail::{Mail, MailSender};
@@ -156,6 +157,27 @@ impl InFlight {
         let wanted = of.bodies.iter().filter(|body| !body.token.is_cancelled());
         let wanted = wanted.map(|body| (body.execution.pointer().to_owned(), body.state));
         BodyStates { of: held.chain(wanted).collect(), is_set_aside: of.is_set_aside }
+    }
+
+    /// Returns the number of bodies that run on this host, including cancelled ones, and the `most` of them that have run
+    /// longest, oldest first.
+    pub fn running(&self, most: usize) -> (u64, Vec<RunningBody>) {
+        let instances = lock(&self.instances);
+        let mut running: Vec<_> = instances
+            .iter()
+            .flat_map(|(instance, of)| of.bodies.iter().map(move |body| (instance, body)))
+            .filter_map(|(instance, body)| match body.state {
+                BodyState::Runs(since) => Some((since, instance, body)),
+                BodyState::Waits | BodyState::Held => None,
+            })
+            .collect();
+        running.sort_by_key(|(since, instance, body)| (*since, *instance, body.number));
+        let described = |(since, instance, body): &(DateTime<Utc>, &Arc<str>, &Body)| RunningBody {
+            instance: instance.to_string(),
+            step: body.execution.step().to_owned(),
+            since: *since,
+        };
+        (running.len() as u64, running.iter().take(most).map(described).collect())
     }
 
     /// Returns all bodies of the instance that this process has queued or started and that have not ended yet,
