@@ -60,6 +60,36 @@ impl ForEachProgress {
     }
 }
 
+/// Where a pointer stands in its instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Path {
+    /// The stable ids of the steps that enclose the pointer, outermost first, and of its own step.
+    pub steps: Vec<String>,
+    /// The position of the item of the innermost enclosing for-each, from 1. `None` means that no for-each encloses the
+    /// pointer.
+    pub item: Option<u64>,
+    /// The number of items of that for-each, if it is known.
+    pub items: Option<u64>,
+}
+
+impl Path {
+    /// Reads the path of a stored pointer. `all` are the live pointers of its instance.
+    #[must_use]
+    pub fn of(pointer: &ExecutionPointer, all: &[ExecutionPointer]) -> Self {
+        let around =
+            pointer.scope.iter().map(|id| pointer_id::step(id)).chain([pointer_id::step(&pointer.id)]);
+        let item = pointer.number(attributes::INDEX).map(|index| index.saturating_add(1));
+        let containers = pointer.scope.iter().rev();
+        let progress = |id: &String| ForEachProgress::of(all.iter().find(|other| other.id == *id)?);
+        Self {
+            steps: around.map(str::to_owned).collect(),
+            item,
+            items: item.and_then(|_| containers.clone().find_map(progress)).map(|progress| progress.total),
+        }
+    }
+}
+
 /// How an instance with these pointers ends after the compensation of its open sagas. Returns `None` if the instance is
 /// not closing.
 #[must_use]

@@ -179,7 +179,7 @@ impl Bulk {
         }
     }
 
-    /// Does it. `progress` is told how many instances are dealt with; if it ends the call, the action stops after its
+    /// Does it. `progress` gets how many instances are dealt with; if it ends the call, the action stops after its
     /// batch, and the report says how far it came.
     ///
     /// Only instances that were stored when the action began are touched. They are acted on in batches of up to 200 at
@@ -314,7 +314,7 @@ impl Bulk {
             tokio::time::sleep(took.max(slow)).await;
         }
         report.is_complete = true;
-        // Whoever follows is told of the last batch too, and can end nothing any more.
+        // The last batch is reported too; there is nothing left to end.
         let _over = progress.advanced(report.matched, total);
         Ok(())
     }

@@ -12,7 +12,7 @@ use wfe_core::{
     },
 };
 
-use super::{HistoryRow, InstanceView, Operator, Place};
+use super::{HistoryRow, InstanceView, Operator, Place, why::Facts};
 use crate::{engine::BodyStates, status::InstanceStatus};
 
 /// How often the end of an instance is looked for if the store does not notify of changes. It is real time, because a
@@ -95,8 +95,12 @@ impl Operator {
     /// The errors of [`status`](Self::status).
     pub async fn show(&self, id: &str) -> Result<InstanceView> {
         let summary = self.summary(id).await?;
-        let status = self.status(id).await?;
-        Ok(InstanceView { summary, status })
+        let mut loaded = self.store.inspect(id).await?;
+        loaded.instance.data = Value::Null; // neither the status nor the explanation needs them
+        let status = self.status_of(loaded.clone()).await?;
+        let facts = Facts::fresh(self).await?;
+        let why = self.explain_loaded(&facts, loaded, status.clone()).await?;
+        Ok(InstanceView { summary, status, why })
     }
 
     /// The data of the instance as they are stored now, without what is [hidden](Self::redact).

@@ -11,9 +11,11 @@ mod redaction;
 mod resolve;
 mod rights;
 mod store_questions;
+mod stuck;
 mod tasks;
 mod upkeep;
 mod views;
+mod why;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -30,7 +32,9 @@ pub use self::{
     publish::NewEvent,
     redaction::{HIDDEN, Place, hidden},
     rights::{ActionKind, Permission, Role},
+    stuck::Stuck,
     views::{ActivityView, DefinitionView, EventView, HistoryRow, InstanceView, TaskView},
+    why::{By, Code, Explanation, Hint},
 };
 pub use wfe_core::traits::Face;
 

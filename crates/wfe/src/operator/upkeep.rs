@@ -31,7 +31,7 @@ impl Permit<'_> {
 
 impl Operator {
     /// Removes all instances that the filter selects, with everything that belongs to them, in batches that hold the store
-    /// for a few milliseconds each. `progress` is told how many instances are removed. Two records are stored: one before
+    /// for a few milliseconds each. `progress` gets how many instances are removed. Two records are stored: one before
     /// the first batch, and one with what was removed.
     ///
     /// If `progress` ends the call, the report has what was removed by then, and [`more`](PurgeReport::more) is set.
@@ -58,7 +58,7 @@ impl Operator {
 
     /// Removes all processed events whose time is earlier than `before`, in batches. Outlines that an instance needs stay,
     /// and so do records of actions that are younger than a year. Otherwise, this is [`purge`](Self::purge); `progress` is
-    /// told how many events are removed.
+    /// called with how many events are removed.
     ///
     /// # Errors
     /// [`Forbidden`](WfeError::Forbidden), and the errors of the store.
@@ -88,7 +88,7 @@ impl Operator {
         }
     }
 
-    /// Writes a checked copy of the store to the file `target`, which must not exist. Progress is told in pages.
+    /// Writes a checked copy of the store to the file `target`, which must not exist. Progress is reported in pages.
     ///
     /// # Errors
     /// * [`Forbidden`](WfeError::Forbidden).
@@ -102,7 +102,7 @@ impl Operator {
         Ok(report)
     }
 
-    /// Reads the store and reports all damage. Every role may ask. Progress is told in steps of the check.
+    /// Reads the store and reports all damage. Every role may ask. Progress is reported in steps of the check.
     ///
     /// # Errors
     /// [`Cancelled`](WfeError::Cancelled): `progress` has ended the call.
@@ -110,7 +110,7 @@ impl Operator {
         self.seen(self.management.check(depth, progress).await)
     }
 
-    /// Returns free space to the file system, in short steps. Progress is told in pages.
+    /// Returns free space to the file system, in short steps. Progress is reported in pages.
     ///
     /// # Errors
     /// * [`Forbidden`](WfeError::Forbidden).

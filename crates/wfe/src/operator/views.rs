@@ -10,11 +10,13 @@ use wfe_core::{
     traits::{Finished, InstanceSummary, OpenCount, OpenWait, StoredEvent},
 };
 
+use super::Explanation;
 use crate::status::{Held, InstanceStatus};
 
 /// An instance as a person wants to see it: what it is, where it stands, and why.
 ///
-/// Its JSON: `{"summary": { … }, "status": { … }}`. The parts are an [`InstanceSummary`] and an [`InstanceStatus`].
+/// Its JSON: `{"summary": { … }, "status": { … }, "why": { … }}`. The parts are an [`InstanceSummary`], an
+/// [`InstanceStatus`] and an [`Explanation`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct InstanceView {
@@ -22,6 +24,8 @@ pub struct InstanceView {
     pub summary: InstanceSummary,
     /// Where the instance stands.
     pub status: InstanceStatus,
+    /// Why it stands there.
+    pub why: Explanation,
 }
 
 /// A step that has ended, from the history of an instance. What is `None` is left out of its JSON:

@@ -62,7 +62,12 @@ impl Run {
         if is_covering {
             self.note_log_start(at)?;
         }
-        self.guard(at, env, |run, env| verb.primitive().enter(run, at, env))
+        self.guard(at, env, |run, env| verb.primitive().enter(run, at, env))?;
+        // Operators ask since when a step waits. A body stores its own start.
+        if self.pointers.get(at).is_ok_and(|p| p.start_time.is_none() && waits(p.status)) {
+            self.pointers.edit(at)?.start_time = Some(env.now);
+        }
+        Ok(())
     }
 
     fn evaluate_conditions(&mut self, env: &mut Env<'_>) -> Result<()> {
@@ -144,4 +149,8 @@ impl Run {
 fn millis_rounded_up(time: DateTime<Utc>) -> i64 {
     let millis = time.timestamp_millis();
     if time.timestamp_subsec_nanos().is_multiple_of(1_000_000) { millis } else { millis.saturating_add(1) }
+}
+
+fn waits(status: PointerStatus) -> bool {
+    matches!(status, PointerStatus::Sleeping | PointerStatus::WaitingForEvent)
 }

@@ -201,7 +201,9 @@ impl Run {
     fn has_begun(&self, at: &str) -> Result<bool> {
         let pointer = self.pointers.get(at)?;
         let subscription = last_subscription(&self.id, pointer);
-        Ok(pointer.start_time.is_some()
+        // A wait has a start, too, and has begun only when it is stored.
+        let has_body = self.node_of(at)?.verb.body().is_some();
+        Ok((has_body && pointer.start_time.is_some())
             || pointer.retry_count > 0
             || matches!(pointer.status, PointerStatus::Running | PointerStatus::Sleeping)
             || subscription.is_some_and(|wait| !self.pending.is_new_wait(&wait))
