@@ -14,6 +14,7 @@ mod management;
 mod options;
 mod processes;
 mod provider;
+mod purged_events;
 mod repository;
 mod request;
 mod row;

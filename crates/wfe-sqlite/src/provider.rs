@@ -31,6 +31,7 @@ use crate::{
     instance::cache::Cache,
     options::{Access, Location, SqliteOptions},
     processes::{change_signal::ChangeSignal, lock_files::LockFiles, owner_liveness::Owners},
+    purged_events::PurgedEvents,
     request::{Done, Script},
     row::Row,
     schema,
@@ -84,6 +85,7 @@ pub struct SqlitePersistenceProvider {
     /// `None` for a database in memory, which cannot be removed.
     watch: Option<Watch>,
     corrupt: CorruptValues,
+    pub(crate) purged_events: PurgedEvents,
     location: Location,
     counts: Arc<Counts>,
     /// Ends the waits of calls. Its thread ends with this value.
@@ -195,6 +197,7 @@ impl SqlitePersistenceProvider {
             change_signal,
             watch,
             corrupt,
+            purged_events: PurgedEvents::default(),
             location,
             counts,
             timer,
@@ -245,6 +248,7 @@ impl SqlitePersistenceProvider {
             change_signal,
             watch: Some(watch),
             corrupt: CorruptValues::default(),
+            purged_events: PurgedEvents::default(),
             location: location.clone(),
             counts,
             timer,

@@ -30,12 +30,13 @@ use wfe_core::{
 use wfe_sqlite::{SqliteOptions, SqlitePersistenceProvider as Store};
 
 /// The scripts that created a store of each earlier version, from the first on.
-const EARLIER: [&str; 5] = [
+const EARLIER: [&str; 6] = [
     include_str!("../src/sql/schema.sql"),
     include_str!("../src/sql/version_2.sql"),
     include_str!("../src/sql/version_3.sql"),
     include_str!("../src/sql/version_4.sql"),
     include_str!("../src/sql/version_5.sql"),
+    include_str!("../src/sql/version_6.sql"),
 ];
 
 const ROWS: &str = "\
@@ -200,7 +201,7 @@ async fn the_log_of_a_killed_program_is_read_and_stays() {
     writer.close().await.unwrap();
     let (before, log) = (contents(&path), fs::read(folder.path().join("a.db-wal")).unwrap());
     let store = Arc::new(Store::file(&path).read_only().open().await.unwrap());
-    look(&store, 5).await;
+    look(&store, 6).await;
     store.close().await;
     assert_eq!(contents(&path), before);
     assert_eq!(fs::read(folder.path().join("a.db-wal")).unwrap(), log);
@@ -271,7 +272,7 @@ async fn as_another_user() {
     let (Some(path), Ok(expected)) = (std::env::var_os(DATABASE), std::env::var(EXPECTED)) else { return };
     let opened = Store::file(PathBuf::from(path)).read_only().open().await;
     match (&*expected, opened) {
-        ("read", Ok(store)) => look(&Arc::new(store), 5).await,
+        ("read", Ok(store)) => look(&Arc::new(store), 6).await,
         (expected, Err(WfeError::Unusable { reason, .. })) if expected != "read" => {
             assert!(reason.contains(expected) && reason.contains("backup"), "{reason}");
         }

@@ -18,6 +18,22 @@ pub(crate) fn definitions(definitions: &[(String, u32)]) -> String {
     })
 }
 
+/// Ids, each with the numbers of rows that belong to it, as a JSON list of `[id, [number, …]]`.
+pub(crate) fn rows(rows: &[(&str, &[i64])]) -> String {
+    list(rows, |list, (id, numbers)| {
+        list.push('[');
+        push(list, id);
+        let _ = write!(list, ",{}]", self::numbers(numbers));
+    })
+}
+
+/// Numbers as a JSON list.
+pub(crate) fn numbers(numbers: &[i64]) -> String {
+    list(numbers, |list, number| {
+        let _ = write!(list, "{number}");
+    })
+}
+
 fn list<T>(values: &[T], push: impl Fn(&mut String, &T)) -> String {
     let mut list = String::from("[");
     for (at, value) in values.iter().enumerate() {

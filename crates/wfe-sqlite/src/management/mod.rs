@@ -17,6 +17,7 @@ mod history;
 mod list;
 mod outlines;
 mod purge;
+mod removal;
 mod statistics;
 mod waits;
 

@@ -42,6 +42,7 @@ pub(crate) mod events;
 pub(crate) mod external_tasks;
 pub(crate) mod ownership;
 pub(crate) mod pointers;
+pub(crate) mod removals;
 pub(crate) mod retries;
 pub(crate) mod sequences;
 pub(crate) mod streams;
@@ -56,7 +57,7 @@ pub(crate) mod tests {
         sqlx::{self, Executor, Row, SqliteConnection},
     };
 
-    const FILES: [(&[(&str, &str)], &str); 13] = [
+    const FILES: [(&[(&str, &str)], &str); 14] = [
         (super::commands::ALL, include_str!("commands.rs")),
         (super::commits::ALL, include_str!("commits.rs")),
         (super::counters::ALL, include_str!("counters.rs")),
@@ -64,6 +65,7 @@ pub(crate) mod tests {
         (super::events::ALL, include_str!("events.rs")),
         (super::ownership::ALL, include_str!("ownership.rs")),
         (super::pointers::ALL, include_str!("pointers.rs")),
+        (super::removals::ALL, include_str!("removals.rs")),
         (super::retries::ALL, include_str!("retries.rs")),
         (super::sequences::ALL, include_str!("sequences.rs")),
         (super::streams::ALL, include_str!("streams.rs")),
@@ -170,6 +172,15 @@ pub(crate) mod tests {
             ("ENDED", &["SCAN json_each"]),
             ("FATES", &["SCAN json_each"]),
             ("UNANSWERABLE", &["SCAN json_each"]),
+            // As many rows as the list has numbers.
+            ("REMOVE_POINTERS", &["SCAN json_each"]),
+            ("REMOVE_SUBSCRIPTIONS", &["SCAN gone", "SCAN row"]),
+            ("REMOVE_FAILURES", &["SCAN gone", "SCAN row"]),
+            ("REMOVE_COMMANDS", &["SCAN gone", "SCAN row"]),
+            ("REMOVE_EVENTS", &["SCAN json_each"]),
+            // The instances that are being removed, and one window of events.
+            ("GOING", &["SCAN workflows USING INDEX workflows_going"]),
+            ("EVENT_WINDOW", &["SCAN (subquery"]),
             // As many rows as instances were claimed at once.
             ("DEATHS", &["SCAN json_each"]),
         ];
@@ -321,6 +332,26 @@ pub(crate) mod tests {
             (super::external_tasks::UNANSWERABLE.text(), "sqlite_autoindex_event_subscriptions_1 (id=?)"),
             (super::ownership::HAS_LOST_POINTERS.text(), "execution_pointers_id (workflow=? AND kind=?)"),
             (super::commands::DUE.text(), "scheduled_commands_due ("),
+            (super::removals::CANDIDATE.text(), "workflows_parent (parent=?)"),
+            (super::removals::PURGEABLE.text(), "workflows_ended (ending=? AND complete_time<?)"),
+            (super::removals::PURGEABLE.text(), "workflows_parent (parent=?)"),
+            (super::removals::GOING.text(), "workflows_going"),
+            (super::removals::POINTERS.text(), "execution_pointers_id (workflow=?)"),
+            (super::removals::SUBSCRIPTIONS.text(), "sqlite_autoindex_event_subscriptions_1 (id>? AND id<?)"),
+            (super::removals::FOREIGN_SUBSCRIPTIONS.text(), "event_subscriptions_foreign (workflow_id=?)"),
+            (super::removals::POSITIONS.text(), "event_subscriptions_position (workflow_id=?)"),
+            (super::removals::FAILURES.text(), "execution_errors_workflow (workflow_id=?)"),
+            (super::removals::COMMAND.text(), "(command_name=? AND data=?)"),
+            (super::removals::REMOVE.text(), "INTEGER PRIMARY KEY (rowid=?)"),
+            (super::removals::MARK.text(), "INTEGER PRIMARY KEY (rowid=?)"),
+            (super::removals::REMOVE_POINTERS.text(), "INTEGER PRIMARY KEY (rowid=?)"),
+            (super::removals::REMOVE_SUBSCRIPTIONS.text(), "INTEGER PRIMARY KEY (rowid=?)"),
+            (super::removals::REMOVE_FAILURES.text(), "INTEGER PRIMARY KEY (rowid=?)"),
+            (super::removals::REMOVE_COMMANDS.text(), "INTEGER PRIMARY KEY (rowid=?)"),
+            (super::removals::EVENT_WINDOW.text(), "INTEGER PRIMARY KEY (rowid>?)"),
+            (super::removals::SPENT.text(), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+            (super::removals::SPENT.text(), "workflows_definition (workflow_definition_id=?)"),
+            (super::removals::REMOVE_EVENTS.text(), "INTEGER PRIMARY KEY (rowid=?)"),
         ];
         let (mut connection, mut wrong) = (open::memory().await.unwrap(), Vec::new());
         for (text, index) in expected {

@@ -34,3 +34,8 @@ CREATE INDEX workflows_parent ON workflows (parent) WHERE parent IS NOT NULL;
 -- The outlines of definitions and the records of actions, newest first. Readers: outlines, audit.
 CREATE INDEX events_own ON events (event_name, seq)
   WHERE event_name = 'wfe.definition' OR event_name = 'wfe.audit';
+
+-- The subscriptions of an instance that a program has made. Those that the engine makes are found by their ids, which begin with
+-- the id of the instance; so the index is empty, and costs nothing, where no program makes any. Reader: removal.
+CREATE INDEX event_subscriptions_foreign ON event_subscriptions (workflow_id)
+  WHERE kind = 'wait' AND substr(id, 1, length(workflow_id) + 2) <> workflow_id || '//';

@@ -236,12 +236,13 @@ pub trait Management: Send + Sync {
     /// failures and commands. Events stay.
     ///
     /// A large instance is removed in several transactions, so that none holds the store for long. The first one marks
-    /// the instance as being removed: from then on no call finds it. After a crash in between, the next
-    /// [`purge`](Self::purge) removes the rest.
+    /// the instance as being removed: from then on no call finds it, and its id, its name and its reference are free. After a
+    /// crash, or if the future is dropped, in between, the next [`purge`](Self::purge) removes the rest. If a new instance takes
+    /// the id before that, what is left of failures and subscriptions belongs to the new one.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`]: no instance has this id.
-    /// * [`Invalid`]: the instance has not ended. Terminate it first.
+    /// * [`Invalid`]: the instance has not ended, or is the parent of an instance that has not ended. Terminate that one first.
     async fn delete(&self, id: &str) -> Result<PurgeReport>;
 
     /// Removes instances that the filter selects, with everything that belongs to them, and what earlier calls have
