@@ -32,4 +32,4 @@ pub use crate::host::start::{Started, Starting, Workflow};
 pub use crate::host::workflow_host::WorkflowHost;
 
 pub(crate) use control::{is_closing, nothing_to_skip};
-pub(crate) use workflow_host::{RESERVED, refuse_reserved};
+pub(crate) use workflow_host::{RESERVED, refuse_empty_reference, refuse_reserved};

@@ -33,7 +33,7 @@ pub(crate) fn refuse_reserved(what: &str, kind: &str, text: &str) -> Result<()> 
 }
 
 /// Refuses an empty reference. It would be a key like any other, so all starts with it would give one instance.
-pub(super) fn refuse_empty_reference(reference: &str) -> Result<()> {
+pub(crate) fn refuse_empty_reference(reference: &str) -> Result<()> {
     if reference.is_empty() {
         return Err(WfeError::Invalid("the reference is empty; leave it out or choose one".to_owned()));
     }

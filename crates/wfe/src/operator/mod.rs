@@ -10,6 +10,8 @@ mod publish;
 mod redaction;
 mod resolve;
 mod rights;
+mod schedules;
+mod start;
 mod store_questions;
 mod stuck;
 mod tasks;
@@ -32,6 +34,8 @@ pub use self::{
     publish::NewEvent,
     redaction::{HIDDEN, Place, hidden},
     rights::{ActionKind, Permission, Role},
+    schedules::ScheduleView,
+    start::{NewInstance, StartedView},
     stuck::Stuck,
     views::{ActivityView, DefinitionView, EventView, HistoryRow, InstanceView, TaskView},
     why::{By, Code, Explanation, Hint},

@@ -200,6 +200,12 @@ impl Permit<'_> {
         self
     }
 
+    /// The record is about this instance.
+    pub fn of(mut self, instance: &str) -> Self {
+        self.audit = self.audit.of(instance);
+        self
+    }
+
     pub fn bulk(mut self, id: Option<&str>) -> Self {
         self.audit.bulk = id.map(str::to_owned);
         self

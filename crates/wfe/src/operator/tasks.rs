@@ -1,12 +1,15 @@
 //! User tasks and activities.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Value, json};
 use wfe_core::{
     Result, WfeError,
     definition::to_value,
-    executor::USER_TASK,
+    executor::{USER_TASK, view},
+    models::ExecutionPointer,
     steps::{UserAnswer, WorkerAnswer},
-    traits::{Acted, Action, Cursor, MAX_PAGE, MAX_ROWS, OpenWait, Page, WaitFilter},
+    traits::{Acted, Action, Cursor, Loaded, MAX_PAGE, MAX_ROWS, OpenWait, Page, WaitFilter},
 };
 
 use super::{
@@ -33,12 +36,30 @@ impl Operator {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<TaskView>> {
-        self.scan(Some(&WaitFilter::Task), after, limit, |wait| {
+        let take = |wait: &OpenWait| {
             let Some(task) = self.store.sound(self.task_of(wait))? else { return Ok(None) };
             let is_theirs = assignee.is_none() || task.task.assignee.as_deref() == assignee;
             Ok(Some(task).filter(|_| is_theirs))
-        })
-        .await
+        };
+        let mut page = self.scan(Some(&WaitFilter::Task), after, limit, take).await?;
+        let loaded = self.loaded(page.rows.iter().map(|task| &task.instance)).await?;
+        for task in &mut page.rows {
+            let pointer = pointer_of(&loaded, &task.instance, &task.pointer);
+            task.since = pointer.and_then(|pointer| pointer.start_time);
+            task.until = pointer.and_then(|pointer| pointer.sleep_until);
+        }
+        Ok(page)
+    }
+
+    /// These instances, each once. One that does not decode is left out.
+    async fn loaded<'i>(&self, ids: impl Iterator<Item = &'i String>) -> Result<HashMap<String, Loaded>> {
+        let ids: HashSet<&String> = ids.collect();
+        let ids: Vec<String> = ids.into_iter().cloned().collect();
+        let mut loaded = HashMap::new();
+        for (id, read) in self.store.load_many(&ids).await? {
+            loaded.extend(self.store.sound(read)?.map(|read| (id, read)));
+        }
+        Ok(loaded)
     }
 
     /// Reads open waits until `limit` of them were taken, or until as many were read as a store reads in one call.
@@ -114,6 +135,7 @@ impl Operator {
             version: loaded.instance.version,
             is_answerable: true,
         })?;
+        task.since = pointer.and_then(|pointer| pointer.start_time);
         task.until = pointer.and_then(|pointer| pointer.sleep_until);
         Ok(task)
     }
@@ -129,7 +151,7 @@ impl Operator {
             pointer,
             task,
             held: Held::of(&wait.subscription),
-            since: wait.subscription.subscribe_as_of,
+            since: None,
             until: None,
         })
     }
@@ -181,14 +203,21 @@ impl Operator {
         limit: usize,
     ) -> Result<Page<ActivityView>> {
         let filter = name.map(|name| WaitFilter::Activity { name: name.to_owned() });
-        self.scan(filter.as_ref(), after, limit, |wait| {
+        let take = |wait: &OpenWait| {
             let mut activity = ActivityView::of(wait);
             if let Some(ActivityView { definition, input, .. }) = &mut activity {
                 self.hide(Place::Data, definition, input);
             }
             Ok(activity)
-        })
-        .await
+        };
+        let mut page = self.scan(filter.as_ref(), after, limit, take).await?;
+        let loaded = self.loaded(page.rows.iter().map(|activity| &activity.instance)).await?;
+        for activity in &mut page.rows {
+            let pointer = pointer_of(&loaded, &activity.instance, &activity.pointer);
+            activity.since = pointer.and_then(|pointer| pointer.start_time);
+            activity.until = pointer.and_then(|it| view::activity_limit(it, activity.held.is_some()));
+        }
+        Ok(page)
     }
 
     /// Ends the claim of an activity or a user task, so that the next worker gets it at once. The answer of the worker
@@ -208,4 +237,12 @@ impl Operator {
             other => unexpected(&other),
         }
     }
+}
+
+fn pointer_of<'l>(
+    loaded: &'l HashMap<String, Loaded>,
+    instance: &str,
+    pointer: &str,
+) -> Option<&'l ExecutionPointer> {
+    loaded.get(instance)?.instance.execution_pointers.iter().find(|it| it.id == pointer)
 }

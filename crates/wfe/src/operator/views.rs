@@ -176,9 +176,10 @@ pub struct TaskView {
     /// Who has claimed the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
-    /// When the task was opened.
-    pub since: DateTime<Utc>,
-    /// When the task is escalated, is reassigned or times out. It is known only for a task that was read by its id.
+    /// When the task was opened. `None` means that an earlier version of WFE opened it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// When the task is escalated, is reassigned or times out. `None` means never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
 }
@@ -188,7 +189,7 @@ pub struct TaskView {
 /// ```json
 /// {
 ///   "id": "0193…", "name": "pack", "instance": "0192…", "definition": "order", "version": 3, "step": "pack",
-///   "pointer": "pack", "input": { "sku": 17 }, "since": "2026-01-05T07:00:00Z",
+///   "pointer": "pack", "input": { "sku": 17 }, "since": "2026-01-05T07:00:00Z", "until": "2026-01-06T07:00:00Z",
 ///   "held": { "worker": "worker 1", "until": "2026-01-05T08:00:00Z" }
 /// }
 /// ```
@@ -211,8 +212,13 @@ pub struct ActivityView {
     pub pointer: String,
     /// The input for the worker.
     pub input: Value,
-    /// When the activity was opened.
-    pub since: DateTime<Utc>,
+    /// When the activity was opened. `None` means that an earlier version of WFE opened it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// When the wait times out, or when its claim limit passes if no worker has claimed the activity yet. `None` means
+    /// never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
     /// The worker that has claimed the activity, and until when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
@@ -231,7 +237,8 @@ impl ActivityView {
             step: view::step_of(&subscription.execution_pointer_id).to_owned(),
             pointer: subscription.execution_pointer_id.clone(),
             input: view::activity_input(subscription),
-            since: subscription.subscribe_as_of,
+            since: None,
+            until: None,
             held: Held::of(subscription),
         })
     }

@@ -85,6 +85,11 @@ impl Spec {
         next_tick(&self.periods(), last, last)
     }
 
+    /// The first tick that is later than `last` and later than `from`. Intervals are counted from `last`.
+    pub fn tick_from(&self, last: DateTime<Utc>, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        next_tick(&self.periods(), last, from)
+    }
+
     /// Whether both start the same instances at the same times.
     pub fn is_like(&self, other: &Self) -> bool {
         let settings = |spec: &Self| {

@@ -16,8 +16,9 @@ use wfe_core::{
     traits::{Control, Cursor, Loaded, Page, Requested},
 };
 
-use self::{
-    find::{Found, NAMES},
+use self::find::NAMES;
+pub(crate) use self::{
+    find::{Found, find, look_up},
     status::{Stored, is_over},
 };
 pub use self::{
@@ -28,7 +29,10 @@ use super::{
     start::Workflow,
     workflow_host::{RESERVED, WorkflowHost},
 };
-use crate::engine::{Spec, StartRule, Timetable, own_definition};
+use crate::{
+    engine::{Spec, StartRule, Timetable, own_definition},
+    store::StoreAccess,
+};
 
 /// How many schedules of a page are read at once.
 const READ_AT_ONCE: usize = 8;
@@ -107,7 +111,7 @@ impl Schedules {
     pub async fn create<D: Data>(&self, schedule: NewSchedule, data: &D) -> Result<()> {
         let (spec, paused) = self.check::<D>(schedule, to_value(data))?;
         loop {
-            match self.look_up(&spec.id).await? {
+            match look_up(self.0.store(), &spec.id).await? {
                 Found::There(_) => return Err(WfeError::AlreadyExists { kind: Kind::Schedule, id: spec.id }),
                 found => {
                     if self.store_new(found, &spec, paused).await? {
@@ -140,7 +144,7 @@ impl Schedules {
     async fn put<D: Data>(&self, schedule: NewSchedule, data: serde_json::Result<Value>) -> Result<Change> {
         let (spec, paused) = self.check::<D>(schedule, data)?;
         loop {
-            match self.look_up(&spec.id).await? {
+            match look_up(self.0.store(), &spec.id).await? {
                 Found::There(loaded) => {
                     let changed = self.replace(Stored::read(*loaded)?, spec.clone(), paused).await?;
                     if let Some(change) = changed {
@@ -176,7 +180,7 @@ impl Schedules {
     async fn change(&self, update: Updating) -> Result<Change> {
         let Updating { id, timetable, catch_up, data, .. } = update;
         loop {
-            let stored = Stored::read(self.find(&id).await?)?;
+            let stored = Stored::read(find(self.0.store(), &id).await?)?;
             let (now, mut spec) = (self.0.engine().now(), stored.spec.clone());
             if let Some(timetable) = &timetable {
                 check_timetable(&id, timetable, now)?;
@@ -251,18 +255,11 @@ impl Schedules {
     /// * [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
     /// * [`Corrupt`](WfeError::Corrupt): the stored state of the schedule does not decode.
     pub async fn get(&self, id: &str) -> Result<ScheduleStatus> {
-        self.status_of(self.find(id).await?).await
+        self.status_of(find(self.0.store(), id).await?).await
     }
 
     async fn status_of(&self, loaded: Loaded) -> Result<ScheduleStatus> {
-        let stored = Stored::read(loaded)?;
-        let failing = stored.failing();
-        let mut status = stored.into_status(self.0.engine().now());
-        if let Some(tick) = failing {
-            let last = self.0.store().last_failures(&status.instance_id, &[tick]).await?;
-            status.last_failure = last.into_iter().next().map(Box::new).or(status.last_failure);
-        }
-        Ok(status)
+        status_of(self.0.store(), Stored::read(loaded)?, self.0.engine().now()).await
     }
 
     /// Returns a page of all schedules, in the order in which they were created or last changed. A page may have fewer
@@ -273,18 +270,10 @@ impl Schedules {
     /// [`Unsupported`](WfeError::Unsupported): the store implements only the base traits (those of
     /// `PersistenceProvider`).
     pub async fn list(&self, after: Option<Cursor>, limit: usize) -> Result<Page<ScheduleStatus>> {
-        let store = self.0.store();
-        let page = store.named(&format!("{RESERVED}{NAMES}"), after, limit).await?;
-        let rows = stream::iter(page.rows).map(|id| async move {
-            let read = match store.inspect(&id).await {
-                // It was deleted since the page was read.
-                Err(WfeError::WorkflowNotFound(_)) => return Ok(None),
-                Ok(loaded) if is_over(&loaded) => return Ok(None),
-                Ok(loaded) => self.status_of(loaded).await,
-                Err(error) => Err(error),
-            };
-            store.sound(read)
-        });
+        let (store, now) = (self.0.store(), self.0.engine().now());
+        let page = list(store, after, limit).await?;
+        let rows =
+            stream::iter(page.rows).map(async |stored| store.sound(status_of(store, stored, now).await));
         let rows: Vec<_> = rows.buffered(READ_AT_ONCE).try_collect().await?;
         Ok(Page { rows: rows.into_iter().flatten().collect(), next: page.next })
     }
@@ -298,7 +287,7 @@ impl Schedules {
     /// * The errors of [`start_workflow`](WorkflowHost::start_workflow).
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn trigger(&self, id: &str) -> Result<String> {
-        let stored = Stored::read(self.find(id).await?)?;
+        let stored = Stored::read(find(self.0.store(), id).await?)?;
         let schedule = stored.spec.first_instance(&stored.loaded.instance.id);
         let reference = format!("{schedule}/trigger/{:032x}", fastrand::u128(..));
         self.0.engine().trigger(&stored.spec, reference).await
@@ -336,7 +325,7 @@ impl Schedules {
 
     async fn request(&self, id: &str, control: Control) -> Result<Requested> {
         loop {
-            let found = self.find(id).await?.instance.id;
+            let found = find(self.0.store(), id).await?.instance.id;
             let answer = match control {
                 Control::Suspend => self.0.suspend(&found).await,
                 Control::Resume => self.0.resume(&found).await,
@@ -354,8 +343,45 @@ impl Schedules {
     }
 }
 
+/// The status of a schedule, with its last failure.
+pub(crate) async fn status_of(
+    store: &StoreAccess,
+    stored: Stored,
+    now: DateTime<Utc>,
+) -> Result<ScheduleStatus> {
+    let failing = stored.failing();
+    let mut status = stored.into_status(now);
+    if let Some(tick) = failing {
+        let last = store.last_failures(&status.instance_id, &[tick]).await?;
+        status.last_failure = last.into_iter().next().map(Box::new).or(status.last_failure);
+    }
+    Ok(status)
+}
+
+/// A page of all schedules. One that does not decode is left out and logged once.
+pub(crate) async fn list(store: &StoreAccess, after: Option<Cursor>, limit: usize) -> Result<Page<Stored>> {
+    let page = store.named(&format!("{RESERVED}{NAMES}"), after, limit).await?;
+    let rows = stream::iter(page.rows).map(|id| async move {
+        let read = match store.inspect(&id).await {
+            // It was deleted since the page was read.
+            Err(WfeError::WorkflowNotFound(_)) => return Ok(None),
+            Ok(loaded) if is_over(&loaded) => return Ok(None),
+            Ok(loaded) => Stored::read(loaded),
+            Err(error) => Err(error),
+        };
+        store.sound(read)
+    });
+    let rows: Vec<_> = rows.buffered(READ_AT_ONCE).try_collect().await?;
+    Ok(Page { rows: rows.into_iter().flatten().collect(), next: page.next })
+}
+
 /// The instance that runs a schedule with these settings.
-fn own_instance(spec: &Spec, name: String, is_paused: bool, now: DateTime<Utc>) -> Result<WorkflowInstance> {
+pub(crate) fn own_instance(
+    spec: &Spec,
+    name: String,
+    is_paused: bool,
+    now: DateTime<Utc>,
+) -> Result<WorkflowInstance> {
     let (own, own_version) = own_definition(&spec.definition, spec.version);
     let mut instance = WorkflowInstance::created_at(own, own_version, to_value(spec)?, now);
     instance.name = name;
@@ -366,7 +392,7 @@ fn own_instance(spec: &Spec, name: String, is_paused: bool, now: DateTime<Utc>) 
     Ok(instance)
 }
 
-fn check_timetable(id: &str, timetable: &Timetable, now: DateTime<Utc>) -> Result<()> {
+pub(crate) fn check_timetable(id: &str, timetable: &Timetable, now: DateTime<Utc>) -> Result<()> {
     let every = timetable.every();
     let problem = match every.problem() {
         None if every.next(now, now).is_none_or(|next| next.timestamp_nanos_opt().is_none()) => {
@@ -380,7 +406,7 @@ fn check_timetable(id: &str, timetable: &Timetable, now: DateTime<Utc>) -> Resul
 
 /// Another caller took the name meanwhile. Only the name can conflict: the instance has no reference, and the store
 /// chooses its id.
-fn is_taken(error: WfeError) -> Result<bool> {
+pub(crate) fn is_taken(error: WfeError) -> Result<bool> {
     match error {
         WfeError::AlreadyExists { .. } => Ok(false),
         error => Err(error),

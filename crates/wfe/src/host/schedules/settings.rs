@@ -18,12 +18,12 @@ use crate::engine::{CatchUp, Timetable};
 /// The settings of a new schedule, for [`Schedules::create`] and [`Schedules::create_or_replace`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSchedule {
-    pub(super) id: String,
-    pub(super) definition: String,
-    pub(super) version: Option<u32>,
-    pub(super) timetable: Timetable,
-    pub(super) catch_up: CatchUp,
-    pub(super) paused: Option<bool>,
+    pub(crate) id: String,
+    pub(crate) definition: String,
+    pub(crate) version: Option<u32>,
+    pub(crate) timetable: Timetable,
+    pub(crate) catch_up: CatchUp,
+    pub(crate) paused: Option<bool>,
 }
 
 impl NewSchedule {

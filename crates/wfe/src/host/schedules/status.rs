@@ -64,7 +64,7 @@ pub struct ScheduleStatus {
 }
 
 /// The stored state of a schedule that exists.
-pub(super) struct Stored {
+pub(crate) struct Stored {
     pub loaded: Loaded,
     pub spec: Spec,
     /// The last tick.
@@ -113,6 +113,13 @@ impl Stored {
         view::has_failed_attempt(tick).then(|| tick.id.clone())
     }
 
+    /// The next ticks after this time, the earliest first, as if no further change came and the schedule were not
+    /// paused.
+    pub fn ticks(&self, now: DateTime<Utc>, count: usize) -> Vec<DateTime<Utc>> {
+        let first = self.spec.tick_from(self.last.unwrap_or(self.spec.created), now);
+        std::iter::successors(first, |tick| self.spec.tick_after(*tick)).take(count).collect()
+    }
+
     pub fn into_status(self, now: DateTime<Utc>) -> ScheduleStatus {
         let next = self.spec.tick_after(self.last.unwrap_or(self.spec.created));
         let is_paused = self.is_paused();
@@ -136,7 +143,7 @@ impl Stored {
 }
 
 /// Whether the instance has ended, or ends as soon as a host has applied the pending request: the schedule was deleted.
-pub(super) fn is_over(loaded: &Loaded) -> bool {
+pub(crate) fn is_over(loaded: &Loaded) -> bool {
     let control = loaded.control.as_ref().map(|request| request.control);
     loaded.instance.status.is_final() || matches!(control, Some(Control::Cancel | Control::Terminate))
 }
