@@ -51,10 +51,10 @@ pub use loaded::{
 pub use management::{
     AUDIT, Acted, Action, Audit, AuditFilter, AuditRecord, BackupReport, Cause, CheckDepth, CheckpointMode,
     CheckpointReport, Checkup, CompactReport, Count, Cursor, DEFINITION, EndedCount, ErrorRecord,
-    EventFilter, Face, FailureGroup, Host, HostCard, InstanceState, InstanceSummary, ListCursor, MAX_PAGE,
-    MAX_QUERY_ATTRIBUTES, MAX_ROWS, MAX_SEARCH_BYTES, Management, OpenCount, OpenWait, Order, Page, Progress,
-    PurgeFilter, PurgeReport, Query, RunningBody, StepCount, StoreStatistics, StoredEvent, StoredOutline,
-    TaskCount, TextMatch, TimeRange, WaitFilter, WaitSummary, Window,
+    EventFilter, Face, FailureGroup, Finding, Host, HostCard, InstanceState, InstanceSummary, ListCursor,
+    MAX_PAGE, MAX_QUERY_ATTRIBUTES, MAX_ROWS, MAX_SEARCH_BYTES, Management, OpenCount, OpenWait, Order, Page,
+    Progress, PurgeFilter, PurgeReport, Query, RunningBody, StepCount, StoreStatistics, StoredEvent,
+    StoredOutline, TaskCount, TextMatch, TimeRange, WaitFilter, WaitSummary, Weight, Window,
 };
 pub use owner::{Fence, Owner};
 pub use persistence_provider::PersistenceProvider;

@@ -5,6 +5,8 @@
 
 mod act;
 mod bulk;
+mod doctor;
+mod follow;
 mod instances;
 mod publish;
 mod redaction;
@@ -31,6 +33,7 @@ use wfe_core::{
 pub use self::{
     act::{Effect, RestartWith, Verb},
     bulk::{Bulk, BulkReport, Over, Preview, Refusal},
+    follow::{Follow, Following, News},
     publish::NewEvent,
     redaction::{HIDDEN, Place, hidden},
     rights::{ActionKind, Permission, Role},
@@ -40,7 +43,7 @@ pub use self::{
     views::{ActivityView, DefinitionView, EventView, HistoryRow, InstanceView, TaskView},
     why::{By, Code, Explanation, Hint},
 };
-pub use wfe_core::traits::Face;
+pub use wfe_core::traits::{Face, Finding, Weight};
 
 use self::{redaction::Redact, rights::Allow};
 use crate::{

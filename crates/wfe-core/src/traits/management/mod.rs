@@ -2,6 +2,7 @@
 
 mod action;
 mod audit;
+mod finding;
 mod host_card;
 mod listing;
 mod query;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use action::{Acted, Action};
 pub use audit::{AUDIT, Audit, AuditFilter, AuditRecord, DEFINITION, Face};
+pub use finding::{Finding, Weight};
 pub use host_card::{Host, HostCard, RunningBody};
 pub use listing::{
     Cause, Count, EndedCount, EventFilter, FailureGroup, InstanceSummary, OpenCount, OpenWait, StepCount,
@@ -159,7 +161,8 @@ pub trait Management: Send + Sync {
         limit: usize,
     ) -> Result<Page<ErrorRecord>>;
 
-    /// A page of an instance's whole history, in order of completion.
+    /// A page of an instance's whole history, in order of completion. The cursor of a row is its completion
+    /// [number](Finished::number).
     ///
     /// # Errors
     /// [`WorkflowNotFound`]: no instance has this id.
@@ -292,4 +295,10 @@ pub trait Management: Send + Sync {
 
     /// How large the store is.
     async fn statistics(&self) -> Result<StoreStatistics>;
+
+    /// What only the store can find to be wrong, such as with its files: their mode, their file system, who holds up the
+    /// log. The default implementation finds nothing.
+    async fn findings(&self) -> Result<Vec<Finding>> {
+        Ok(Vec::new())
+    }
 }

@@ -122,7 +122,7 @@ impl<'o> Facts<'o> {
 }
 
 /// A store may lack a part of the contract: what it cannot tell is then left out.
-fn supported<T>(answer: Result<T>) -> Result<Option<T>> {
+pub(in crate::operator) fn supported<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(WfeError::Unsupported(_)) => Ok(None),

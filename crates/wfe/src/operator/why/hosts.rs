@@ -53,6 +53,11 @@ impl Hosts {
         }
     }
 
+    /// The owners that are known to be dead.
+    pub fn dead(&self) -> impl Iterator<Item = u64> {
+        self.all.iter().filter(|host| host.is_alive == Some(false)).map(|host| host.owner)
+    }
+
     pub fn card(&self, owner: u64) -> Option<&HostCard> {
         self.all.iter().find(|host| host.owner == owner)?.card.as_ref()
     }

@@ -14,7 +14,7 @@ use wfe_core::Result;
 #[cfg(doc)]
 use wfe_core::WfeError;
 
-pub(super) use self::facts::Facts;
+pub(super) use self::facts::{Facts, supported};
 use super::Operator;
 
 /// Why an instance stands where it stands.
