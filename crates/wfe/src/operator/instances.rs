@@ -145,7 +145,9 @@ impl Operator {
             definition = self.summary(id).await?.definition;
         }
         rows.sort_by_key(|row| row.end);
-        rows.iter_mut().for_each(|row| self.hide_row(&definition, row));
+        for row in &mut rows {
+            self.hide_row(&definition, row);
+        }
         Ok(Page { rows, next: page.next })
     }
 
@@ -165,7 +167,9 @@ impl Operator {
         let ended =
             loaded.instance.execution_pointers.into_iter().filter(|pointer| pointer.status.is_final());
         let mut rows: Vec<HistoryRow> = ended.map(HistoryRow::of_live).collect();
-        rows.iter_mut().for_each(|row| self.hide_row(&loaded.instance.workflow_definition_id, row));
+        for row in &mut rows {
+            self.hide_row(&loaded.instance.workflow_definition_id, row);
+        }
         Ok(rows)
     }
 
@@ -179,7 +183,9 @@ impl Operator {
         let page = self.seen(self.management.history(id, Some(Cursor(after)), limit).await)?;
         let definition = if self.hides() { self.summary(id).await?.definition } else { String::new() };
         let mut rows: Vec<HistoryRow> = page.rows.into_iter().map(HistoryRow::of).collect();
-        rows.iter_mut().for_each(|row| self.hide_row(&definition, row));
+        for row in &mut rows {
+            self.hide_row(&definition, row);
+        }
         Ok(Page { rows, next: page.next })
     }
 
