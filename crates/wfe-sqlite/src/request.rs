@@ -201,8 +201,26 @@ pub(crate) struct Statement {
 }
 
 /// Receives each row as it arrives, together with the index of the statement that returned the row. Runs on the thread
-/// that reads the rows. Returns whether the row must be collected. A row that was already decoded need not be collected.
-pub(crate) type Take = Box<dyn FnMut(usize, Row<'_>) -> bool + Send>;
+/// that reads the rows.
+pub(crate) type Take = Box<dyn FnMut(usize, Row<'_>) -> Taken + Send>;
+
+/// What becomes of a row that was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The row is collected.
+    Collect,
+    /// The row was decoded already, or is not needed.
+    Skip,
+    /// As `Skip`, and the statement returns no more rows.
+    End,
+}
+
+impl Taken {
+    /// Collects the row if `condition` holds.
+    pub(crate) fn collect_if(condition: bool) -> Self {
+        if condition { Self::Collect } else { Self::Skip }
+    }
+}
 
 /// A copy of an instance for the cache.
 pub(crate) struct NewCopy {

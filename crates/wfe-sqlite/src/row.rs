@@ -5,6 +5,8 @@ use std::fmt;
 
 use wfe_sqlite_handle::{self as handle, ValueRef};
 
+use crate::request::Taken;
+
 /// Rows of one statement, in the order in which SQLite returned them.
 #[derive(Default)]
 pub(crate) struct Rows {
@@ -25,13 +27,13 @@ enum Cell {
 }
 
 impl Rows {
-    /// Copies a row, and keeps the copy if `keep` returns true.
+    /// Copies a row, and keeps the copy if `keep` says so. Returns what `keep` has returned.
     pub(crate) fn push(
         &mut self,
         row: &handle::Row<'_>,
         columns: usize,
-        keep: impl FnOnce(Row<'_>) -> bool,
-    ) -> Result<(), handle::Error> {
+        keep: impl FnOnce(Row<'_>) -> Taken,
+    ) -> Result<Taken, handle::Error> {
         self.columns = columns;
         let (first_cell, first_byte) = (self.cells.len(), self.bytes.len());
         for column in 0..columns {
@@ -44,11 +46,12 @@ impl Rows {
             };
             self.cells.push(cell);
         }
-        if !keep(Row { cells: &self.cells[first_cell..], bytes: &self.bytes }) {
+        let taken = keep(Row { cells: &self.cells[first_cell..], bytes: &self.bytes });
+        if taken != Taken::Collect {
             self.cells.truncate(first_cell);
             self.bytes.truncate(first_byte);
         }
-        Ok(())
+        Ok(taken)
     }
 
     fn keep(&mut self, bytes: &[u8]) -> usize {

@@ -8,6 +8,7 @@ pub(crate) mod hexadecimal;
 pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod pointer;
+pub(crate) mod prefix;
 pub(crate) mod subscription;
 pub(crate) mod time;
 pub(crate) mod workflow;

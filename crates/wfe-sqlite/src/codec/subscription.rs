@@ -69,7 +69,7 @@ pub(crate) fn decode_open(row: Row<'_>) -> Result<EventSubscription> {
     })
 }
 
-fn model(fields: &mut Fields<'_>) -> Result<EventSubscription> {
+pub(crate) fn model(fields: &mut Fields<'_>) -> Result<EventSubscription> {
     let id = fields.key("id")?;
     Ok(EventSubscription {
         id: id.to_owned(),

@@ -13,7 +13,7 @@ use wfe_core::logging;
 use wfe_sqlite_handle::{CachedStatement, Error, LentHandle};
 
 use crate::{
-    request::{Done, Script, Statement, Value, text_bytes},
+    request::{Done, Script, Statement, Taken, Value, text_bytes},
     row::{Row, Rows},
     schema,
     sqlx::{self, SqliteConnection},
@@ -94,28 +94,29 @@ impl<'h> Lent<'h> {
 
     /// Runs a statement, and collects its rows.
     pub(crate) fn run(&self, statement: &Statement, values: &[Value]) -> Result<Done, Error> {
-        self.run_taking(statement, values, |_| true)
+        self.run_taking(statement, values, |_| Taken::Collect)
     }
 
-    /// Like [`run`](Self::run), but collects only the rows for which `keep` returns true.
+    /// Like [`run`](Self::run), but collects only the rows for which `keep` says so.
     fn run_taking(
         &self,
         statement: &Statement,
         values: &[Value],
-        mut keep: impl FnMut(Row<'_>) -> bool,
+        mut keep: impl FnMut(Row<'_>) -> Taken,
     ) -> Result<Done, Error> {
         let rows = self.with(statement.text, |prepared| {
             for (at, value) in values.iter().enumerate() {
                 prepared.raw_bind_parameter(at + 1, value)?;
             }
             let (columns, mut rows) = (prepared.column_count(), Rows::default());
-            // `PRAGMA incremental_vacuum` has no columns, and pauses after each page as after a row.
-            if columns == 0 && !statement.text.starts_with("PRAGMA") {
+            if columns == 0 {
                 prepared.raw_execute()?;
             } else {
                 let mut found = prepared.raw_query();
                 while let Some(row) = found.next()? {
-                    rows.push(row, columns, &mut keep)?;
+                    if rows.push(row, columns, &mut keep)? == Taken::End {
+                        break;
+                    }
                 }
             }
             if text_bytes(values) > KEPT {
@@ -199,10 +200,13 @@ mod tests {
         let taken = Arc::clone(&sum);
         script.take = Some(Box::new(move |at, row| {
             taken.fetch_add(row.get::<i64>(0).map_or(0, i64::unsigned_abs), Relaxed);
-            at == 1 || row.get::<i64>(0).is_ok_and(|number| number == 500)
+            match row.get::<i64>(0) {
+                Ok(600) => Taken::End,
+                number => Taken::collect_if(at == 1 || number.is_ok_and(|number| number == 500)),
+            }
         }));
         let done = lent.read(&mut script).unwrap();
-        assert_eq!(sum.load(Relaxed), 500_500);
+        assert_eq!(sum.load(Relaxed), 600 * 601 / 2, "the statement has ended with row 600");
         assert_eq!(done[0].rows.iter().map(|row| row.get::<i64>(0).unwrap()).collect::<Vec<_>>(), [500]);
         assert_eq!(done[1].rows.first().unwrap().get::<&str>(0).unwrap(), "a");
     }

@@ -17,7 +17,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, json},
     instance::cache::{Stored, StoredPointer, WEIGHT_OF_ROW, WEIGHT_OF_TEXT},
-    request::{Done, Role, Script, Value, text_bytes},
+    request::{Done, Role, Script, Taken, Value, text_bytes},
     sql,
 };
 
@@ -82,7 +82,7 @@ fn decode_on_arrival(script: &mut Script, id: &str) -> Arrived {
                 weight: weight(bytes),
             }));
         }
-        at != POINTERS
+        Taken::collect_if(at != POINTERS)
     }));
     pointers
 }

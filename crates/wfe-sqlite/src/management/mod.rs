@@ -13,11 +13,13 @@ mod counts;
 mod delete;
 mod events;
 mod failures;
+mod filter;
 mod history;
 mod list;
 mod outlines;
 mod purge;
 mod removal;
+mod scan;
 mod statistics;
 mod waits;
 

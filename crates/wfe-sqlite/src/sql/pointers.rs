@@ -124,6 +124,17 @@ pub(crate) const HISTORY: Sql<4> = Sql::new(concat!(
      ORDER BY number LIMIT ?"
 ));
 
+/// A page of the whole history of an instance. The arguments are the instance, the highest number that comes before the page,
+/// and the maximum number of rows. The numbers come from an index, which has them by container, and are sorted: of these
+/// rows, only those of the page are read.
+pub(crate) const WHOLE_HISTORY: Sql<3> = Sql::new(concat!(
+    "SELECT h.number, ",
+    model!(),
+    " FROM (SELECT seq, number FROM execution_pointers INDEXED BY execution_pointers_history WHERE kind = 'history' \
+       AND workflow = (SELECT seq FROM workflows WHERE id = ?) AND number > ? ORDER BY number LIMIT ?) AS h \
+     CROSS JOIN execution_pointers AS p ON p.seq = h.seq"
+));
+
 /// Removes all items of one container. The arguments are the instance and the container.
 pub(crate) const REMOVE_ITEMS: Sql<2> = Sql::new(
     "DELETE FROM execution_pointers WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) \
@@ -189,6 +200,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("FINISH", FINISH.text()),
     ("FINISH_AT_ONCE", FINISH_AT_ONCE.text()),
     ("HISTORY", HISTORY.text()),
+    ("WHOLE_HISTORY", WHOLE_HISTORY.text()),
     ("REMOVE_ITEMS", REMOVE_ITEMS.text()),
     ("PUT_ITEMS", PUT_ITEMS.text()),
     ("ITEMS", ITEMS.text()),

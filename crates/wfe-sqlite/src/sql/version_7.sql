@@ -20,11 +20,12 @@ CREATE INDEX workflows_going ON workflows (seq) WHERE going = 1;
 CREATE INDEX workflows_open ON workflows (status, seq, workflow_definition_id, version)
   WHERE status = 'Runnable' OR status = 'Suspended';
 -- The instances that have ended in one way, by the time of the end. The ending is NULL if a program set the status without the
--- engine. Readers: list, count, ended_counts, failure_groups, purge.
-CREATE INDEX workflows_ended ON workflows (ending, complete_time, workflow_definition_id)
-  WHERE status = 'Complete' OR status = 'Terminated';
--- The instances of a definition, newest first. Readers: list, count.
-CREATE INDEX workflows_definition ON workflows (workflow_definition_id, seq);
+-- engine. The condition is on a column of the index, so that its readers need not look into the rows. Readers: list, count,
+-- ended_counts, failure_groups, purge.
+CREATE INDEX workflows_ended ON workflows (ending, complete_time, seq, workflow_definition_id)
+  WHERE complete_time IS NOT NULL;
+-- The instances of a definition, newest first: SQLite puts the row number at the end of each index. Readers: list, count.
+CREATE INDEX workflows_definition ON workflows (workflow_definition_id);
 -- The instances with a reference, whatever their definition, also those that have given it up to the one that replaces them.
 -- Readers: list, count.
 CREATE INDEX workflows_reference ON workflows (reference) WHERE reference IS NOT NULL;

@@ -19,7 +19,7 @@ use crate::{
     connection::admission::Caller,
     error,
     instance::diff::{INSTANCE, POINTERS, add_reads},
-    request::{Script, Value},
+    request::{Script, Taken, Value},
     row::Row,
     sql,
 };
@@ -78,7 +78,7 @@ pub(super) async fn load_many(
         if error.is_none() {
             *error = several.add(at, row).err();
         }
-        false
+        Taken::Skip
     }));
     store.read_for(Caller::Engine, script).await?;
     let (Several { loaded, .. }, error) = std::mem::take(&mut *lock(&several));
@@ -151,9 +151,9 @@ impl SqlitePersistenceProvider {
                 }
                 _ if at == waits => parts.waits.push(codec::subscription::decode_open(row)),
                 _ if at == deliveries => parts.deliveries.push(delivery(row)),
-                _ => return true,
+                _ => return Taken::Collect,
             }
-            false
+            Taken::Skip
         }));
         let done = self.read_for(caller, script).await?;
         let Parts { pointers, waits, deliveries } = std::mem::take(&mut *lock(&parts));

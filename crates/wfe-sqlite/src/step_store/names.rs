@@ -9,7 +9,7 @@ use wfe_core::{
 use super::limit::rows;
 use crate::{
     SqlitePersistenceProvider,
-    codec::{Fields, names},
+    codec::{Fields, names, prefix::behind},
     instance::diff::New,
     repository::{add_positions, with_id_and_name},
     request::{Role, Script, Value, Written},
@@ -89,37 +89,4 @@ pub(super) async fn named(
     };
     let (rows, next) = store.page(script, limit, cursor, id).await?;
     Ok(Page { rows, next })
-}
-
-/// The first text, in the order of the bytes, that is behind all texts with this prefix. The prefix is not empty and
-/// begins with [`OWN_NAMES`], so at least one of its characters is not the last one of Unicode.
-fn behind(prefix: &str) -> String {
-    let mut behind = prefix.to_owned();
-    while let Some(last) = behind.pop() {
-        // The surrogates are no characters.
-        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
-        if let Some(next) = next {
-            behind.push(next);
-            break;
-        }
-    }
-    behind
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_ends_where_no_text_with_it_follows() {
-        for (prefix, expected) in [
-            ("wfe.a:", "wfe.a;"),
-            ("wfe.\u{d7ff}", "wfe.\u{e000}"),
-            ("wfe.a\u{10ffff}\u{10ffff}", "wfe.b"),
-            ("wfe.\u{7f}", "wfe.\u{80}"),
-        ] {
-            assert_eq!(behind(prefix), expected);
-            assert!(format!("{prefix}\u{10ffff}") < behind(prefix));
-        }
-    }
 }

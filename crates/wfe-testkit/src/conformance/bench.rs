@@ -6,7 +6,7 @@ use wfe_core::{
     Result, WfeError,
     clock::Clock,
     models::WorkflowInstance,
-    traits::{Committed, Fence, Finished, Owner, PersistenceProvider, StepCommit, StepStore},
+    traits::{Committed, Fence, Finished, Management, Owner, PersistenceProvider, StepCommit, StepStore},
 };
 
 use super::{
@@ -87,6 +87,12 @@ impl Bench {
 /// Returns the step store of a store. Skips the case if the store has no step store.
 pub(super) fn steps(store: &Store) -> Checked<Arc<dyn StepStore>> {
     store.clone().step_store().ok_or(Stop::Skipped("the store has no step store"))
+}
+
+/// Returns the management interface of a store. Skips the case if the store has none, or no step store.
+pub(super) fn management(store: &Store) -> Checked<Arc<dyn Management>> {
+    steps(store)?;
+    store.clone().management().ok_or(Stop::Skipped("the store has no management interface"))
 }
 
 /// Unwraps the result of an optional method. Skips the case if the store does not support the method.

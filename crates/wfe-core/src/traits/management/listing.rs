@@ -52,10 +52,14 @@ pub struct InstanceSummary {
     /// The failure that suspended or ended the instance, if there was one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cause: Option<Cause>,
+    /// Whether an operator has recorded that this failure is dealt with
+    /// ([`Action::Acknowledge`](super::Action::Acknowledge)).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_acknowledged: bool,
     /// What the instance waits for, in short. `None` if it has no open subscription.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waits: Option<WaitSummary>,
-    /// The attributes of the instance.
+    /// The attributes of the instance, without those of the engine.
     #[serde(skip_serializing_if = "Map::is_empty", default)]
     pub attributes: Map<String, Value>,
     /// The parent of the instance, if it is a child.
@@ -95,6 +99,7 @@ impl InstanceSummary {
             state,
             request: None,
             cause: None,
+            is_acknowledged: false,
             waits: None,
             attributes: Map::new(),
             parent: None,
@@ -115,10 +120,15 @@ pub struct Cause {
     pub code: String,
     /// The number of the failed attempt, from 1.
     pub attempt: u32,
-    /// The first line of the message.
+    /// The first line of the message, cut after [`MAX_MESSAGE`](Self::MAX_MESSAGE) characters.
     pub message: String,
     /// When the attempt failed.
     pub time: DateTime<Utc>,
+}
+
+impl Cause {
+    /// The highest number of characters of [`message`](Self::message).
+    pub const MAX_MESSAGE: usize = 500;
 }
 
 /// What an instance waits for, in short: its oldest open subscription, and how many there are.
@@ -129,8 +139,14 @@ pub struct WaitSummary {
     pub name: String,
     /// The key of the event.
     pub key: String,
-    /// The number of open subscriptions of the instance.
+    /// The number of open subscriptions of the instance. Of an instance with more, [`MAX_COUNT`](Self::MAX_COUNT) are
+    /// looked at, and counted.
     pub count: u64,
+}
+
+impl WaitSummary {
+    /// The highest [`count`](Self::count).
+    pub const MAX_COUNT: u64 = 1_000;
 }
 
 /// A count that may have ended at a cap.

@@ -167,7 +167,8 @@ pub enum Order {
     Newest,
     /// The instance that was started first comes first.
     Oldest,
-    /// The instance that ended last comes first. Only instances that have ended are listed.
+    /// The instance that ended last comes first. Only instances that have ended are listed, and of these only those of which
+    /// the time of the end is stored: a program may store an end without one.
     LastEnded,
     /// The instance that is due first comes first. Only instances that are due or asleep are listed.
     FirstDue,

@@ -17,6 +17,7 @@ mod finishing;
 mod history;
 mod hosts;
 mod instances;
+mod listings;
 mod liveness;
 mod news;
 mod ownership;
@@ -26,6 +27,7 @@ mod publishing;
 mod random;
 mod refusals;
 mod replacing;
+mod reports;
 mod restarts;
 mod retries;
 mod set_back;
@@ -75,6 +77,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         hosts::CASES,
         news::CASES,
         work::CASES,
+        listings::CASES,
+        reports::CASES,
         random::CASES,
     ]
     .into_iter()
@@ -93,7 +97,7 @@ mod prelude {
     };
 
     pub(super) use crate::conformance::{
-        bench::{Bench, Store, done, finished_rows, must_keep_commands, offered, owned, steps},
+        bench::{Bench, Store, done, finished_rows, management, must_keep_commands, offered, owned, steps},
         case::{assert_err, cases},
         checked::{Checked, Stop, unmet},
         samples::{
