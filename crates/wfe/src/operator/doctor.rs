@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(codes(|it| it.log_bytes = HUGE_LOG), [("wal_large", Weight::Error)]);
         assert_eq!(codes(|it| it.oldest_reader = Some(READER)), [("reader_old", Weight::Warning)]);
         assert_eq!(codes(|it| it.oldest_reader = Some(Duration::from_secs(59))), []);
-        assert_eq!(codes(|it| it.disk_free_bytes = Some(DISK)), [("disk_full", Weight::Warning)]);
+        assert_eq!(codes(|it| it.disk_free_bytes = Some(DISK - 1)), [("disk_full", Weight::Warning)]);
         assert_eq!(codes(|it| (it.bytes, it.disk_free_bytes) = (1 << 10, Some(DISK))), []);
         assert_eq!(codes(|it| it.disk_free_bytes = Some(NO_DISK - 1)), [("disk_full", Weight::Error)]);
         assert_eq!(codes(|it| it.disk_free_bytes = None), []);

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use wfe_core::{
     Result, WfeError,
+    models::PointerStatus,
     traits::{
         AuditFilter, AuditRecord, Cursor, ErrorRecord, InstanceState, InstanceSummary, ListCursor, MAX_PAGE,
         Order, Query, TextMatch,
@@ -144,6 +145,8 @@ struct Positions {
 /// How far the news of one instance were read.
 struct Followed {
     history: u64,
+    /// The steps of the live state that have ended.
+    ended: HashMap<String, (PointerStatus, Option<DateTime<Utc>>)>,
     failures: u64,
     acted: Cursor,
     state: InstanceState,
@@ -368,9 +371,10 @@ impl Following {
         let Some(mut at) = self.each.remove(id) else {
             let at = Followed {
                 history: last(0, async |after| {
-                    Ok(operator.history(id, Some(Cursor(after)), 1).await?.rows.is_empty())
+                    Ok(operator.stored_history(id, after, 1).await?.rows.is_empty())
                 })
                 .await?,
+                ended: operator.live_history(id).await?.into_iter().map(live).collect(),
                 failures: last(0, async |after| {
                     Ok(operator.errors(Some(id), Some(Cursor(after)), 1).await?.rows.is_empty())
                 })
@@ -388,12 +392,23 @@ impl Following {
 
     async fn read_one(&mut self, id: &str, summary: InstanceSummary, at: &mut Followed) -> Result<()> {
         let operator = self.operator.clone();
+        let step = |step| News::Step { instance: id.to_owned(), step };
+        // What leaves the live state is found in the history, and was reported before.
+        let mut known = std::mem::take(&mut at.ended);
+        for row in operator.live_history(id).await? {
+            let (pointer, now) = live(row.clone());
+            if known.get(&pointer) != Some(&now) {
+                self.pending.push(step(row));
+            }
+            known.remove(&pointer);
+            at.ended.insert(pointer, now);
+        }
         loop {
-            let page = operator.history(id, Some(Cursor(at.history)), MAX_PAGE).await?;
-            at.history =
-                page.rows.last().map(|row| row.number).or(page.next.map(|next| next.0)).unwrap_or(at.history);
-            let step = |step| News::Step { instance: id.to_owned(), step };
-            self.pending.extend(page.rows.into_iter().map(step));
+            let page = operator.stored_history(id, at.history, MAX_PAGE).await?;
+            let last = page.rows.last().and_then(|row| row.number).or(page.next.map(|next| next.0));
+            at.history = last.unwrap_or(at.history);
+            let rows = page.rows.into_iter().filter(|row| !known.contains_key(&row.pointer));
+            self.pending.extend(rows.map(step));
             if page.next.is_none() {
                 break;
             }
@@ -426,6 +441,10 @@ impl fmt::Debug for Following {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Following").field("scope", &self.scope).finish_non_exhaustive()
     }
+}
+
+fn live(row: HistoryRow) -> (String, (PointerStatus, Option<DateTime<Utc>>)) {
+    (row.pointer, (row.status, row.end))
 }
 
 /// The fields of a query by which instances are followed.

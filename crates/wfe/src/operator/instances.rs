@@ -115,26 +115,78 @@ impl Operator {
 
     /// A page of the steps of the instance that have ended, in the order in which they ended.
     ///
+    /// The steps of finished iterations are read page by page. The other steps that have ended, such as those of the main
+    /// path, belong to the live state of the instance: they are added to the page in which they ended, so a page may have
+    /// more rows than asked for.
+    ///
     /// # Errors
     /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
     pub async fn history(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<HistoryRow>> {
         let page = self.seen(self.management.history(id, after, limit.min(MAX_PAGE)).await)?;
-        let definition = if self.hides() { self.summary(id).await?.definition } else { String::new() };
-        let row = |finished| {
-            let mut row = HistoryRow::of(finished);
-            let event = row.event.as_mut().and_then(|event| event.data.as_mut());
-            for (place, value) in [
-                (Place::Outcome, row.outcome.as_mut()),
-                (Place::Item, row.item.as_mut()),
-                (Place::Event, event),
-            ] {
-                if let Some(value) = value {
-                    self.hide(place, &definition, value);
-                }
+        let until = page.next.and_then(|_| page.rows.last()?.pointer.end_time);
+        let from = match after.and_then(|after| after.0.checked_sub(1)) {
+            Some(before) => {
+                let last = self.seen(self.management.history(id, Some(Cursor(before)), 1).await)?;
+                last.rows.first().and_then(|row| row.pointer.end_time)
             }
-            row
+            None => None,
         };
-        Ok(Page { rows: page.rows.into_iter().map(row).collect(), next: page.next })
+        let mut rows: Vec<HistoryRow> = page.rows.into_iter().map(HistoryRow::of).collect();
+        let mut definition = String::new();
+        if let Some(loaded) = self.store.inspect_sound(id).await? {
+            definition = loaded.instance.workflow_definition_id;
+            let live = loaded.instance.execution_pointers.into_iter();
+            let live = live.filter(|pointer| pointer.status.is_final()).map(HistoryRow::of_live);
+            rows.extend(live.filter(|row| {
+                from.is_none_or(|from| row.end > Some(from))
+                    && until.is_none_or(|until| row.end <= Some(until))
+            }));
+        } else if self.hides() {
+            definition = self.summary(id).await?.definition;
+        }
+        rows.sort_by_key(|row| row.end);
+        for row in &mut rows {
+            self.hide_row(&definition, row);
+        }
+        Ok(Page { rows, next: page.next })
+    }
+
+    fn hide_row(&self, definition: &str, row: &mut HistoryRow) {
+        let event = row.event.as_mut().and_then(|event| event.data.as_mut());
+        let (outcome, item) = (row.outcome.as_mut(), row.item.as_mut());
+        for (place, value) in [(Place::Outcome, outcome), (Place::Item, item), (Place::Event, event)] {
+            if let Some(value) = value {
+                self.hide(place, definition, value);
+            }
+        }
+    }
+
+    /// The steps of the instance that have ended and belong to its live state.
+    pub(super) async fn live_history(&self, id: &str) -> Result<Vec<HistoryRow>> {
+        let Some(loaded) = self.store.inspect_sound(id).await? else { return Ok(Vec::new()) };
+        let ended =
+            loaded.instance.execution_pointers.into_iter().filter(|pointer| pointer.status.is_final());
+        let mut rows: Vec<HistoryRow> = ended.map(HistoryRow::of_live).collect();
+        for row in &mut rows {
+            self.hide_row(&loaded.instance.workflow_definition_id, row);
+        }
+        Ok(rows)
+    }
+
+    /// The steps of finished iterations, without those of the live state.
+    pub(super) async fn stored_history(
+        &self,
+        id: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Page<HistoryRow>> {
+        let page = self.seen(self.management.history(id, Some(Cursor(after)), limit).await)?;
+        let definition = if self.hides() { self.summary(id).await?.definition } else { String::new() };
+        let mut rows: Vec<HistoryRow> = page.rows.into_iter().map(HistoryRow::of).collect();
+        for row in &mut rows {
+            self.hide_row(&definition, row);
+        }
+        Ok(Page { rows, next: page.next })
     }
 
     /// A page of the stored failures of the instance, oldest first, or of all instances, newest first. Each attempt that

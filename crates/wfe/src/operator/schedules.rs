@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use wfe_core::{
     Kind, NoEffectReason, Result, WfeError,
     limits::nanos,
@@ -94,13 +94,14 @@ impl Operator {
         self.outline(&definition, version).await?;
         let permit = permit.detail(json!({ "schedule": id, "definition": definition }));
         let spec = Spec { id, definition, version, data, timetable, catch_up, created: now, before: None };
+        let none = Map::new();
         loop {
             let is_paused = paused.unwrap_or(false);
             let stored = match schedules::look_up(&self.store, &spec.id).await? {
                 Found::There(_) => return Err(WfeError::AlreadyExists { kind: Kind::Schedule, id: spec.id }),
                 Found::Free(name) => {
                     let instance = own_instance(&spec, name, is_paused, now)?;
-                    permit.act(Action::Start { instance: &instance, known: Known::Existing }).await
+                    permit.act(new(&instance, &none)).await
                 }
                 Found::Over(loaded) => {
                     let instance = own_instance(&spec, loaded.instance.name.clone(), is_paused, now)?;
@@ -192,7 +193,7 @@ impl Operator {
             WorkflowInstance::created_at(&spec.definition, version, spec.data.clone(), self.now());
         (instance.id, instance.reference) = (fresh_id(), Some(reference));
         let permit = permit.detail(json!({ "schedule": id })).of(&instance.id);
-        match permit.act(Action::Start { instance: &instance, known: Known::Existing }).await? {
+        match permit.act(new(&instance, &Map::new())).await? {
             Acted::Started(started) => Ok(StartedView {
                 id: started.id,
                 version,
@@ -202,4 +203,8 @@ impl Operator {
             other => unexpected(&other),
         }
     }
+}
+
+fn new<'a>(instance: &'a WorkflowInstance, attributes: &'a Map<String, Value>) -> Action<'a> {
+    Action::Start { instance, known: Known::Existing, attributes }
 }

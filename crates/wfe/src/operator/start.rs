@@ -1,7 +1,7 @@
 //! Starts instances without their definition.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use wfe_core::{
     Result, WfeError,
     models::WorkflowInstance,
@@ -24,6 +24,7 @@ pub struct NewInstance {
     known: Known,
     name: Option<String>,
     description: Option<String>,
+    attributes: Map<String, Value>,
 }
 
 impl NewInstance {
@@ -37,6 +38,7 @@ impl NewInstance {
             known: Known::Existing,
             name: None,
             description: None,
+            attributes: Map::new(),
         }
     }
 
@@ -69,6 +71,14 @@ impl NewInstance {
     #[must_use]
     pub fn description(self, description: impl Into<String>) -> Self {
         Self { description: Some(description.into()), ..self }
+    }
+
+    /// Sets an attribute, by which the instance can be found. A later call with the same key replaces the value. A store
+    /// takes texts, numbers, booleans and times.
+    #[must_use]
+    pub fn attribute(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.attributes.insert(key.into(), value.into());
+        self
     }
 }
 
@@ -105,7 +115,8 @@ impl Operator {
     ///   [`Workflow::start`](crate::host::Workflow::start).
     /// * The errors of the store.
     pub async fn start(&self, start: NewInstance) -> Result<StartedView> {
-        let NewInstance { definition, version, data, reference, known, name, description } = start;
+        let NewInstance { definition, version, data, reference, known, name, description, attributes } =
+            start;
         let permit = self.permit(ActionKind::Start, Of::Definition(&definition)).await?;
         refuse_reserved("definition", "id", &definition)?;
         reference.as_deref().map_or(Ok(()), refuse_empty_reference)?;
@@ -121,7 +132,7 @@ impl Operator {
         (instance.id, instance.name) = (fresh_id(), name);
         (instance.reference, instance.description) = (reference, description);
         let permit = permit.detail(detail).of(&instance.id);
-        match permit.act(Action::Start { instance: &instance, known }).await? {
+        match permit.act(Action::Start { instance: &instance, known, attributes: &attributes }).await? {
             Acted::Started(started) => Ok(StartedView {
                 id: started.id,
                 version,

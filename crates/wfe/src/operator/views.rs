@@ -40,8 +40,10 @@ pub struct InstanceView {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct HistoryRow {
-    /// The place of the step in the order in which the steps of the instance ended, from 1.
-    pub number: u64,
+    /// The number of the step among those of finished iterations, from 1. `None` means that the step belongs to the live
+    /// state of the instance, as the steps of the main path do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
     /// The stable id of the step. `None` means that none is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
@@ -96,6 +98,10 @@ fn word<S: serde::Serializer>(status: &PointerStatus, serializer: S) -> Result<S
 
 impl HistoryRow {
     pub(super) fn of(Finished { number, pointer }: Finished) -> Self {
+        Self { number: Some(number), ..Self::of_live(pointer) }
+    }
+
+    pub(super) fn of_live(pointer: ExecutionPointer) -> Self {
         let ExecutionPointer {
             id,
             status,
@@ -113,7 +119,7 @@ impl HistoryRow {
         } = pointer;
         let failed_last = status == PointerStatus::Failed;
         Self {
-            number,
+            number: None,
             step: step_name,
             pointer: id,
             status,

@@ -1,4 +1,5 @@
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 
 #[cfg(doc)]
 use super::super::StepStore;
@@ -26,13 +27,15 @@ pub enum Action<'a> {
         /// How to resume, if the request is an intervention.
         intervention: Option<&'a Intervention>,
     },
-    /// Stores a new instance, as [`start_if`](StepStore::start_if) does without an owner. The result is
-    /// [`Acted::Started`].
+    /// Stores a new instance with these attributes, as [`start_if`](StepStore::start_if) does without an owner. The result
+    /// is [`Acted::Started`].
     Start {
         /// The new instance.
         instance: &'a WorkflowInstance,
         /// What happens if the reference is known.
         known: Known,
+        /// The attributes of the new instance.
+        attributes: &'a Map<String, Value>,
     },
     /// Stores a new instance that replaces an ended one, as [`restart`](StepStore::restart) does without an owner. The
     /// result is [`Acted::Started`].
