@@ -109,8 +109,7 @@ impl<'h> Lent<'h> {
                 prepared.raw_bind_parameter(at + 1, value)?;
             }
             let (columns, mut rows) = (prepared.column_count(), Rows::default());
-            // `PRAGMA incremental_vacuum` has no columns, and pauses after each page as after a row.
-            if columns == 0 && !statement.text.starts_with("PRAGMA") {
+            if columns == 0 {
                 prepared.raw_execute()?;
             } else {
                 let mut found = prepared.raw_query();

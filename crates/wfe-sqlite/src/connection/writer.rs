@@ -147,9 +147,7 @@ impl Writer {
         Self { jobs, ended, admission: Admission::new(timer, busy, location), refusal: Some(refusal) }
     }
 
-    /// # Errors
-    /// Fails if every write is refused.
-    pub(crate) fn may_write(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         self.refusal.map_or(Ok(()), |refusal| Err(refusal.error(self.admission.location())))
     }
 
@@ -161,7 +159,7 @@ impl Writer {
 
     /// Like [`write`](Self::write), but for any caller.
     pub(crate) async fn write_for(&self, caller: Caller, mut script: Script) -> Result<Written> {
-        self.may_write()?;
+        self.check()?;
         let since = Instant::now();
         let permit = self.admission.enter(caller, script.bytes(), since).await?;
         let mut refusals = script.take_refusals();
@@ -199,7 +197,7 @@ impl Writer {
 
     /// Creates or upgrades the schema.
     pub(crate) async fn ensure(&self) -> Result<()> {
-        self.may_write()?;
+        self.check()?;
         let since = Instant::now();
         let permit = self.admission.enter(Caller::Program, 0, since).await?;
         self.ask(|reply| Job::Ensure(since, permit, reply)).await?

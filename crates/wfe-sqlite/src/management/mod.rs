@@ -14,6 +14,7 @@ mod delete;
 mod events;
 mod failures;
 mod filter;
+mod findings;
 mod history;
 mod list;
 mod outlines;
@@ -32,9 +33,9 @@ use wfe_core::{
     traits::{
         Acted, Action, Audit, AuditFilter, AuditRecord, BackupReport, CheckDepth, CheckpointMode,
         CheckpointReport, Checkup, CompactReport, Count, Cursor, EndedCount, ErrorRecord, EventFilter,
-        FailureGroup, Finished, InstanceSummary, ListCursor, Management, OpenCount, OpenWait, Page, Progress,
-        PurgeFilter, PurgeReport, Query, StepCount, StoreStatistics, StoredEvent, StoredOutline, TaskCount,
-        TimeRange, WaitFilter, Window,
+        FailureGroup, Finding, Finished, InstanceSummary, ListCursor, Management, OpenCount, OpenWait, Page,
+        Progress, PurgeFilter, PurgeReport, Query, StepCount, StoreStatistics, StoredEvent, StoredOutline,
+        TaskCount, TimeRange, WaitFilter, Window,
     },
 };
 
@@ -158,5 +159,9 @@ impl Management for SqlitePersistenceProvider {
 
     async fn statistics(&self) -> Result<StoreStatistics> {
         self.named(statistics::statistics(self).await)
+    }
+
+    async fn findings(&self) -> Result<Vec<Finding>> {
+        self.named(findings::findings(self).await)
     }
 }

@@ -57,14 +57,19 @@ use crate::{
 /// stored too, where the hosts of the store find it. It registers no owner and makes no file. Each action is stored
 /// together with a [record](Operator::audit) of who did it, through what, and [why](Operator::because).
 ///
-/// ```no_run
-/// use wfe::{Operator, operator::Verb, prelude::*, traits::Query};
+/// ```
+/// use wfe::{operator::{Code, Face}, prelude::*};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> wfe::Result<()> {
 /// let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
-/// let operator: Operator = host.operator()?.acting_as("ann", wfe::operator::Face::Program);
-/// # let _ = (operator, Verb::Suspend, Query::default());
+/// let greet = WorkflowBuilder::<u32>::new("greet", 1).change("count", |n| *n += 1).build()?;
+/// let id = host.register(greet)?.start(&0).await?.into_id();
+///
+/// let operator = host.operator()?.acting_as("ann", Face::Program);
+/// let why = operator.why(&id).await?;
+/// assert_eq!(why.code, Code::DueNoHost); // the host is not started
+/// assert!(why.headline.contains("greet v1 is due at step count, and no host is alive"));
 /// # host.stop().await
 /// # }
 /// ```

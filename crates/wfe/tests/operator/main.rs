@@ -7,5 +7,8 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod questions;
+mod redaction;
+mod stuck;
 mod support;
 mod why;

@@ -8,7 +8,7 @@ pub enum Weight {
     Note,
     /// It may become a fault, or slows work down.
     Warning,
-    /// Work stands still, or data are in danger.
+    /// Instances do not continue, or data are in danger.
     Error,
 }
 

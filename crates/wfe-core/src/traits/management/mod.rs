@@ -266,12 +266,11 @@ pub trait Management: Send + Sync {
     /// for every store that is in use: a plain copy of the store's files may be inconsistent, and copying the
     /// files can release the store's locks.
     ///
-    /// After a crash or a dropped future, `target` does not exist, or is a complete copy; a file beside it, whose name begins
-    /// with the name of the target, may be left after a crash.
+    /// After a crash or a dropped future, `target` does not exist; a file beside it, whose name begins with the name of
+    /// the target, may be left.
     ///
     /// # Errors
     /// * [`Unusable`]: the target exists or cannot be written, or the copy is not sound.
-    /// * [`Full`](crate::WfeError::Full): there is no space for the copy.
     /// * [`Cancelled`]: `progress` has ended the call.
     async fn backup(&self, target: &Path, progress: &dyn Progress) -> Result<BackupReport>;
 
@@ -285,8 +284,7 @@ pub trait Management: Send + Sync {
     /// pages.
     ///
     /// # Errors
-    /// * [`Cancelled`]: `progress` has ended the call. What was returned by then stays returned.
-    /// * [`Invalid`]: the store cannot return space while it is in use; the message says what to do instead.
+    /// [`Cancelled`]: `progress` has ended the call. What was returned by then stays returned.
     async fn compact(&self, progress: &dyn Progress) -> Result<CompactReport>;
 
     /// Moves the log into the database.
