@@ -36,7 +36,9 @@
 //! sqlx and rusqlite use the same SQLite: cargo allows only one crate of a program to link it. The compiler checks this
 //! too, because the handle has the same type in both.
 
-use rusqlite::Connection;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, InterruptHandle};
 use sqlx_core::connection::Connection as _;
 use sqlx_sqlite::{LockedSqliteHandle, SqliteConnection};
 
@@ -56,6 +58,7 @@ pub use rusqlite::{
 pub struct LentHandle<'c> {
     // Fields are dropped in this order: all statements are finalized before sqlx's thread may continue.
     statements: Connection,
+    interrupter: Interrupter,
     _lock: LockedSqliteHandle<'c>,
 }
 
@@ -87,7 +90,8 @@ impl<'c> LentHandle<'c> {
         let statements = unsafe { Connection::from_handle(handle.as_ptr()) }
             .map_err(|error| sqlx_core::Error::AnyDriverError(Box::new(error)))?;
         statements.set_prepared_statement_cache_capacity(capacity);
-        Ok(Self { statements, _lock: lock })
+        let interrupter = Interrupter(Arc::new(Mutex::new(Some(statements.get_interrupt_handle()))));
+        Ok(Self { statements, interrupter, _lock: lock })
     }
 
     /// Returns the statement with this text. The statement is prepared when it is first used, and stays prepared.
@@ -96,6 +100,12 @@ impl<'c> LentHandle<'c> {
     /// Fails if SQLite refuses the text.
     pub fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>> {
         self.statements.prepare_cached(sql)
+    }
+
+    /// Ends the statement that runs on this connection, from another thread.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        self.interrupter.clone()
     }
 
     /// Whether a transaction is open.
@@ -123,8 +133,33 @@ impl<'c> LentHandle<'c> {
     }
 }
 
+/// Ends the statement that runs on a lent connection. After the loan, it has no effect.
+#[derive(Clone)]
+pub struct Interrupter(
+    // rusqlite's own handle is not emptied when a connection that rusqlite does not own ends, and the connection may be
+    // closed by then.
+    Arc<Mutex<Option<InterruptHandle>>>,
+);
+
+impl Interrupter {
+    /// Makes the running statement fail with `SQLITE_INTERRUPT`. A statement that begins later is not affected.
+    pub fn interrupt(&self) {
+        if let Some(handle) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            handle.interrupt();
+        }
+    }
+}
+
+impl std::fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interrupter").finish_non_exhaustive()
+    }
+}
+
 impl Drop for LentHandle<'_> {
     fn drop(&mut self) {
+        // The lock is held while a statement is interrupted, so none is interrupted later.
+        self.interrupter.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         // sqlx does not know of the transaction: its next BEGIN would fail.
         if self.is_in_transaction() {
             // A failed ROLLBACK leaves a connection that only its close can help.

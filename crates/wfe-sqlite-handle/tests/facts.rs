@@ -206,3 +206,32 @@ async fn a_panic_gives_the_connection_back() {
     assert_eq!(count(&mut connection).await, 2);
     connection.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_statement_is_interrupted_from_another_thread_and_never_after_the_loan() {
+    const LONG: &str =
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n";
+    let folder = tempfile::tempdir().unwrap();
+    let [mut connection, _other] = both(&folder).await;
+    let lent = LentHandle::of(&mut connection, 4).await.unwrap();
+    let interrupter = lent.interrupter();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let interrupting = std::thread::spawn({
+        let interrupter = interrupter.clone();
+        // Until the statement has ended: it may not have begun yet.
+        move || {
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                interrupter.interrupt();
+                std::thread::yield_now();
+            }
+        }
+    });
+    let error = lent.prepare(LONG).unwrap().query_row([], |row| row.get::<_, i64>(0)).unwrap_err();
+    assert_eq!(code(&error), 9, "SQLITE_INTERRUPT");
+    drop(stop);
+    interrupting.join().unwrap();
+    drop(lent);
+    interrupter.interrupt();
+    connection.close().await.unwrap();
+    interrupter.interrupt();
+}

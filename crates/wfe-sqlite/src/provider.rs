@@ -23,6 +23,7 @@ use crate::{
     error::{self, unusable},
     file::{
         LastCommit, Watch,
+        another::Another,
         open::{self, Opened},
         preflight::{self, Intent},
         reading,
@@ -54,7 +55,7 @@ use crate::{
 /// commit that was under way when the loss was found fails with [`CommitUnknown`](wfe_core::WfeError::CommitUnknown).
 /// These checks do not detect a file that is overwritten in place. [The crate's
 /// documentation](crate#when-the-database-file-is-lost) describes the limits. To copy a database that is open, use
-/// `VACUUM INTO` on a connection of your own. Do not copy its files.
+/// [`Management::backup`](wfe_core::traits::Management::backup). Do not copy its files.
 ///
 /// A provider has at most four connections to its file: one connection writes, and three connections read snapshots. A
 /// database in memory has one connection for both writes and reads. Such a database exists as long as its provider.
@@ -89,7 +90,9 @@ pub struct SqlitePersistenceProvider {
     location: Location,
     counts: Arc<Counts>,
     /// Ends the waits of calls. Its thread ends with this value.
-    timer: Timer,
+    pub(crate) timer: Timer,
+    /// Opens another connection. `None` for a database in memory, which has only one.
+    pub(crate) another: Option<Another>,
 }
 
 impl SqlitePersistenceProvider {
@@ -146,7 +149,7 @@ impl SqlitePersistenceProvider {
         let mut recovery =
             Recovery { options: None, cache: Arc::clone(&cache), location: location.name(), busy };
         let (counts, timer) = (Arc::default(), Timer::start()?);
-        let (writer, reader, owners, change_signal, watch) = match &location {
+        let (writer, reader, owners, change_signal, another) = match &location {
             Location::Memory => {
                 let change_signal = ChangeSignal::in_memory();
                 let of_writer = change_signal.clone();
@@ -166,6 +169,14 @@ impl SqlitePersistenceProvider {
                 let owners = Arc::new(Owners::of_file(sidecars.clone(), options.lease));
                 let looked_after = Arc::clone(&owners);
                 recovery.options = Some((open::writing(&path, busy), sidecars.clone()));
+                let another = Another {
+                    path: path.clone(),
+                    watch: watch.clone(),
+                    sidecars: sidecars.clone(),
+                    busy,
+                    is_immutable: false,
+                    version: schema::VERSION,
+                };
                 let watched = watch.clone();
                 let open = async move || {
                     // This block runs on the writer's thread, which may wait for a lock.
@@ -183,7 +194,7 @@ impl SqlitePersistenceProvider {
                     Writer::start(recovery, &counts, timer.runtime().clone(), open).await?;
                 let (readers, timer) = ((readers, false), timer.runtime().clone());
                 let reader = Reader::start(readers, &hold, &counts, timer, busy, location.name())?;
-                (writer, Some(reader), owners, change_signal, Some(watch))
+                (writer, Some(reader), owners, change_signal, Some(another))
             }
         };
         let corrupt = CorruptValues::default();
@@ -195,11 +206,12 @@ impl SqlitePersistenceProvider {
             clock: options.clock,
             owners,
             change_signal,
-            watch,
+            watch: another.as_ref().map(|another| another.watch.clone()),
             corrupt,
             purged_events: PurgedEvents::default(),
             location,
             counts,
+            another,
             timer,
         })
     }
@@ -238,6 +250,14 @@ impl SqlitePersistenceProvider {
         let runtime = || timer.runtime().clone();
         let readers = (opened.connections, is_earlier);
         let reader = Reader::start(readers, &opened.hold, &counts, runtime(), busy, location.name())?;
+        let another = Another {
+            path,
+            watch: watch.clone(),
+            sidecars: sidecars.clone(),
+            busy,
+            is_immutable: opened.is_immutable,
+            version: opened.version,
+        };
         Ok(Some(Self {
             writer: Writer::refusing(refusal, runtime(), busy, location.name()),
             reader: Some(reader),
@@ -251,6 +271,7 @@ impl SqlitePersistenceProvider {
             purged_events: PurgedEvents::default(),
             location: location.clone(),
             counts,
+            another: Some(another),
             timer,
         }))
     }
@@ -287,6 +308,19 @@ impl SqlitePersistenceProvider {
     #[doc(hidden)]
     pub fn written(&self) -> (u64, u64) {
         (self.counts.commits.load(Relaxed), self.counts.rows.load(Relaxed))
+    }
+
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// For how long the oldest read of this provider has run. `None` means that none runs.
+    pub(crate) fn oldest_read(&self) -> Option<Duration> {
+        self.reader.as_ref().and_then(Reader::oldest)
     }
 
     /// Reads from one consistent snapshot, for a call of the program.

@@ -109,7 +109,8 @@ impl<'h> Lent<'h> {
                 prepared.raw_bind_parameter(at + 1, value)?;
             }
             let (columns, mut rows) = (prepared.column_count(), Rows::default());
-            if columns == 0 {
+            // `PRAGMA incremental_vacuum` has no columns, and pauses after each page as after a row.
+            if columns == 0 && !statement.text.starts_with("PRAGMA") {
                 prepared.raw_execute()?;
             } else {
                 let mut found = prepared.raw_query();

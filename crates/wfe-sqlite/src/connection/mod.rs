@@ -1,6 +1,7 @@
 //! Runs requests on SQLite and returns their results: the writer's thread, its batches, and the readers.
 
 pub(crate) mod admission;
+pub(crate) mod aside;
 pub(crate) mod execute;
 pub(crate) mod group_commit;
 pub(crate) mod outcome;

@@ -2,7 +2,7 @@
 //! its end even if its caller stops waiting. A dropped future therefore leaves no transaction open.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,7 @@ use tokio::{
     runtime::{Handle, Runtime},
     sync::oneshot,
 };
-use wfe_core::{Result, WfeError, logging};
+use wfe_core::{Result, WfeError, logging, sync::lock};
 
 use crate::{
     connection::{
@@ -37,6 +37,8 @@ pub(crate) struct Reader {
     ended: Ended,
     /// Bounds the program's share of the queue.
     admission: Admission,
+    /// When the read of each thread began.
+    began: Arc<[Mutex<Option<Instant>>]>,
 }
 
 impl Reader {
@@ -53,7 +55,8 @@ impl Reader {
     ) -> Result<Self> {
         let ((jobs, taker), (alive, ended)) = (queue(), thread::ended());
         let name: Arc<str> = location.as_str().into();
-        for connection in connections {
+        let began: Arc<[_]> = connections.iter().map(|_| Mutex::default()).collect();
+        for (number, connection) in connections.into_iter().enumerate() {
             let (hold, counts, taker) = (hold.share(), Arc::clone(counts), taker.clone());
             let thread = Thread {
                 connection,
@@ -62,11 +65,17 @@ impl Reader {
                 counts,
                 taker,
                 location: Arc::clone(&name),
+                began: (Arc::clone(&began), number),
             };
             thread::start("wfe-sqlite-read", alive.clone(), |runtime| thread.serve(runtime))
                 .map_err(|error| error::of(&location, error))?;
         }
-        Ok(Self { jobs, ended, admission: Admission::new(timer, busy, location) })
+        Ok(Self { jobs, ended, admission: Admission::new(timer, busy, location), began })
+    }
+
+    /// For how long the oldest read has run. `None` means that none runs.
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        self.began.iter().filter_map(|began| *lock(began)).map(|began| began.elapsed()).max()
     }
 
     /// Reads one consistent snapshot.
@@ -105,11 +114,20 @@ struct Thread {
     taker: Taker<Job>,
     /// The name by which errors refer to the database.
     location: Arc<str>,
+    began: (Arc<[Mutex<Option<Instant>>]>, usize),
 }
 
 impl Thread {
     fn serve(self, runtime: &Runtime) {
-        let Self { mut connection, is_of_earlier_version, mut hold, counts, taker, location } = self;
+        let Self {
+            mut connection,
+            is_of_earlier_version,
+            mut hold,
+            counts,
+            taker,
+            location,
+            began: (all, number),
+        } = self;
         let handle = match runtime.block_on(execute::lend(&mut connection)) {
             Ok(handle) => handle,
             Err(error) => {
@@ -120,6 +138,12 @@ impl Thread {
         };
         let lent = Lent::new(&handle, &counts).of_earlier_version(is_of_earlier_version);
         while let Some(Job { mut script, permit, reply }) = taker.take() {
+            let began = |at| {
+                if let Some(began) = all.get(number) {
+                    *lock(began) = at;
+                }
+            };
+            began(Some(Instant::now()));
             let result = match hold.watch().check_at_times() {
                 Ok(()) => lent.read(&mut script).map_err(|error| {
                     let error = Arc::new(SqliteError::from(error));
@@ -130,6 +154,7 @@ impl Thread {
                 }),
                 Err(loss) => Err(loss.unusable()),
             };
+            began(None);
             // Release the permit first: a caller that receives its result may send its next request at once.
             drop(permit);
             // The send fails if the caller no longer waits.

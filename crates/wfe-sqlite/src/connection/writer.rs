@@ -147,7 +147,9 @@ impl Writer {
         Self { jobs, ended, admission: Admission::new(timer, busy, location), refusal: Some(refusal) }
     }
 
-    fn check(&self) -> Result<()> {
+    /// # Errors
+    /// Fails if every write is refused.
+    pub(crate) fn may_write(&self) -> Result<()> {
         self.refusal.map_or(Ok(()), |refusal| Err(refusal.error(self.admission.location())))
     }
 
@@ -159,7 +161,7 @@ impl Writer {
 
     /// Like [`write`](Self::write), but for any caller.
     pub(crate) async fn write_for(&self, caller: Caller, mut script: Script) -> Result<Written> {
-        self.check()?;
+        self.may_write()?;
         let since = Instant::now();
         let permit = self.admission.enter(caller, script.bytes(), since).await?;
         let mut refusals = script.take_refusals();
@@ -197,7 +199,7 @@ impl Writer {
 
     /// Creates or upgrades the schema.
     pub(crate) async fn ensure(&self) -> Result<()> {
-        self.check()?;
+        self.may_write()?;
         let since = Instant::now();
         let permit = self.admission.enter(Caller::Program, 0, since).await?;
         self.ask(|reply| Job::Ensure(since, permit, reply)).await?

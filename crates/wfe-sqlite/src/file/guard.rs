@@ -156,6 +156,14 @@ impl Watch {
         WalIndex::read(shm).ok().flatten().map(|index| index.last_commit())
     }
 
+    /// The number of pages in the log that no checkpoint has moved into the database yet. `None` as for
+    /// [`last_commit`](Self::last_commit).
+    pub(crate) fn log_pages(&self) -> Option<u64> {
+        let state = self.guard.state();
+        let (Some(shm), Some(_), None) = (&state.shm, &state.files, &state.lost) else { return None };
+        WalIndex::read(shm).ok().flatten().map(|index| index.pending())
+    }
+
     /// Checks whether the file is lost, after SQLite has returned an error. The error may report damage, or SQLite may
     /// have failed because the file is gone.
     pub(crate) fn judge(&self, error: &Arc<SqliteError>) -> Result<(), Loss> {

@@ -1,5 +1,6 @@
 //! Checks and opens the database file, and guards it while it is open.
 
+pub(crate) mod another;
 pub(crate) mod first_page;
 mod guard;
 pub(crate) mod identity;

@@ -15,6 +15,9 @@ use crate::{
     sqlx::{self, Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions},
 };
 
+/// Reads whether the database has a log, or will have one only when it is opened for writing.
+const MODE: &str = "PRAGMA journal_mode";
+
 /// SQLite opens the log and the `-shm` when it first reads in WAL mode. This statement makes it do so now, while it is
 /// certain which files are at these paths.
 pub(super) const FIRST_READ: &str = "PRAGMA schema_version";
@@ -30,6 +33,12 @@ pub(super) const PAUSE: Duration = Duration::from_millis(5);
 /// How long SQLite itself waits for the write lock in one attempt. A request may fail this much later than its time
 /// limit. A request that arrives during an attempt waits at most this long before it can join the transaction.
 const SLICE: Duration = Duration::from_millis(100);
+
+/// Whether the database has a write-ahead log. A copy that was never opened as a store has none.
+pub(super) async fn has_log(connection: &mut SqliteConnection) -> Result<bool> {
+    let mode = connection.fetch_one(MODE).await.map_err(opening)?;
+    Ok(mode.try_get::<&str, _>(0).map_err(opening)? == "wal")
+}
 
 /// Opens the one connection of a database in memory. The database exists as long as this connection.
 pub(crate) async fn memory() -> Result<SqliteConnection> {
@@ -49,9 +58,10 @@ pub(super) fn common(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("fullfsync", "ON")
 }
 
-/// The options of a new database in memory.
+/// The options of a new database in memory. The name alone makes it one: with `in_memory(true)`, SQLite would also keep in
+/// memory what this connection writes elsewhere, such as the target of `VACUUM INTO`.
 pub(crate) fn in_memory() -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(":memory:").in_memory(true)
+    SqliteConnectOptions::new().filename(":memory:").create_if_missing(true)
 }
 
 /// The options of the writing connection of a file. The connection waits for SQLite's write lock in short attempts.

@@ -30,6 +30,8 @@ pub(crate) struct Readers {
     pub(crate) hold: Hold,
     /// The schema version of the file.
     pub(crate) version: i64,
+    /// Whether the file is read without its log and without locks.
+    pub(crate) is_immutable: bool,
 }
 
 impl Readers {
@@ -56,12 +58,7 @@ impl Readers {
 pub(crate) async fn open(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: Duration) -> Result<Readers> {
     let mut hold = watch.enter().map_err(|loss| loss.unusable())?;
     let is_immutable = is_immutable(path, watch.real(), sidecars)?;
-    let options = open::common(SqliteConnectOptions::new())
-        .filename(path)
-        .create_if_missing(false)
-        .read_only(true)
-        .immutable(is_immutable)
-        .busy_timeout(busy);
+    let options = options(path, busy, is_immutable);
     let end = Instant::now() + busy;
     let mut connections = Vec::with_capacity(READERS);
     let version = loop {
@@ -75,12 +72,33 @@ pub(crate) async fn open(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: 
             }
         }
     };
-    // An immutable file has no log, and no locks are taken on it.
-    if !is_immutable && let Err(loss) = hold.activate() {
+    // Without a log there is no `-shm` that could be guarded. An immutable file is not locked at all.
+    let has_log = match connections.first_mut() {
+        Some(connection) if !is_immutable => logging::unlogged(open::has_log(connection)).await,
+        _ => Ok(false),
+    };
+    let has_log = match has_log {
+        Ok(has_log) => has_log,
+        Err(error) => {
+            close(connections).await;
+            return Err(open::named(path, error));
+        }
+    };
+    if has_log && let Err(loss) = hold.activate() {
         close(connections).await;
         return Err(loss.unusable());
     }
-    Ok(Readers { connections, hold, version })
+    Ok(Readers { connections, hold, version, is_immutable })
+}
+
+/// The options of a connection that only reads.
+pub(super) fn options(path: &Path, busy: Duration, is_immutable: bool) -> SqliteConnectOptions {
+    open::common(SqliteConnectOptions::new())
+        .filename(path)
+        .create_if_missing(false)
+        .read_only(true)
+        .immutable(is_immutable)
+        .busy_timeout(busy)
 }
 
 async fn close(connections: Vec<SqliteConnection>) {

@@ -87,6 +87,11 @@ impl WalIndex {
         Checkpoint { salts, frames: self.number(BACKFILLED) }
     }
 
+    /// The number of valid frames of the log that no checkpoint has copied into the database yet.
+    pub(super) fn pending(&self) -> u64 {
+        self.frames().saturating_sub(self.number(BACKFILLED)).into()
+    }
+
     /// The number at this offset, in the byte order of this machine.
     fn number(&self, at: usize) -> u32 {
         let mut bytes = [0; 4];

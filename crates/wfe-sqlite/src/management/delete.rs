@@ -23,6 +23,7 @@ pub(super) async fn delete_with(
     id: &str,
     more: impl Fn(&mut Script) + Send + Sync,
 ) -> Result<PurgeReport> {
+    store.writer.may_write()?;
     loop {
         let instance = candidate(store, id).await?;
         let batch = Batch::read(store, std::slice::from_ref(&instance), BATCH).await?;

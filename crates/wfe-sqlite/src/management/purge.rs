@@ -31,6 +31,7 @@ pub(super) async fn purge(
     filter: &PurgeFilter,
     limit: usize,
 ) -> Result<PurgeReport> {
+    store.writer.may_write()?;
     filter.check()?;
     let limit = rows(limit);
     // An instance has at least one row.
@@ -83,6 +84,7 @@ pub(super) async fn purge_events(
     before: DateTime<Utc>,
     limit: usize,
 ) -> Result<PurgeReport> {
+    store.writer.may_write()?;
     let limit = rows(limit);
     let before = nanos("the time before which events are purged", before)?;
     let audit = time::bound(store.clock.now() - TimeDelta::days(AUDIT_DAYS)).unwrap_or(i64::MIN);

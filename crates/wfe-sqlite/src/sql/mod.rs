@@ -49,6 +49,7 @@ pub(crate) mod retries;
 pub(crate) mod sequences;
 pub(crate) mod streams;
 pub(crate) mod subscriptions;
+pub(crate) mod upkeep;
 pub(crate) mod workflows;
 
 #[cfg(test)]
@@ -62,7 +63,7 @@ pub(crate) mod tests {
         sqlx::{self, Executor, Row, SqliteConnection},
     };
 
-    const FILES: [(&[(&str, &str)], &str); 16] = [
+    const FILES: [(&[(&str, &str)], &str); 17] = [
         (super::commands::ALL, include_str!("commands.rs")),
         (super::commits::ALL, include_str!("commits.rs")),
         (super::counters::ALL, include_str!("counters.rs")),
@@ -77,6 +78,7 @@ pub(crate) mod tests {
         (super::sequences::ALL, include_str!("sequences.rs")),
         (super::streams::ALL, include_str!("streams.rs")),
         (super::subscriptions::ALL, include_str!("subscriptions.rs")),
+        (super::upkeep::ALL, include_str!("upkeep.rs")),
         (super::external_tasks::ALL, include_str!("external_tasks.rs")),
         (super::workflows::ALL, include_str!("workflows.rs")),
     ];
@@ -178,6 +180,24 @@ pub(crate) mod tests {
             // As many rows as the list has ids.
             ("FATES", &["SCAN json_each"]),
             ("UNANSWERABLE", &["SCAN json_each"]),
+            // What a check and statistics are for: they run on a connection of their own, or through an index that has only the
+            // rows that are counted.
+            (
+                "ROWS",
+                &[
+                    "SCAN workflows USING COVERING INDEX workflows_open",
+                    "SCAN events USING COVERING INDEX events_unprocessed",
+                ],
+            ),
+            ("PAGES", &["SCAN p", "SCAN f", "SCAN s", "SCAN a"]),
+            ("INSTANCES", &["SCAN workflows"]),
+            ("QUICK_CHECK", &["SCAN pragma_quick_check"]),
+            ("INTEGRITY_CHECK", &["SCAN pragma_integrity_check"]),
+            ("LOST_POINTERS", &["SCAN pragma_foreign_key_check"]),
+            ("STRAY_SUBSCRIPTIONS", &["SCAN s"]),
+            ("UNSATISFIABLE", &["SCAN s"]),
+            ("STRAY_POSITIONS", &["SCAN events", "SCAN event_subscriptions", "SCAN sqlite_sequence"]),
+            ("NO_JSON", &["SCAN workflows", "SCAN events"]),
             // As many rows as the list has numbers.
             ("REMOVE_POINTERS", &["SCAN json_each"]),
             ("REMOVE_SUBSCRIPTIONS", &["SCAN gone", "SCAN row"]),

@@ -266,11 +266,12 @@ pub trait Management: Send + Sync {
     /// for every store that is in use: a plain copy of the store's files may be inconsistent, and copying the
     /// files can release the store's locks.
     ///
-    /// After a crash or a dropped future, `target` does not exist; a file beside it, whose name begins with the name of
-    /// the target, may be left.
+    /// After a crash or a dropped future, `target` does not exist, or is a complete copy; a file beside it, whose name begins
+    /// with the name of the target, may be left after a crash.
     ///
     /// # Errors
     /// * [`Unusable`]: the target exists or cannot be written, or the copy is not sound.
+    /// * [`Full`](crate::WfeError::Full): there is no space for the copy.
     /// * [`Cancelled`]: `progress` has ended the call.
     async fn backup(&self, target: &Path, progress: &dyn Progress) -> Result<BackupReport>;
 
@@ -284,7 +285,8 @@ pub trait Management: Send + Sync {
     /// pages.
     ///
     /// # Errors
-    /// [`Cancelled`]: `progress` has ended the call. What was returned by then stays returned.
+    /// * [`Cancelled`]: `progress` has ended the call. What was returned by then stays returned.
+    /// * [`Invalid`]: the store cannot return space while it is in use; the message says what to do instead.
     async fn compact(&self, progress: &dyn Progress) -> Result<CompactReport>;
 
     /// Moves the log into the database.
