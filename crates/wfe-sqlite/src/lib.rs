@@ -11,6 +11,11 @@ mod error;
 mod file;
 mod instance;
 mod management;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics_off.rs"]
+mod metrics;
 mod options;
 mod processes;
 mod provider;

@@ -24,8 +24,10 @@ static VALUES: LazyLock<[RwLock<HashSet<String>>; BOUNDED.len()]> = LazyLock::ne
 
 static METADATA: Metadata<'static> = Metadata::new("wfe", Level::INFO, None);
 
-/// The value under which a value of this label is recorded.
-pub(super) fn bounded<'v>(label: &str, value: &'v str) -> &'v str {
+/// The value under which a value of this label is recorded: [`OTHER`] if the label is one of [`BOUNDED`] and has [`MANY`]
+/// other values already.
+#[must_use]
+pub fn bounded<'v>(label: &str, value: &'v str) -> &'v str {
     let Some(at) = BOUNDED.iter().position(|bounded| *bounded == label) else { return value };
     let (values, is_known) = (&VALUES[at], |values: &HashSet<String>| values.contains(value));
     if is_known(&values.read().unwrap_or_else(PoisonError::into_inner)) {

@@ -13,7 +13,9 @@ mod handles;
 mod recorder;
 mod table;
 
-pub use handles::{Counter, Family, Gauge, Handle, Histogram, MANY, OTHER, Set};
+pub use metrics::{Counter as CounterHandle, Gauge as GaugeHandle, Histogram as HistogramHandle};
+
+pub use handles::{Counter, Family, Gauge, Handle, Histogram, MANY, OTHER, Set, bounded};
 pub use recorder::{attach, is_on};
 pub use table::*;
 

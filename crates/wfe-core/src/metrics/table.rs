@@ -112,7 +112,7 @@ table! {
     ACTIVITIES_OPEN = "wfe_activities_open", Gauge, COUNT, ["activity"],
         "Activities that wait for an external worker, claimed or not.";
     ACTIVITIES_CLAIM_DELAY = "wfe_activities_claim_delay_seconds", Histogram(WORKER), SECONDS, ["activity"],
-        "Time from the moment when an activity could be claimed to its claim by a worker.";
+        "Time from the opening of an activity to its first claim by a worker, if both happened in this process.";
     ACTIVITIES_LEASES_EXPIRED = "wfe_activities_leases_expired_total", Counter, COUNT, ["activity"],
         "Activities that were claimed again because the lease of the earlier claim had expired.";
     TASKS_OPEN = "wfe_tasks_open", Gauge, COUNT, [],
@@ -134,7 +134,7 @@ table! {
     STORE_QUEUE = "wfe_store_queue_requests", Gauge, COUNT, [],
         "Requests that wait for the writer.";
     STORE_SIZE = "wfe_store_bytes", Gauge, BYTES, ["part"],
-        "Size of the store by part: file, wal, and free, which is the part of the file that is free for reuse.";
+        "Size of the store by part: file, wal, free, which the file can reuse, and disk, which is free in its file system.";
     STORE_CHECKPOINT = "wfe_store_checkpoint_seconds", Histogram(COMMIT_BUCKETS), SECONDS, ["mode"],
         "Run time of a checkpoint, by mode. The mode auto is a COMMIT that SQLite has followed by a checkpoint.";
     STORE_CACHE_HITS = "wfe_store_cache_hits_total", Counter, COUNT, [],
@@ -150,9 +150,9 @@ table! {
     FENCES_LOST = "wfe_fences_lost_total", Counter, COUNT, [],
         "Instances that another host has taken over while this process worked on them.";
     REQUESTS = "wfe_requests_total", Counter, COUNT, ["action", "face"],
-        "Requests to instances that the store has accepted, by action and by face: program, cli, api or dashboard.";
+        "Actions of operators and programs on instances that had an effect, by face: program, cli, api or dashboard.";
     SCHEDULE_TICKS = "wfe_schedule_ticks_total", Counter, COUNT, ["result"],
-        "Ticks of schedules that this process has handled, by result: started, missed or failed.";
+        "Ticks of schedules that this process has handled: started, failed, or missed, which counts once for several in a row.";
     HTTP_REQUEST_DURATION = "http_server_request_duration_seconds", Histogram(STEP), SECONDS, ["route", "status"],
         "Duration of a request to the router of wfe-web.";
 }

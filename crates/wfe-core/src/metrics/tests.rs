@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::{handles::bounded, *};
+use super::*;
 
 #[test]
 fn the_table_follows_the_rules_of_prometheus_for_names() {

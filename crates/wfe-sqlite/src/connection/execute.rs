@@ -1,7 +1,7 @@
 //! Runs statements on a connection that sqlx has lent to this thread.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{HashMap, hash_map::Entry},
     sync::{
         Arc,
@@ -13,6 +13,7 @@ use wfe_core::logging;
 use wfe_sqlite_handle::{CachedStatement, Error, LentHandle};
 
 use crate::{
+    metrics,
     request::{Done, Script, Statement, Taken, Value, text_bytes},
     row::{Row, Rows},
     schema,
@@ -50,6 +51,8 @@ pub(crate) struct Lent<'h> {
     counts: Arc<Counts>,
     /// Whether the tables are views on those of an earlier schema version (see [`schema::earlier`]).
     is_of_earlier_version: bool,
+    /// How long the last COMMIT took.
+    commit_time: Cell<metrics::Time>,
 }
 
 impl<'h> Lent<'h> {
@@ -59,6 +62,7 @@ impl<'h> Lent<'h> {
             prepared: RefCell::default(),
             counts: Arc::clone(counts),
             is_of_earlier_version: false,
+            commit_time: Cell::default(),
         }
     }
 
@@ -81,10 +85,18 @@ impl<'h> Lent<'h> {
         self.with("PRAGMA data_version", |prepared| prepared.query_row([], |row| row.get(0)))
     }
 
-    /// Counts a transaction that was committed. `before` is the number of changes before it.
-    pub(crate) fn has_committed(&self, before: u64) {
+    /// Counts a transaction that was committed. `before` is the number of changes before it; the timer was started just
+    /// before the COMMIT.
+    pub(crate) fn has_committed(&self, before: u64, timer: metrics::Timer) {
+        let rows = self.total_changes() - before;
+        self.commit_time.set(metrics::synced(timer, rows > 0));
         self.counts.commits.fetch_add(1, Relaxed);
-        self.counts.rows.fetch_add(self.total_changes() - before, Relaxed);
+        self.counts.rows.fetch_add(rows, Relaxed);
+    }
+
+    /// How long the COMMIT took that was made since this was last called, if there was one that has written.
+    pub(crate) fn take_commit_time(&self) -> metrics::Time {
+        self.commit_time.take()
     }
 
     /// Runs a statement that has no arguments and returns no rows.
@@ -131,6 +143,13 @@ impl<'h> Lent<'h> {
 
     /// Runs a script of reads. Several reads run in one transaction, so that they all see the same commit.
     pub(crate) fn read(&self, script: &mut Script) -> Result<Vec<Done>, Error> {
+        let timer = metrics::Timer::start();
+        let done = self.read_snapshot(script);
+        metrics::read(timer);
+        done
+    }
+
+    fn read_snapshot(&self, script: &mut Script) -> Result<Vec<Done>, Error> {
         if script.statements.len() <= 1 {
             return self.read_all(script);
         }

@@ -14,6 +14,7 @@ use crate::{
     connection::execute::Lent,
     error::{self, SqliteError},
     file::Loss,
+    metrics::Timer,
     request::{Done, Role, Script, Written},
 };
 
@@ -126,7 +127,8 @@ fn begin(lent: &Lent<'_>) -> Result<u64, Stop> {
 /// A COMMIT that failed because of a full disk, or because of the lock, certainly wrote nothing: a transaction is valid
 /// only if its last WAL frame was written.
 fn commit(lent: &Lent<'_>, before: u64) -> Result<(), Stop> {
-    lent.plain(COMMIT).map(|()| lent.has_committed(before)).map_err(|error| {
+    let timer = Timer::start();
+    lent.plain(COMMIT).map(|()| lent.has_committed(before, timer)).map_err(|error| {
         let error = Arc::new(SqliteError::from(error));
         let is_certain = error::is_full(&error) || error::is_busy(&error);
         if is_certain { Stop::Ended(error) } else { Stop::Unknown(error) }

@@ -7,6 +7,8 @@ use std::{
 
 use wfe_core::sync::lock;
 
+use crate::metrics;
+
 struct State<T> {
     jobs: VecDeque<T>,
     is_closed: bool,
@@ -20,6 +22,19 @@ struct Shared<T> {
     has_job: Condvar,
 }
 
+/// A queue, as the metrics see it.
+#[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only the metrics ask for the length"))]
+pub(crate) trait Length: Send + Sync {
+    /// The number of jobs that no thread has taken yet.
+    fn len(&self) -> usize;
+}
+
+impl<T: Send> Length for Shared<T> {
+    fn len(&self) -> usize {
+        lock(&self.state).jobs.len()
+    }
+}
+
 /// The callers' end. The queue is closed when it is dropped.
 pub(crate) struct Jobs<T>(Arc<Shared<T>>);
 
@@ -31,6 +46,13 @@ pub(crate) fn queue<T>() -> (Jobs<T>, Taker<T>) {
     let state = State { jobs: VecDeque::new(), is_closed: false, idle: 0, takers: 1 };
     let shared = Arc::new(Shared { state: Mutex::new(state), has_job: Condvar::new() });
     (Jobs(Arc::clone(&shared)), Taker(shared))
+}
+
+impl<T: Send + 'static> Jobs<T> {
+    /// Counts the jobs of this queue as requests that wait for the writer.
+    pub(crate) fn measure(&self) {
+        metrics::add_queue(&self.0);
+    }
 }
 
 impl<T> Jobs<T> {

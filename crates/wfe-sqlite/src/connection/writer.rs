@@ -38,6 +38,7 @@ use crate::{
     error,
     file::{Hold, Loss, sidecars::Sidecars},
     instance::cache::Cache,
+    metrics::{self, Timer},
     processes::{change_signal::ChangeSignal, fair_lock::FairLock},
     request::{Done, Script, Written},
     sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions},
@@ -110,6 +111,7 @@ impl Writer {
         R: Send + 'static,
     {
         let ((jobs, taker), (alive, ended)) = (queue(), thread::ended());
+        jobs.measure();
         let (opened, is_open) = oneshot::channel();
         let (busy, location, counts) = (recovery.busy, recovery.location.clone(), Arc::clone(counts));
         let body = move |runtime: &Runtime| match thread::block_on(runtime, open()) {
@@ -163,7 +165,8 @@ impl Writer {
     pub(crate) async fn write_for(&self, caller: Caller, mut script: Script) -> Result<Written> {
         self.may_write()?;
         let since = Instant::now();
-        let permit = self.admission.enter(caller, script.bytes(), since).await?;
+        let permit =
+            self.admission.enter(caller, script.bytes(), since).await.inspect_err(metrics::refused)?;
         let mut refusals = script.take_refusals();
         let (answer, _script) =
             self.ask(|reply| Job::Write(Request { script, since, is_alone: false, permit, reply })).await?;
@@ -367,11 +370,16 @@ impl Thread {
             else {
                 return false;
             };
+            let timer = Timer::start();
             fair_lock.acquire(*since + self.recovery.busy);
+            metrics::waited_for_turn(timer);
         }
         self.taker.take_all(&mut self.waiting);
-        let began = Instant::now();
+        let (began, timer) = (Instant::now(), Timer::start());
         let Turn { answered, held, reopens } = act(self);
+        if held.is_none() {
+            metrics::worked(timer);
+        }
         if let Some(fair_lock) = &mut self.fair_lock {
             fair_lock.release();
         }
@@ -381,6 +389,7 @@ impl Thread {
             if is_news(&batch, &outcome) {
                 self.change_signal.notify();
             }
+            metrics::answered(&batch, &outcome);
             answer(batch, outcome, |error| self.recovery.named(error));
         }
         if let Some(held) = held {
@@ -402,7 +411,9 @@ impl Thread {
             // The send fails if the caller no longer waits.
             match job {
                 Job::Write(Request { since, reply, .. }) if since + busy <= now => {
-                    let _ = reply.send((Err(error(since)), None));
+                    let error = error(since);
+                    metrics::refused(&error);
+                    let _ = reply.send((Err(error), None));
                 }
                 Job::Ensure(since, _, reply) if since + busy <= now => {
                     let _ = reply.send(Err(error(since)));
@@ -423,7 +434,9 @@ impl Thread {
             // The send fails if the caller no longer waits.
             match job {
                 Job::Write(Request { reply, .. }) => {
-                    let _ = reply.send((Err(loss.unusable()), None));
+                    let error = loss.unusable();
+                    metrics::refused(&error);
+                    let _ = reply.send((Err(error), None));
                 }
                 Job::Ensure(_, _, reply) => {
                     let _ = reply.send(Err(loss.unusable()));

@@ -32,7 +32,7 @@ use wfe_core::{WfeError, logging, sync::lock};
 
 use super::loss::Loss;
 use super::open_files::{self, OpenFiles};
-use super::wal_index::{LastCommit, WalIndex};
+use super::wal_index::{Checkpoint, LastCommit, WalIndex};
 use crate::error::{self, SqliteError};
 
 /// The minimum time between two checks by readers and idle hosts. With this interval, they find a loss within a second,
@@ -150,10 +150,19 @@ impl Watch {
     /// Reads what identifies the last commit. `None` means that it cannot be read at this moment, or that the file is not
     /// open.
     pub(crate) fn last_commit(&self) -> Option<LastCommit> {
+        self.wal_index().map(|index| index.last_commit())
+    }
+
+    fn wal_index(&self) -> Option<WalIndex> {
         let state = self.guard.state();
         let (Some(shm), Some(_), None) = (&state.shm, &state.files, &state.lost) else { return None };
         // If the file cannot be read, the check before the next commit finds out why.
-        WalIndex::read(shm).ok().flatten().map(|index| index.last_commit())
+        WalIndex::read(shm).ok().flatten()
+    }
+
+    /// Reads how far checkpoints have copied the log into the database. `None` as for [`last_commit`](Self::last_commit).
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        self.wal_index().map(|index| index.checkpoint())
     }
 
     /// The number of pages in the log that no checkpoint has moved into the database yet. `None` as for

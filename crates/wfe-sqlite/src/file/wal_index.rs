@@ -41,7 +41,7 @@ pub(super) struct WalIndex([u8; BACKFILLED + 4]);
 /// The identity of a log, and the number of its frames that were copied into the database. While the checkpoint stays
 /// the same, SQLite has no reason to make the database file longer, or to cut off pages that were copied into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Checkpoint {
+pub(crate) struct Checkpoint {
     salts: [u8; 8],
     frames: u32,
 }

@@ -17,6 +17,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, json},
     instance::cache::{Stored, StoredPointer, WEIGHT_OF_ROW, WEIGHT_OF_TEXT},
+    metrics,
     request::{Done, Role, Script, Taken, Value, text_bytes},
     sql,
 };
@@ -166,6 +167,7 @@ impl SqlitePersistenceProvider {
             for _ in 0..=copy.pointers.len() / 64 {
                 consume_budget().await;
             }
+            metrics::looked_up(true);
             return Ok(Some(copy));
         }
         let start = last.and_then(|last| self.cache.read_begins(last));
@@ -175,6 +177,7 @@ impl SqlitePersistenceProvider {
             && self.is_current(copy, id).await?
         {
             self.cache.put(Arc::clone(copy), start);
+            metrics::looked_up(true);
             return Ok(Some(Arc::clone(copy)));
         }
         let mut script = Script::default();
@@ -183,7 +186,10 @@ impl SqlitePersistenceProvider {
         let done = self.read(script).await?;
         let stored = from_reads(&done, &pointers, copy)?;
         match &stored {
-            Some(stored) => self.cache.put(Arc::clone(stored), start),
+            Some(stored) => {
+                metrics::looked_up(false);
+                self.cache.put(Arc::clone(stored), start);
+            }
             None => self.cache.remove(id),
         }
         Ok(stored)

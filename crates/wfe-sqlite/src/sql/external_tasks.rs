@@ -50,6 +50,15 @@ pub(crate) const CLAIM: Sql<6> = Sql::new(concat!(
     ", seq"
 ));
 
+/// Returns when the earlier claim of the subscription that `CLAIM` takes has expired, or NULL if it has none. The arguments
+/// are the last three of `CLAIM`. Runs before it, in the same transaction, if metrics are recorded.
+#[cfg(any(feature = "metrics", test))]
+pub(crate) const EXPIRED: Sql<3> = Sql::new(concat!(
+    "SELECT external_token_expiry FROM event_subscriptions INDEXED BY event_subscriptions_work WHERE ",
+    is_work!(),
+    " AND event_name = ? AND seq > ? AND (external_token IS NULL OR external_token_expiry <= ?) ORDER BY seq LIMIT 1"
+));
+
 /// Guard: this subscription is open and unanswered. If the caller gives a token (second and third argument; otherwise
 /// NULL), this token also holds the subscription and has not expired.
 pub(crate) const MAY_ANSWER: Sql<4> = Sql::new(guard!(
@@ -98,6 +107,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("LIST", LIST.text()),
     ("IS_ANY_FREE", IS_ANY_FREE.text()),
     ("CLAIM", CLAIM.text()),
+    ("EXPIRED", EXPIRED.text()),
     ("MAY_ANSWER", MAY_ANSWER.text()),
     ("TAKES", TAKES.text()),
     ("ANSWER", ANSWER.text()),

@@ -370,6 +370,7 @@ pub(crate) mod tests {
             ),
             (super::external_tasks::LIST.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
             (super::external_tasks::IS_ANY_FREE.text(), "event_subscriptions_work (event_name=?)"),
+            (super::external_tasks::EXPIRED.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
             (super::external_tasks::CLAIM.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
             (super::subscriptions::FATES.text(), "sqlite_autoindex_event_subscriptions_1 (id=?)"),
             (super::external_tasks::UNANSWERABLE.text(), "sqlite_autoindex_event_subscriptions_1 (id=?)"),

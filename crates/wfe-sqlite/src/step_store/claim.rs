@@ -14,6 +14,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, hexadecimal, names, single_int, time, to_integer},
     connection::{admission::Caller, thread},
+    metrics,
     processes::{
         freeze_detector::Progress,
         owner_files::{Liveness, SECOND_CHECK},
@@ -256,12 +257,15 @@ impl SqlitePersistenceProvider {
             let mut script = Script::default();
             let seen = [id.into(), rows.into(), fences.into(), revisions.into()];
             script.guard(&sql::ownership::STANDS, seen);
-            self.add_freeing(&mut script, id, Liveness::Alive);
-            if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
+            let frees = self.add_freeing(&mut script, id, Liveness::Alive);
+            if let Written::Done(done) = self.writer.write_for(Caller::Engine, script).await? {
                 logging::warn!(
                     owner,
                     "an owner gave no sign of life for its lease; its instances can be claimed"
                 );
+                if done.get(frees).is_some_and(|done| done.changes > 0) {
+                    metrics::took_over("frozen");
+                }
                 is_mended = true;
             }
         }

@@ -10,6 +10,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{Fields, names, time, to_integer},
     connection::admission::Caller,
+    metrics,
     processes::owner_files::Liveness,
     request::{Script, Value},
     sql,
@@ -33,13 +34,16 @@ impl SqlitePersistenceProvider {
     /// Frees the instances of these owners. The lock file of a dead process is removed only after the death
     /// was counted, so that no death is lost.
     pub(super) async fn free_owned(&self, dead: &[(u64, Liveness)]) -> Result<()> {
-        let mut script = Script::default();
+        let (mut script, mut frees) = (Script::default(), Vec::new());
         for (owner, ended) in dead {
             logging::info!(owner, "the process of an owner died; its instances can be claimed");
-            self.add_freeing(&mut script, to_integer("an owner's id", *owner)?, *ended);
+            frees.push(self.add_freeing(&mut script, to_integer("an owner's id", *owner)?, *ended));
         }
         if !dead.is_empty() {
-            self.writer.run_for(Caller::Engine, script).await?;
+            let done = self.writer.run_for(Caller::Engine, script).await?;
+            // Another process may have freed the instances of an owner meanwhile.
+            let has_freed = |at: &usize| done.get(*at).is_some_and(|done| done.changes > 0);
+            frees.iter().filter(|at| has_freed(at)).for_each(|_| metrics::took_over("dead"));
         }
         for (owner, _) in dead.iter().filter(|(_, ended)| *ended == Liveness::Dead) {
             self.owners.remove_lock_file(*owner);
@@ -47,13 +51,14 @@ impl SqlitePersistenceProvider {
         Ok(())
     }
 
-    pub(super) fn add_freeing(&self, script: &mut Script, owner: i64, ended: Liveness) {
+    /// Adds the statements that free the instances of an owner. Returns the index of the last one, which frees them.
+    pub(super) fn add_freeing(&self, script: &mut Script, owner: i64, ended: Liveness) -> usize {
         let (now, died) = (Value::from(time::millis_bound(self.clock.now())), ended == Liveness::Dead);
         if died {
             script.add(&sql::ownership::JUDGE, [owner.into()]);
         }
         let now = || now.clone();
-        script.add(&sql::ownership::FREE, [now(), now(), died.into(), now(), now(), owner.into()]);
+        script.add(&sql::ownership::FREE, [now(), now(), died.into(), now(), now(), owner.into()])
     }
 
     /// Removes the lock files of dead owners that own no instances. The lock file of any other dead owner is

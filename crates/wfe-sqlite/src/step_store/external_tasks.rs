@@ -13,6 +13,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, hexadecimal, single_int, time},
     connection::admission::Caller,
+    metrics,
     repository::{add_positions, id_or_fresh},
     request::{Script, Value, Written},
     row::Row,
@@ -55,14 +56,18 @@ pub(super) async fn claim_wait(
     }
     let mut after = i64::MIN;
     loop {
-        let mut script = Script::about(name);
-        script.add(
+        let (mut script, now) = (Script::about(name), store.now());
+        let expired = metrics::add_expired(&mut script, name, after, now);
+        let claim = script.add(
             &sql::external_tasks::CLAIM,
-            [token.into(), worker.into(), expiry.into(), name.into(), after.into(), store.now().into()],
+            [token.into(), worker.into(), expiry.into(), name.into(), after.into(), now.into()],
         );
         let done = store.writer.run(script).await?;
-        let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
+        let row = |at: usize| done.get(at).and_then(|done| done.rows.first());
+        let expired = expired.and_then(row);
+        let Some(row) = row(claim) else { return Ok(None) };
         if let Some(wait) = store.sound_one(codec::subscription::decode(row))? {
+            metrics::claimed(name, expired);
             return Ok(Some(wait));
         }
         // The subscription does not decode. It keeps this token until the token expires, and the next

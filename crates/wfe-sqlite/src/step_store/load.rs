@@ -19,6 +19,7 @@ use crate::{
     connection::admission::Caller,
     error,
     instance::diff::{INSTANCE, POINTERS, add_reads},
+    metrics,
     request::{Script, Taken, Value},
     row::Row,
     sql,
@@ -160,6 +161,7 @@ impl SqlitePersistenceProvider {
         let missing = || WfeError::WorkflowNotFound(id.to_owned());
         let first = |at: usize| done.get(at).and_then(|done| done.rows.first());
         let row = first(columns).ok_or_else(missing)?;
+        metrics::looked_up(first(INSTANCE).is_none());
         let (instance, revision) = match (first(INSTANCE), copy) {
             (Some(row), _) => {
                 let (_, revision, instance, _) = codec::workflow::decode(row)?;

@@ -13,6 +13,7 @@ use crate::{
     },
     error::{self, SqliteError},
     file::{Hold, LastCommit},
+    metrics,
     request::{NewCopy, Script, Written},
 };
 
@@ -35,7 +36,10 @@ impl Thread {
             return Turn { answered: Some((batch, Batch::Lost(loss))), ..Turn::default() };
         }
         let scripts: Vec<&Script> = batch.iter().map(|request| &request.script).collect();
+        let checkpoint = || self.hold.as_ref().and_then(|hold| hold.watch().checkpoint());
+        let before = metrics::state(checkpoint);
         let outcome = group_commit::run(lent, &scripts);
+        metrics::checkpointed(before, checkpoint, lent.take_commit_time());
         let mut turn = self.conclude(batch, outcome);
         self.update_copies(lent, &mut turn);
         turn
