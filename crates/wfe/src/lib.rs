@@ -38,6 +38,7 @@
 //! | [`external_tasks`] | workers, activities, user tasks |
 //! | [`schedules`] | workflows that start at set times |
 //! | [`middleware`] | code around steps and workflows |
+//! | `metrics` | metrics for Prometheus and others, with the feature `metrics` |
 //! | [`error`] | what errors are about and what to do |
 //! | [`models`], [`traits`], [`clock`] | what stores and tests use |
 //!
@@ -53,6 +54,11 @@ mod engine;
 pub mod external_tasks;
 pub mod guide;
 pub mod host;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics/off.rs"]
+mod metrics;
 pub mod operator;
 pub mod prelude;
 mod store;

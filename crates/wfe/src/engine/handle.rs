@@ -63,6 +63,14 @@ struct Door {
     stage: Mutex<Stage>,
 }
 
+/// The stage of an engine, as its [`Handle`] shows it.
+pub(crate) enum Engine {
+    New,
+    /// Holds the runtime of the engine's thread.
+    Running(runtime::Handle),
+    Ended,
+}
+
 enum Stage {
     New,
     Running { engine: runtime::Handle, phase: watch::Sender<Phase> },
@@ -181,18 +189,18 @@ impl Handle {
     /// [`start`](Self::start).
     pub async fn trigger(&self, spec: &Spec, reference: String) -> Result<String> {
         self.check_open()?;
-        self.start_scheduled(spec, String::new(), reference).await
+        Ok(self.start_scheduled(spec, String::new(), reference).await?.id)
     }
 
-    /// Starts an instance of a schedule's workflow, also while the host stops, and returns its id.
-    async fn start_scheduled(&self, spec: &Spec, name: String, reference: String) -> Result<String> {
+    /// Starts an instance of a schedule's workflow, also while the host stops.
+    async fn start_scheduled(&self, spec: &Spec, name: String, reference: String) -> Result<StoredStart> {
         let shared = &self.0.shared;
         let found = self.definition(&spec.definition, spec.version)?;
         found.check_data(&spec.data)?;
         let mut instance =
             WorkflowInstance::created_at(&spec.definition, found.version(), spec.data.clone(), shared.now());
         (instance.name, instance.reference) = (name, Some(reference));
-        Ok(self.start_unchecked(instance, StartRule::default()).await?.id)
+        self.start_unchecked(instance, StartRule::default()).await
     }
 
     /// Returns the permit that is needed to pass a request to the engine. Call this before the request is stored. Waits
@@ -355,6 +363,16 @@ impl Handle {
         self.runtime().is_some()
     }
 
+    /// The stage of the engine, and its runtime.
+    pub fn engine(&self) -> Engine {
+        let stage = self.stage();
+        match &*stage {
+            stage if stage.has_ended(&self.0.shared) => Engine::Ended,
+            Stage::Running { engine, .. } => Engine::Running(engine.clone()),
+            Stage::New | Stage::Stopped => Engine::New,
+        }
+    }
+
     /// Returns the engine's own runtime, or `None` if the engine does not run.
     fn runtime(&self) -> Option<runtime::Handle> {
         match &*self.stage() {
@@ -384,6 +402,13 @@ impl Handle {
 
     pub fn options(&self) -> &Options {
         &self.0.shared.options
+    }
+
+    /// How many bodies run, and how many may run at the same time.
+    #[cfg(feature = "metrics")]
+    pub fn bodies(&self) -> (usize, usize) {
+        let limit = self.options().concurrent_steps.max(1);
+        (limit.saturating_sub(self.0.shared.steps.available_permits()), limit)
     }
 
     pub fn now(&self) -> DateTime<Utc> {
@@ -445,16 +470,20 @@ impl Starter for Ticks {
         self.0.upgrade().map(|door| door.shared.now())
     }
 
-    fn start<'a>(&'a self, spec: &'a Spec, tick: Tick) -> BoxFuture<'a, std::result::Result<(), StepError>> {
+    fn start<'a>(
+        &'a self,
+        spec: &'a Spec,
+        tick: Tick,
+    ) -> BoxFuture<'a, std::result::Result<bool, StepError>> {
         Box::pin(async move {
             let door = self.0.upgrade().ok_or_else(|| StepError::retryable("the host has ended"))?;
             match Handle(door).start_scheduled(spec, tick.instance_name(), tick.reference()).await {
                 // The schedule was changed to another definition, and an instance of the former one was started.
-                Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, .. }) => Ok(()),
+                Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, .. }) => Ok(false),
                 Err(error @ (WfeError::Invalid(_) | WfeError::DefinitionNotFound { .. })) => {
                     Err(StepError::retryable(error).with_code(StepError::DEFINITION))
                 }
-                started => started.map(drop).map_err(StepError::retryable),
+                started => started.map(|started| started.is_new).map_err(StepError::retryable),
             }
         })
     }

@@ -21,7 +21,7 @@ mod task;
 mod thread;
 
 pub(crate) use self::{
-    handle::Handle,
+    handle::{Engine, Handle},
     schedule::{
         definition::{TICK, Ticked, own_definition},
         spec::Spec,

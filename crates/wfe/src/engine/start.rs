@@ -18,6 +18,7 @@ use super::{
     },
     steps::slots::take_slots,
 };
+use crate::metrics;
 
 /// What a start does besides storing a new instance.
 #[derive(Debug, Clone)]
@@ -88,6 +89,7 @@ pub(super) async fn store_new(
     instance.id.clone_from(&started.id);
     let event = LifecycleEvent::started(&instance);
     log::started(&event, started.restart_of.as_deref());
+    metrics::started(&event);
     shared.publish(event);
     if let (Some(fence), Some(owner), Some(permit)) = (started.fence, owner, permit) {
         if instance.name.is_empty() {
@@ -129,7 +131,9 @@ pub(super) async fn store_in_place_of(
     let _pending_start = shared.start_barrier.of_definition(&instance.workflow_definition_id);
     let Some(id) = shared.store.replace(old, &instance).await? else { return Ok(None) };
     instance.id.clone_from(&id);
-    shared.publish(LifecycleEvent::started(&instance));
+    let event = LifecycleEvent::started(&instance);
+    metrics::started(&event);
+    shared.publish(event);
     shared.channel.notify(Notifications::unowned_instance);
     Ok(Some(id))
 }

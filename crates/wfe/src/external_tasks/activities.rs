@@ -15,6 +15,7 @@ use super::{ActivityClaim, Claim, Worker};
 use crate::{
     WorkflowHost,
     host::{refuse_reserved, status::Held},
+    metrics,
     store::{StoreAccess, check_own},
 };
 
@@ -229,6 +230,7 @@ impl Activities {
                 None => None,
             };
             if let Some(activity) = activity {
+                metrics::activity_claimed(&activity.name, &wait.id, || self.0.engine().now());
                 return Ok(Some(ActivityClaim::new(
                     self.0.clone(),
                     activity,

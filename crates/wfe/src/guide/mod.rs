@@ -9,6 +9,7 @@
 //! | [`children_and_schedules`] | Child workflows and schedules |
 //! | [`operate`] | Operate: what an operator can ask and do from a program |
 //! | [`running_as_a_service`] | Running WFE as a service |
+//! | [`metrics_and_alerts`] | Metrics and alerts |
 //! | [`testing`] | Testing workflows |
 //! | [`changing_a_running_workflow`] | Changing a running workflow |
 //! | [`coming_from`] | Coming from Workflow Core, Temporal or Hangfire |
@@ -34,6 +35,10 @@ pub mod operate {}
 
 #[doc = include_str!("running_as_a_service.md")]
 pub mod running_as_a_service {}
+
+// The crate `wfe-web` compiles the snippets, which need it.
+#[cfg_attr(not(doctest), doc = include_str!("metrics_and_alerts.md"))]
+pub mod metrics_and_alerts {}
 
 #[doc = include_str!("testing.md")]
 #[expect(clippy::test_attr_in_doctest, reason = "the chapter shows how a test is written")]

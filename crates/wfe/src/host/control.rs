@@ -6,6 +6,7 @@ use wfe_core::{
 };
 
 use super::workflow_host::WorkflowHost;
+use crate::metrics;
 
 impl WorkflowHost {
     /// Suspends an instance: no further steps start. Running steps finish, and their results are stored, while
@@ -186,23 +187,26 @@ impl WorkflowHost {
     }
 
     async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<Requested> {
-        self.store_request(id, self.store().intervene(id, intervention)).await
+        let action = Control::Resume.verb(Some(intervention));
+        self.store_request(id, action, self.store().intervene(id, intervention)).await
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<Requested> {
-        self.store_request(id, self.store().request(id, control)).await
+        self.store_request(id, control.verb(None), self.store().request(id, control)).await
     }
 
     /// Stores a request with this future, and has the engine apply it.
     async fn store_request(
         &self,
         id: &str,
+        action: &'static str,
         store: impl Future<Output = Result<Requested>>,
     ) -> Result<Requested> {
         // The permit comes before the request is stored: a call that is dropped while it waits has requested nothing.
         let permit = self.engine().permit().await;
         let requested = store.await?;
         if requested == Requested::Accepted {
+            metrics::requested(action, "program");
             self.engine().wake(id, permit);
         }
         Ok(requested)

@@ -4,12 +4,15 @@ pub(crate) mod builder;
 pub(crate) mod claim_count;
 mod control;
 pub(crate) mod failures;
+mod health;
 mod idle;
 mod instance;
 mod publish;
 mod query;
 mod restart;
 mod retry;
+#[cfg(feature = "metrics")]
+pub(crate) mod sampler;
 pub(crate) mod schedules;
 mod start;
 pub(crate) mod status;
@@ -25,6 +28,7 @@ pub use wfe_core::{
     traits::{Known, Published, Requested},
 };
 
+pub use crate::host::health::{Liveness, NotReady};
 pub use crate::host::instance::Instance;
 pub use crate::host::publish::Publish;
 pub use crate::host::restart::Restarting;

@@ -18,6 +18,7 @@ use wfe_core::{
 use super::workflow_host::{WorkflowHost, refuse_reserved};
 use crate::{
     engine::Handle,
+    metrics,
     store::{Guarantees, StoreAccess},
 };
 
@@ -88,6 +89,7 @@ impl Publish {
         host.require_events()?;
         let published = store_event(host.engine(), &event, effective.is_some(), receiver.as_deref()).await?;
         if published.is_new {
+            metrics::published(&event.event_name);
             host.event_was_stored(&published.id, effective).await;
         }
         Ok(published)

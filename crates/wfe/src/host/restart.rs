@@ -16,7 +16,7 @@ use super::{
     start::Started,
     workflow_host::{RESERVED, WorkflowHost, refuse_reserved},
 };
-use crate::engine::StartRule;
+use crate::{engine::StartRule, metrics};
 
 /// Makes the new instance from the ended one: `(host, ended instance, version)`.
 type Make = Box<dyn FnOnce(&WorkflowHost, &WorkflowInstance, Option<u32>) -> Result<WorkflowInstance> + Send>;
@@ -140,6 +140,9 @@ impl<D> Restarting<D> {
         refuse_reserved("instance", "name", &instance.name)?;
         instance.description = description.or(ended.description);
         let stored = host.engine().start(instance, StartRule::Restart(of)).await?;
+        if stored.is_new {
+            metrics::requested("restart", "program");
+        }
         Ok(Started::of(&host, stored))
     }
 }

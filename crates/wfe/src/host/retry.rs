@@ -1,6 +1,7 @@
 use wfe_core::{Result, WfeError, traits::Reopened};
 
 use super::workflow_host::WorkflowHost;
+use crate::metrics;
 
 impl WorkflowHost {
     /// Retries an instance that has failed or was cancelled: the instance continues from where it stood when it ended.
@@ -86,7 +87,10 @@ impl WorkflowHost {
         let now = self.engine().now();
         let (revision, step) = store.reopening(id, now).await?;
         match store.reopen(revision, now, &step).await? {
-            Reopened::Done => self.engine().wake(id, permit),
+            Reopened::Done => {
+                metrics::requested("retry", "program");
+                self.engine().wake(id, permit);
+            }
             Reopened::Refused(reason) => return Err(WfeError::CannotRetry { id: id.to_owned(), reason }),
         }
         Ok(())

@@ -10,6 +10,7 @@ use wfe_core::{
 };
 
 use super::Operator;
+use crate::metrics;
 
 /// What an operator may do. Each role may do everything that the roles before it may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
@@ -137,6 +138,7 @@ pub(super) enum Of<'a> {
 /// The right to do one action, and the record of it.
 pub(super) struct Permit<'o> {
     operator: &'o Operator,
+    kind: ActionKind,
     pub audit: Audit,
 }
 
@@ -190,7 +192,7 @@ impl Operator {
         if let Of::Instance(id) = of {
             audit = audit.of(id);
         }
-        Permit { operator: self, audit }
+        Permit { operator: self, kind, audit }
     }
 }
 
@@ -213,8 +215,17 @@ impl Permit<'_> {
 
     /// Does the action, and stores the record with it.
     pub async fn act(&self, action: Action<'_>) -> Result<Acted> {
-        let Self { operator, audit } = self;
-        operator.seen(operator.management.act(action, audit).await)
+        let Self { operator, kind, audit } = self;
+        let (definition, event) = match &action {
+            Action::Start { instance, .. } | Action::Restart { instance, .. } => {
+                (Some(&*instance.workflow_definition_id), None)
+            }
+            Action::Publish { event, .. } => (None, Some(&*event.event_name)),
+            _ => (None, None),
+        };
+        let acted = operator.seen(operator.management.act(action, audit).await)?;
+        metrics::acted(&acted, kind.name(), audit.face.name(), definition, event);
+        Ok(acted)
     }
 }
 

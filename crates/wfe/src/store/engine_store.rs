@@ -15,17 +15,21 @@ use super::{Guarantees, base_traits::PlainStore, faults::Faults, loss::Loss};
 pub(crate) struct EngineStore {
     store: Arc<dyn StepStore>,
     loss: Arc<Loss>,
-    faults: Faults,
+    faults: Arc<Faults>,
 }
 
 impl EngineStore {
     /// Returns the engine's store for this provider, and the guarantees of that store.
-    pub fn new(provider: Arc<dyn PersistenceProvider>, loss: Arc<Loss>) -> (Self, Guarantees) {
+    pub fn new(
+        provider: Arc<dyn PersistenceProvider>,
+        loss: Arc<Loss>,
+        faults: Arc<Faults>,
+    ) -> (Self, Guarantees) {
         let (store, guarantees): (Arc<dyn StepStore>, _) = match provider.clone().step_store() {
             Some(store) => (store, Guarantees::OneTransactionPerStep),
             None => (Arc::new(PlainStore::new(provider)), Guarantees::SingleProcess),
         };
-        (Self { store, loss, faults: Faults::default() }, guarantees)
+        (Self { store, loss, faults }, guarantees)
     }
 
     /// Records whether the result of a call reports that the store is lost. After an unknown commit outcome,

@@ -14,6 +14,9 @@ use wfe_core::{WfeError, logging, sync::lock};
 /// How often a fault that lasts is logged again. Each line has the number of failures, so nothing is lost in between.
 const AGAIN: Duration = Duration::from_mins(1);
 
+/// A failed call of the engine is repeated sooner than this, unless its work was given up.
+const REPEATED: Duration = Duration::from_secs(15);
+
 /// The calls to the store that fail at the moment.
 #[derive(Default)]
 pub(crate) struct Faults {
@@ -27,6 +30,8 @@ struct Fault {
     call: &'static str,
     code: &'static str,
     since: Instant,
+    /// When the call last failed.
+    last: Instant,
     /// When it was last logged.
     logged: Instant,
     /// How many failures there were, and how many of them no line has counted yet.
@@ -67,13 +72,14 @@ impl Faults {
                 call,
                 code,
                 since: now,
+                last: now,
                 logged: now,
                 failures,
                 unreported,
                 is_seen,
             });
         };
-        fault.failures += 1;
+        (fault.failures, fault.last) = (fault.failures + 1, now);
         if fault.code != error.code() {
             fault.code = error.code();
             fault.is_seen |= log_first(call, error);
@@ -93,6 +99,15 @@ impl Faults {
             seconds = now.saturating_duration_since(fault.since).as_secs(),
             "the store still fails; the field `failures` counts the failures since the last such line"
         );
+    }
+
+    /// For how long a call has failed, if it fails at the moment. The failure of a call that is not repeated says nothing
+    /// about the moment.
+    pub fn fails_since(&self, call: &str, now: Instant) -> Option<Duration> {
+        let failing = lock(&self.failing);
+        let fault = failing.iter().find(|fault| fault.call == call)?;
+        let is_recent = now.saturating_duration_since(fault.last) < REPEATED;
+        is_recent.then(|| now.saturating_duration_since(fault.since))
     }
 
     fn works(&self, call: &'static str, now: Instant) {

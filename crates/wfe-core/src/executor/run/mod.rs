@@ -113,6 +113,12 @@ impl Run {
         &self.definition
     }
 
+    /// When the instance was started.
+    #[must_use]
+    pub fn created(&self) -> DateTime<Utc> {
+        self.created
+    }
+
     /// The status of the instance, as far as this `Run` knows.
     #[must_use]
     pub fn status(&self) -> WorkflowStatus {

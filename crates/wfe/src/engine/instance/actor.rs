@@ -11,10 +11,13 @@ use super::{
     isolated_run::Trial,
     mail::{MailReceiver, MailSender},
 };
-use crate::engine::{
-    isolation::Ticket,
-    state::shared::{AtWork, Shared},
-    steps::runner::Bodies,
+use crate::{
+    engine::{
+        isolation::Ticket,
+        state::shared::{AtWork, Shared},
+        steps::runner::Bodies,
+    },
+    metrics,
 };
 
 /// Works on one instance from its claim until nothing is left to run at the moment. The actor makes one pass after the
@@ -55,6 +58,11 @@ pub(in crate::engine) struct Actor {
     /// due.
     pub(in crate::engine) ticket: Option<Ticket>,
     pub(in crate::engine) trial: Option<Trial>,
+    /// The metrics of the definition, once the instance was read.
+    pub(in crate::engine) measured: metrics::Definition,
+    pub(in crate::engine) deliveries: metrics::Deliveries,
+    /// Since when the first bodies could begin.
+    pub(in crate::engine) due: metrics::Due,
 }
 
 /// A body that was passed to the runner.
@@ -116,6 +124,9 @@ impl Actor {
             is_suspect,
             ticket: None,
             trial: None,
+            measured: metrics::Definition::default(),
+            deliveries: metrics::Deliveries::default(),
+            due: metrics::Due::default(),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
         message::{Phase, PhaseWatch},
         state::shared::Shared,
     },
+    metrics::{self, Deliveries},
     store::{
         faults::is_fault,
         loss::{Loss, warn_unless_fault},
@@ -55,6 +56,7 @@ pub(in crate::engine) async fn store(
     phase: &PhaseWatch,
     fence: Fence,
     run: &mut Run,
+    deliveries: &mut Deliveries,
 ) -> Result<Stored> {
     let mut pause = Pause::new(phase.clone());
     loop {
@@ -71,13 +73,14 @@ pub(in crate::engine) async fn store(
             commit.created.iter().map(|child| shared.start_barrier.of_child(&child.id)).collect();
         let answer = shared.store.commit_step(fence, &commit).await;
         if let Ok(Committed::Done) = answer {
-            notify(shared, &commit);
+            notify(shared, &commit, deliveries);
         }
         let releases = commit.release;
         run.return_commit(commit);
         let error = match answer {
             Ok(Committed::Done) => return Ok(Stored::Done),
             Ok(Committed::Lost) => {
+                metrics::fence_lost();
                 logging::warn!(
                     wfe.instance.id = run.id(),
                     "another process owns the instance now; results that were not stored are discarded"
@@ -99,10 +102,13 @@ pub(in crate::engine) async fn store(
                     "the outcome of a commit is unknown; the instance is read again"
                 );
                 match load(shared, phase, run.id()).await {
-                    Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
+                    Some(loaded) if loaded.fence != fence => {
+                        metrics::fence_lost();
+                        return Ok(Stored::Void);
+                    }
                     Some(loaded) if run.is_stored(&loaded) => {
                         if let Some(commit) = run.take_commit() {
-                            notify(shared, &commit);
+                            notify(shared, &commit, deliveries);
                             run.return_commit(commit);
                         }
                         // An instance without an owner was released with the commit. If it has received a request
@@ -141,8 +147,9 @@ pub(in crate::engine) async fn store(
 }
 
 /// Notifies other parts of the engine of a stored commit.
-fn notify(shared: &Shared, commit: &StepCommit) {
+fn notify(shared: &Shared, commit: &StepCommit, deliveries: &mut Deliveries) {
     shared.committed(commit);
+    deliveries.committed(commit, || shared.now());
     for child in &commit.created {
         // If the definition of the child is not registered here, the child waits for a host that can run it.
         shared.is_registered(&child.workflow_definition_id, child.version, &child.id);
@@ -349,6 +356,7 @@ fn publish_corrupt(shared: &Shared, commit: &StepCommit, failure: &StepFailure) 
             what,
         };
         log::quarantined(&event, failure);
+        metrics::quarantined(&event);
         shared.publish(event);
     }
 }

@@ -21,15 +21,18 @@ use super::{
     quarantine::Quarantine,
     suspect,
 };
-use crate::engine::{
-    isolation::PROCESS,
-    log,
-    state::{notifications::Notifications, outcome::End},
-    steps::{
-        in_flight::InFlight,
-        middleware::{self, WorkflowEnd},
+use crate::{
+    engine::{
+        isolation::PROCESS,
+        log,
+        state::{notifications::Notifications, outcome::End},
+        steps::{
+            in_flight::InFlight,
+            middleware::{self, WorkflowEnd},
+        },
+        task,
     },
-    task,
+    metrics,
 };
 
 /// Callers rarely close subscriptions of a running instance. If stored subscriptions have changed this many times in a
@@ -83,6 +86,7 @@ impl Actor {
                 None => self.read_instance().await?,
             };
             if loaded.fence != self.claimed.fence {
+                metrics::fence_lost();
                 logging::warn!(wfe.instance.id = self.work.id, "another process owns the instance now");
                 return None;
             }
@@ -225,6 +229,11 @@ impl Actor {
             .record("wfe.definition.id", &*instance.workflow_definition_id)
             .record("wfe.definition.version", instance.version);
         let control = loaded.control.clone();
+        self.measured = std::mem::take(&mut self.measured).or_of(definition.id());
+        self.deliveries.loaded(&loaded);
+        if self.opened == 0 {
+            self.due = metrics::Due::of(&loaded, &self.claimed);
+        }
         (self.opened, self.put_off) = (self.opened + 1, false);
         let at_work = at_work.numbered_after(self.last_job);
         let mut run = self.shared.with_env(|env| match quarantine {
@@ -237,11 +246,13 @@ impl Actor {
             self.shared.with_env(|env| run.control(request, env))?;
         }
         if self.opened == 1 {
+            metrics::moves_on(run.next_wake(), || self.shared.now());
             log::taken_over(&run, self.claimed.deaths);
         }
         loop {
             let before = self.shared.options.clock.monotonic();
-            match commit::store(&self.shared, &self.bodies.phase, self.claimed.fence, &mut run).await? {
+            let (shared, phase, fence) = (&self.shared, &self.bodies.phase, self.claimed.fence);
+            match commit::store(shared, phase, fence, &mut run, &mut self.deliveries).await? {
                 Stored::Done => {
                     self.stale = 0;
                     self.work.ongoing.committed();
@@ -309,6 +320,7 @@ impl Actor {
             self.work.end = Some(end);
         }
         log::committed(run, &effects.events);
+        metrics::committed(run, &effects.events, &self.measured);
         effects.events.into_iter().for_each(|event| self.shared.publish(event));
         if let Some(next) = effects.released {
             // Events for the new subscriptions may already be stored, so the instance is due again at once.
@@ -330,11 +342,14 @@ impl Actor {
     }
 
     fn begin(&mut self, run: &Run, jobs: Vec<Job>) {
+        let now = self.shared.now();
+        let due = std::mem::take(&mut self.due).take(now);
         for job in jobs {
-            let begun = run.event(Lifecycle::Started, self.shared.now());
+            let begun = run.event(Lifecycle::Started, now);
+            let measured = self.measured.body(&job, due);
             let body = Spawned { token: job.token().clone(), execution: job.execution() };
             self.spawned.insert(job.number(), body);
-            self.bodies.spawn(job, begun, self.ownership(), self.mail.clone());
+            self.bodies.spawn(job, begun, self.ownership(), self.mail.clone(), measured);
         }
     }
 

@@ -7,7 +7,10 @@ use super::{
     commit,
     mail::Mail,
 };
-use crate::engine::{message::Phase, state::shared::Shared};
+use crate::{
+    engine::{message::Phase, state::shared::Shared},
+    metrics,
+};
 
 /// The subscriptions for which events may already be stored.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -43,6 +46,7 @@ impl Actor {
             // Another host owns the instance now. The bodies can be cancelled without loss, because none of their
             // results would be stored.
             self.cancel_bodies();
+            metrics::fence_lost();
             return Err(WfeError::LostOwnership(self.work.id.clone()));
         }
         self.seen = before;
@@ -53,6 +57,7 @@ impl Actor {
         }
         // The claim limits come first: a wait that a worker has claimed in time must not time out.
         let claims_changed = self.look_for_claims(run).await?;
+        self.deliveries.read(&pending.deliveries);
         let delivered = self.shared.with_env(|env| run.deliver(pending.deliveries, env))?;
         Ok(delivered || is_requested || claims_changed)
     }
@@ -170,7 +175,10 @@ impl Actor {
 /// Waits until the next timer of the instance is due.
 async fn sleep(shared: &Shared, run: &Run) {
     match run.next_wake() {
-        Some(at) => shared.options.clock.sleep_until(at).await,
+        Some(at) => {
+            shared.options.clock.sleep_until(at).await;
+            metrics::moves_on(Some(at), || shared.now());
+        }
         None => std::future::pending().await,
     }
 }

@@ -22,14 +22,17 @@ use super::{
     spec::Spec,
     tick::Tick,
 };
+use crate::metrics;
 
 /// Starts instances for ticks.
 pub(crate) trait Starter: Send + Sync {
     /// Returns the current time, or `None` if the host has ended.
     fn now(&self) -> Option<DateTime<Utc>>;
 
-    /// Starts an instance for this tick, or finds the instance that was already started for this tick.
-    fn start<'a>(&'a self, spec: &'a Spec, tick: Tick) -> BoxFuture<'a, std::result::Result<(), StepError>>;
+    /// Starts an instance for this tick, or finds the instance that was already started for this tick. Returns whether
+    /// this call has started it.
+    fn start<'a>(&'a self, spec: &'a Spec, tick: Tick)
+    -> BoxFuture<'a, std::result::Result<bool, StepError>>;
 }
 
 /// The prefix of the ids of the engine's own definitions for schedules. The prefix is followed by the id of the
@@ -97,12 +100,18 @@ async fn tick(starter: &dyn Starter, ctx: &Ctx<Arc<dyn Starter>>, spec: &Spec) -
     let mut instances = 0_u32;
     for time in ticks {
         instances = instances.saturating_add(1);
-        if let Err(error) = starter.start(spec, Tick::new(schedule, time)).await {
+        let is_new = starter.start(spec, Tick::new(schedule, time)).await;
+        if let Ok(true) = is_new {
+            metrics::ticked("started");
+        }
+        if let Err(error) = is_new {
+            metrics::ticked("failed");
             logging::warn!(wfe.schedule.id = spec.id, tick = ?time, %error, "a schedule cannot start its workflow; it tries again");
             return Err(error);
         }
     }
     if let Some((first, newest)) = missed(&periods, last, newest, now) {
+        metrics::ticked("missed");
         logging::warn!(
             wfe.schedule.id = spec.id,
             ?first,

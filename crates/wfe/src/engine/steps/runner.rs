@@ -16,16 +16,19 @@ use wfe_core::{
     steps::StepError,
 };
 
-use crate::engine::{
-    instance::{
-        mail::{Mail, MailSender},
-        ownership::Ownership,
+use crate::{
+    engine::{
+        instance::{
+            mail::{Mail, MailSender},
+            ownership::Ownership,
+        },
+        isolation::{PROCESS, Running},
+        message::{Phase, PhaseWatch},
+        state::shared::Shared,
+        steps::{launcher::Launcher, middleware},
+        task,
     },
-    isolation::{PROCESS, Running},
-    message::{Phase, PhaseWatch},
-    state::shared::Shared,
-    steps::{launcher::Launcher, middleware},
-    task,
+    metrics,
 };
 
 /// How long an asynchronous body may continue after its token is cancelled. This is long enough to close a connection
@@ -56,8 +59,15 @@ impl Bodies {
     /// engine's runtime. `like` is any lifecycle event of the instance. The event `StepStarted` is a copy of `like`
     /// with another time and other contents. If the body waits so long that another process may own the instance
     /// meanwhile, the store is read before the body begins; `ownership` decides this.
-    pub fn spawn(&self, job: Job, like: LifecycleEvent, ownership: Ownership, mail: MailSender) {
-        let report = Report::new(&self.shared, &job, &like, mail);
+    pub fn spawn(
+        &self,
+        job: Job,
+        like: LifecycleEvent,
+        ownership: Ownership,
+        mail: MailSender,
+        measured: metrics::Body,
+    ) {
+        let report = Report::new(&self.shared, &job, &like, mail, measured);
         if *self.phase.borrow() != Phase::Running || self.shared.store.loss.has_come() {
             return; // dropping the report mails that the body did not run
         }
@@ -166,7 +176,7 @@ pub(in crate::engine) struct AdmittedBody {
 impl AdmittedBody {
     /// Starts the body on the program's runtime.
     pub fn start(self, runtime: &Handle) {
-        let Self { shared, job, instance, span, report, slots } = self;
+        let Self { shared, job, instance, span, mut report, slots } = self;
         let step = job.shared_step_id();
         let store = Some(shared.store.steps.clone());
         let has_middleware = !shared.options.step_middleware.is_empty();
@@ -174,6 +184,7 @@ impl AdmittedBody {
         if job.is_blocking() && !has_middleware {
             let watch = watchdog.watch_blocking(instance, step, token);
             runtime.spawn_blocking(move || {
+                report.runs();
                 let end = span.in_scope(|| job.run_blocking(store));
                 drop((slots, watch));
                 report.ended(end);
@@ -213,6 +224,7 @@ impl AdmittedBody {
             middleware::run_inside(&shared.options.step_middleware, &ctx, number, body).await
         };
         task::spawn_on(runtime, async move {
+            report.runs();
             let body = span.instrument(watchdog.watch(instance.clone(), step.clone(), body));
             let end = tokio::select! {
                 biased;
@@ -272,13 +284,26 @@ struct Report {
     execution: StepExecution,
     job: u64,
     mail: Option<MailSender>,
+    measured: metrics::Body,
 }
 
 impl Report {
-    fn new(shared: &Arc<Shared>, job: &Job, like: &LifecycleEvent, mail: MailSender) -> Self {
+    fn new(
+        shared: &Arc<Shared>,
+        job: &Job,
+        like: &LifecycleEvent,
+        mail: MailSender,
+        measured: metrics::Body,
+    ) -> Self {
         let (instance, execution) = (like.instance_id.clone(), job.execution());
         let number = shared.in_flight.add(&instance, job);
-        Self { shared: shared.clone(), instance, number, execution, job: job.number(), mail: Some(mail) }
+        let (shared, job, mail) = (shared.clone(), job.number(), Some(mail));
+        Self { shared, instance, number, execution, job, mail, measured }
+    }
+
+    /// The body gets its first turn on its thread.
+    fn runs(&mut self) {
+        self.measured.begins(&*self.shared.options.clock);
     }
 
     fn begins(&self) {
@@ -295,6 +320,7 @@ impl Report {
     }
 
     fn ended(mut self, end: BodyEnd) {
+        self.measured.ended(end.is_ok(), &*self.shared.options.clock);
         // The body is removed before its result is stored: a query must not see both.
         self.shared.in_flight.remove(&self.instance, self.number);
         if let Some(mail) = self.mail.take() {
@@ -304,7 +330,8 @@ impl Report {
     }
 
     /// Mails that the attempt has ended, although the thread of the blocking body still runs.
-    fn ended_before_its_thread(&self, end: BodyEnd) {
+    fn ended_before_its_thread(&mut self, end: BodyEnd) {
+        self.measured.ended(end.is_ok(), &*self.shared.options.clock);
         if let Some(mail) = &self.mail {
             mail.send(Mail::Ended { execution: self.execution.clone(), end, goes_on: true });
         }
@@ -313,6 +340,7 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
+        self.measured.dropped(&*self.shared.options.clock);
         let Some(mail) = self.mail.take() else { return };
         self.shared.in_flight.remove(&self.instance, self.number);
         mail.send(Mail::NotRun(self.job));
