@@ -24,9 +24,11 @@ pub(crate) const OWNED: Sql<0> = Sql::new(concat!(
 ));
 
 /// The numbers of runnable instances that have a due time and no owner, by definition, version, and whether they are due at a
-/// time in milliseconds. Also the earliest due time.
+/// time in milliseconds. Also the earliest due time. A due time of 0 stands for *at once*: for an instance that was started,
+/// or given back in the middle of its work, the time of its start counts.
 pub(crate) const SCHEDULED: Sql<1> = Sql::new(concat!(
-    "SELECT workflow_definition_id, version, next_execution <= ? AS is_due, count(*), min(next_execution) \
+    "SELECT workflow_definition_id, version, next_execution <= ? AS is_due, count(*), \
+     min(iif(next_execution > 0, next_execution, create_time / 1000000)) \
      FROM workflows INDEXED BY workflows_due \
      WHERE status = 'Runnable' AND next_execution IS NOT NULL AND owner IS NULL AND NOT ",
     is_own!("workflow_definition_id"),

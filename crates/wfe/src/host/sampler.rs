@@ -1,6 +1,5 @@
 use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
-use chrono::Utc;
 use wfe_core::{
     Result, WfeError,
     executor::{USER_TASK, view},
@@ -109,9 +108,7 @@ impl Sampler {
             let (due, lag) = (due.entry(definition).or_default(), lag.entry(definition).or_default());
             if *state == InstanceState::Due {
                 *due += count;
-                // An instance that was started is due from the epoch on, until a host runs it for the first time.
-                let since = oldest_due.filter(|since| *since > chrono::DateTime::<Utc>::UNIX_EPOCH);
-                let passed = since.and_then(|since| (now - since).to_std().ok());
+                let passed = oldest_due.and_then(|since| (now - since).to_std().ok());
                 *lag = passed.unwrap_or_default().max(*lag);
             }
         }
