@@ -133,6 +133,13 @@ pub(crate) fn checkpointed<T: PartialEq>(before: Option<T>, after: impl FnOnce()
     }
 }
 
+/// A checkpoint that was asked for has ended.
+pub(crate) fn checkpoint_ended(mode: &'static str, timer: Timer) {
+    if let Some(time) = timer.time() {
+        CHECKPOINTS.record_time(&[mode], time);
+    }
+}
+
 /// The results of a batch are about to be sent.
 pub(crate) fn answered(batch: &Waiting, outcome: &Batch) {
     if !is_on() {

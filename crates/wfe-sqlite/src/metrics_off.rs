@@ -46,6 +46,9 @@ pub(crate) fn state<T>(_: impl FnOnce() -> Option<T>) -> Option<T> {
 pub(crate) fn checkpointed<T: PartialEq>(_: Option<T>, _: impl FnOnce() -> Option<T>, _: Time) {}
 
 #[inline]
+pub(crate) fn checkpoint_ended(_: &'static str, _: Timer) {}
+
+#[inline]
 pub(crate) fn answered(_: &Waiting, _: &Batch) {}
 
 #[inline]

@@ -136,7 +136,7 @@ table! {
     STORE_SIZE = "wfe_store_bytes", Gauge, BYTES, ["part"],
         "Size of the store by part: file, wal, free, which the file can reuse, and disk, which is free in its file system.";
     STORE_CHECKPOINT = "wfe_store_checkpoint_seconds", Histogram(COMMIT_BUCKETS), SECONDS, ["mode"],
-        "Run time of a checkpoint, by mode. The mode auto is a COMMIT that SQLite has followed by a checkpoint.";
+        "Run time of a checkpoint, by mode: passive, truncate, or auto, which is a COMMIT that SQLite has followed by one.";
     STORE_CACHE_HITS = "wfe_store_cache_hits_total", Counter, COUNT, [],
         "Reads of instances that a copy in memory has answered.";
     STORE_CACHE_MISSES = "wfe_store_cache_misses_total", Counter, COUNT, [],

@@ -17,7 +17,7 @@ use crate::{
         aside,
         execute::{self, Lent},
     },
-    error,
+    error, metrics,
     request::Script,
     sql::upkeep as sql,
 };
@@ -127,9 +127,17 @@ fn run(
     lent: &Lent<'_>,
     mode: CheckpointMode,
 ) -> std::result::Result<CheckpointReport, wfe_sqlite_handle::Error> {
+    let is_passive = mode == CheckpointMode::Passive;
     let mut script = Script::default();
-    script.add(if mode == CheckpointMode::Passive { &sql::CHECKPOINT } else { &sql::TRUNCATE }, []);
-    let done = lent.read(&mut script)?;
+    script.add(if is_passive { &sql::CHECKPOINT } else { &sql::TRUNCATE }, []);
+    let timer = metrics::Timer::start();
+    // Not as a read: a checkpoint holds no snapshot.
+    let done = script
+        .statements
+        .iter()
+        .map(|statement| lent.run(statement, &[]))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    metrics::checkpoint_ended(if is_passive { "passive" } else { "truncate" }, timer);
     let number = |at| {
         let row = done.first().and_then(|done| done.rows.first());
         row.and_then(|row| row.get::<i64>(at).ok())

@@ -164,6 +164,21 @@ mod tests {
     }
 
     #[test]
+    fn a_call_fails_at_the_moment_if_it_has_failed_lately_and_not_succeeded_since() {
+        let (faults, began) = (Faults::default(), Instant::now());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let since = |now| faults.fails_since("commit_step", at(now));
+        assert_eq!(since(0), None);
+        faults.failed("commit_step", &busy(), at(0));
+        faults.failed("claim", &busy(), at(11));
+        faults.failed("commit_step", &busy(), at(11));
+        assert_eq!((since(11), since(25)), (Some(Duration::from_secs(11)), Some(Duration::from_secs(25))));
+        assert_eq!(since(26), None, "the call is not repeated any more");
+        faults.works("commit_step", at(12));
+        assert_eq!(since(12), None);
+    }
+
+    #[test]
     fn a_fault_is_logged_then_counted_and_logged_again_once_a_minute() {
         let (faults, began) = (Faults::default(), Instant::now());
         let at = |seconds| began + Duration::from_secs(seconds);
