@@ -46,7 +46,15 @@ pub(super) async fn purge(
         let before = nanos("the time before which instances are purged", filter.before)?;
         script.add(
             &sql::PURGEABLE,
-            [ending.into(), status.into(), before.into(), definition(), definition(), most.into()],
+            [
+                ending.into(),
+                status.into(),
+                before.into(),
+                definition(),
+                definition(),
+                hexadecimal::ids(&filter.except).into(),
+                most.into(),
+            ],
         );
         instances.extend(removal::read(store, script, false).await?);
     }

@@ -204,6 +204,7 @@ pub(crate) mod tests {
             ("REMOVE_FAILURES", &["SCAN gone", "SCAN row"]),
             ("REMOVE_COMMANDS", &["SCAN gone", "SCAN row"]),
             ("REMOVE_EVENTS", &["SCAN json_each"]),
+            ("PURGEABLE", &["SCAN json_each"]),
             // The instances that are being removed, and one window of events.
             ("GOING", &["SCAN workflows USING INDEX workflows_going"]),
             ("EVENT_WINDOW", &["SCAN (subquery"]),

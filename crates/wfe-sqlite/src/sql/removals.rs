@@ -68,11 +68,13 @@ pub(crate) const GOING: Sql<3> = Sql::new(
 );
 
 /// Instances that ended in one way before a time, oldest end first, and that have no open child. The arguments are the ending
-/// (or NULL), the status if the ending is NULL (or NULL), the time, and the definition (or NULL, twice).
-pub(crate) const PURGEABLE: Sql<6> = Sql::new(concat!(
+/// (or NULL), the status if the ending is NULL (or NULL), the time, the definition (or NULL, twice), and a JSON list of the
+/// definitions that are left out, in hexadecimal.
+pub(crate) const PURGEABLE: Sql<7> = Sql::new(concat!(
     "SELECT seq, revision, id FROM workflows INDEXED BY workflows_ended \
      WHERE (status = 'Complete' OR status = 'Terminated') AND ending IS ? AND status = coalesce(?, status) \
-     AND complete_time < ? AND (? IS NULL OR workflow_definition_id = ?) AND ",
+     AND complete_time < ? AND (? IS NULL OR workflow_definition_id = ?) \
+     AND workflow_definition_id NOT IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?)) AND ",
     open_child!(),
     " IS NULL ORDER BY complete_time LIMIT ?"
 ));

@@ -97,6 +97,9 @@ impl Handle {
     pub async fn launch(&self) -> Result<()> {
         let shared = &self.0.shared;
         self.check_new(&self.stage())?;
+        if !shared.options.retention.is_empty() && shared.store.provider.clone().management().is_none() {
+            return Err(WfeError::Unsupported("to remove what a retention policy no longer keeps"));
+        }
         shared.store.provider.ensure_store_exists().await?;
         let owner = Arc::new(shared.store.register().await?);
         // From here on, no question is missed.

@@ -13,6 +13,7 @@ mod isolation;
 mod log;
 mod long_wait;
 mod message;
+mod retention;
 mod schedule;
 mod start;
 mod state;
@@ -35,6 +36,9 @@ pub use self::{
         tick::Tick,
         timetable::{CatchUp, Timetable},
     },
-    state::outcome::{Idle, Outcome},
+    state::{
+        outcome::{Idle, Outcome},
+        retention::Retention,
+    },
     steps::middleware::{Rest, StepDone, StepMiddleware, WorkflowEnd, WorkflowMiddleware, WorkflowStart},
 };

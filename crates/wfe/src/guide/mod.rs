@@ -10,6 +10,7 @@
 //! | [`operate`] | Operate: what an operator can ask and do from a program |
 //! | [`running_as_a_service`] | Running WFE as a service |
 //! | [`metrics_and_alerts`] | Metrics and alerts |
+//! | [`back_up_and_restore`] | Back up, check, restore and move a store |
 //! | [`testing`] | Testing workflows |
 //! | [`changing_a_running_workflow`] | Changing a running workflow |
 //! | [`coming_from`] | Coming from Workflow Core, Temporal or Hangfire |
@@ -39,6 +40,8 @@ pub mod running_as_a_service {}
 // The crate `wfe-web` compiles the snippets, which need it.
 #[cfg_attr(not(doctest), doc = include_str!("metrics_and_alerts.md"))]
 pub mod metrics_and_alerts {}
+#[doc = include_str!("back_up_and_restore.md")]
+pub mod back_up_and_restore {}
 
 #[doc = include_str!("testing.md")]
 #[expect(clippy::test_attr_in_doctest, reason = "the chapter shows how a test is written")]

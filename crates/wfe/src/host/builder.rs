@@ -4,7 +4,7 @@ use wfe_core::{clock::Clock, traits::PersistenceProvider};
 
 use crate::{
     WorkflowHost,
-    engine::{Options, StepMiddleware, WorkflowMiddleware},
+    engine::{Options, Retention, StepMiddleware, WorkflowMiddleware},
 };
 
 /// Configures and builds a [`WorkflowHost`].
@@ -137,6 +137,19 @@ impl HostBuilder {
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.options.grace = grace;
+        self
+    }
+
+    /// Removes instances that have ended, and processed events, when this policy no longer keeps them. Default: everything is
+    /// kept, and nothing is read for it.
+    ///
+    /// The policy is applied at [intervals](Retention::every), the first time one interval after the start, in small batches
+    /// with long rests: the store is at most a tenth busy with it. Of several hosts that have a policy, only one applies its
+    /// own. Give all hosts of a store the same policy. Each run that has removed something logs one line with the counts.
+    /// [`WorkflowHost::start`] returns [`Unsupported`](wfe_core::WfeError::Unsupported) if the store has no management interface.
+    #[must_use]
+    pub fn retain(mut self, policy: Retention) -> Self {
+        self.options.retention = policy;
         self
     }
 

@@ -19,7 +19,7 @@ pub(crate) mod status;
 mod workflow_host;
 
 pub use crate::{
-    engine::Idle,
+    engine::{Idle, Retention},
     host::{builder::HostBuilder, failures::Failures},
     store::Guarantees,
 };

@@ -34,6 +34,9 @@ pub struct HostCard {
     /// The bodies that had run longest when the card was written, at most [`MAX_BODIES`](Self::MAX_BODIES), oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub running: Vec<RunningBody>,
+    /// Whether the host has a retention policy. Of all hosts that have one, the one with the lowest owner id applies it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub has_retention: bool,
     /// When the next instance becomes due, as far as the host knew.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_due: Option<DateTime<Utc>>,
@@ -71,6 +74,7 @@ impl HostCard {
             instances_limit: 0,
             instances_busy: 0,
             running: Vec::new(),
+            has_retention: false,
             next_due: None,
         }
     }

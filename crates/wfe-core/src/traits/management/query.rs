@@ -329,13 +329,16 @@ pub struct PurgeFilter {
     /// Selects instances of this definition. `None` selects all definitions.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub definition: Option<String>,
+    /// Selects instances of other definitions than these.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub except: Vec<String>,
 }
 
 impl PurgeFilter {
     /// Selects all instances that ended before this time.
     #[must_use]
     pub fn before(before: DateTime<Utc>) -> Self {
-        Self { before, states: Vec::new(), definition: None }
+        Self { before, states: Vec::new(), definition: None, except: Vec::new() }
     }
 
     /// Checks what every store refuses in the same way.

@@ -37,7 +37,7 @@ use super::{
     steps::runner::Bodies,
 };
 use crate::{
-    engine::task,
+    engine::{retention, task},
     store::{Guarantees, loss::warn_unless_fault},
 };
 
@@ -206,6 +206,12 @@ fn spawn_helpers(shared: &Arc<Shared>, lease: Option<Duration>, questions: BoxSt
     task::spawn(async move { watchdog.run().await });
     let answering = shared.clone();
     task::spawn(async move { answering.answer_questions(questions).await });
+    if !shared.options.retention.is_empty()
+        && let Some(management) = shared.store.provider.clone().management()
+    {
+        let shared = shared.clone();
+        task::spawn(async move { retention::run(&shared, management).await });
+    }
     if let Some(lease) = lease {
         let shared = shared.clone();
         task::spawn(async move {

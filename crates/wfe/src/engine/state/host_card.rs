@@ -63,6 +63,7 @@ impl Shared {
         card.instances_limit = self.options.concurrent_instances as u64;
         card.instances_busy = self.in_memory() as u64;
         (card.bodies_running, card.running) = self.in_flight.running(HostCard::MAX_BODIES);
+        card.has_retention = !self.options.retention.is_empty();
         let next_due = self.of_card.next_due.load(Ordering::Relaxed);
         card.next_due = (next_due != NEVER).then(|| DateTime::from_timestamp_millis(next_due)).flatten();
         card

@@ -6,6 +6,7 @@ pub(in crate::engine) mod host_card;
 pub(in crate::engine) mod notifications;
 pub(in crate::engine) mod options;
 pub(in crate::engine) mod outcome;
+pub(in crate::engine) mod retention;
 pub(in crate::engine) mod shared;
 pub(in crate::engine) mod start_barrier;
 pub(in crate::engine) mod unprocessed;

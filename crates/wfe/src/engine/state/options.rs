@@ -2,9 +2,12 @@ use std::{sync::Arc, time::Duration};
 
 use wfe_core::clock::{Clock, SystemClock};
 
-use crate::engine::steps::{
-    middleware::{StepMiddleware, WorkflowMiddleware},
-    slots::Limits,
+use crate::engine::{
+    state::retention::Retention,
+    steps::{
+        middleware::{StepMiddleware, WorkflowMiddleware},
+        slots::Limits,
+    },
 };
 
 /// An instance is claimed this long before it is due. The time is long enough to claim and read all instances that
@@ -29,6 +32,7 @@ pub(crate) struct Options {
     pub grace: Duration,
     pub seed: Option<u64>,
     pub limits: Limits,
+    pub retention: Retention,
     pub step_middleware: Vec<Arc<dyn StepMiddleware>>,
     pub workflow_middleware: Vec<Arc<dyn WorkflowMiddleware>>,
     /// Whether the host runs in a test. A wait that nothing can end is an error then.
@@ -53,6 +57,7 @@ impl Default for Options {
             grace: Duration::from_secs(30),
             seed: None,
             limits: Limits::default(),
+            retention: Retention::new(),
             step_middleware: Vec::new(),
             workflow_middleware: Vec::new(),
             is_test: false,
