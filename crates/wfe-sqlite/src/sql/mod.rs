@@ -112,6 +112,7 @@ pub(crate) mod tests {
 
     /// Checks that no query plan reads a whole table or sorts rows, except in the steps that are listed as allowed.
     #[tokio::test]
+    #[expect(clippy::too_many_lines, reason = "it is a list of statements and what their plans may do")]
     async fn no_statement_scans_a_table_or_sorts_but_where_the_answer_is_bounded() {
         let allowed: &[(&str, &[&str])] = &[
             // The few events that have just become due are sorted.
