@@ -40,6 +40,7 @@ pub mod running_as_a_service {}
 // The crate `wfe-web` compiles the snippets, which need it.
 #[cfg_attr(not(doctest), doc = include_str!("metrics_and_alerts.md"))]
 pub mod metrics_and_alerts {}
+
 #[doc = include_str!("back_up_and_restore.md")]
 pub mod back_up_and_restore {}
 
