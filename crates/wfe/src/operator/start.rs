@@ -101,7 +101,7 @@ pub struct StartedView {
 impl Operator {
     /// Starts an instance. It begins when a host that has its definition claims it; nothing checks before that whether the
     /// definition can read the data. If it cannot, the instance is suspended with the code
-    /// [`CORRUPT`](crate::steps::StepError::CORRUPT), and can be restarted with other data after it was terminated.
+    /// [`DEFINITION`](crate::steps::StepError::DEFINITION): terminate it, and restart it with other data.
     ///
     /// The middleware of hosts is not asked. The record of the action has the definition, not the data.
     ///

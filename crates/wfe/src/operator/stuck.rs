@@ -8,16 +8,17 @@ use std::collections::HashSet;
 use serde::Serialize;
 use wfe_core::{
     Result, WfeError,
-    executor::view,
-    traits::{EventFilter, InstanceState, InstanceSummary, MAX_PAGE, Order, Query, WaitFilter},
+    executor::{USER_TASK, view},
+    traits::{EventFilter, InstanceState, InstanceSummary, MAX_PAGE, OpenWait, Order, Query, WaitFilter},
 };
 
 use super::{Explanation, Operator, why::Facts};
 
 /// How many rows each query reads at most.
 const ROWS: usize = 200;
-/// How many candidates are read for each one that is wanted, at most.
-const CANDIDATES: usize = 4;
+/// How many candidates for one reason are explained in vain, one after the other. The oldest ones come first, so the rest
+/// is not stuck either.
+const IN_VAIN: usize = 16;
 /// How many levels of parents are stuck with a child.
 const PARENTS: usize = 8;
 
@@ -89,10 +90,12 @@ impl Operator {
             }
             let mut candidates = Candidates::default();
             self.candidates(*reason, &facts, limit - stuck.len(), &mut candidates).await?;
-            let most = (limit - stuck.len()).saturating_mul(CANDIDATES);
-            for id in candidates.ids.into_iter().take(most) {
+            let mut in_vain = 0;
+            for id in candidates.ids {
+                let before = stuck.len();
                 self.add_stuck(&facts, id, limit, &mut stuck, &mut seen).await?;
-                if stuck.len() >= limit {
+                in_vain = if stuck.len() == before { in_vain + 1 } else { 0 };
+                if stuck.len() >= limit || in_vain == IN_VAIN {
                     break;
                 }
             }
@@ -145,7 +148,15 @@ impl Operator {
             Reason::Suspended => found.add(self.ids(&open(&[InstanceState::Suspended]), wanted).await?),
             Reason::Due => {
                 let query = Query { order: Order::FirstDue, ..open(&[InstanceState::Due]) };
-                found.add(self.ids(&query, wanted).await?);
+                let window = self.management.list(&query, facts.now, None, wanted.min(ROWS)).await;
+                let rows = self.seen(window)?.rows.into_iter();
+                // A task is stuck as soon as its time has passed.
+                let is_task =
+                    |row: &InstanceSummary| row.waits.as_ref().is_some_and(|waits| waits.name == USER_TASK);
+                let is_late = |row: &InstanceSummary| {
+                    row.due.is_some_and(|due| facts.is_over(due, self.thresholds.due))
+                };
+                found.add(rows.filter(|row| is_late(row) || is_task(row)).map(|row| row.id));
             }
             Reason::Requested => {
                 let query = Query { requested: true, order: Order::Oldest, ..Query::default() };
@@ -176,21 +187,20 @@ impl Operator {
                 for count in self.seen(self.management.task_counts().await)? {
                     let Some(name) = view::activity_name(&count.event_name) else { continue };
                     let filter = WaitFilter::Activity { name: name.to_owned() };
-                    // The oldest ones come first.
-                    let page =
-                        self.seen(self.management.waits(Some(&filter), None, wanted.min(ROWS)).await)?;
-                    found.add(
-                        page.rows
-                            .into_iter()
-                            .filter(|wait| wait.is_answerable)
-                            .map(|wait| wait.subscription.workflow_id),
-                    );
+                    // The oldest ones come first. Those that a worker does now are not stuck.
+                    let page = self.seen(self.management.waits(Some(&filter), None, ROWS).await)?;
+                    let is_held = |wait: &OpenWait| {
+                        let expiry = wait.subscription.external_token_expiry;
+                        wait.subscription.external_token.is_some() && expiry.is_none_or(|end| end > facts.now)
+                    };
+                    let open = page.rows.into_iter().filter(|wait| wait.is_answerable && !is_held(wait));
+                    found.add(open.map(|wait| wait.subscription.workflow_id));
                 }
             }
             Reason::Events => {
                 // Events that no instance has consumed, although one may wait for them.
                 let filter = EventFilter { unprocessed: true, ..EventFilter::default() };
-                let page = self.seen(self.management.events(&filter, None, wanted.min(ROWS)).await)?;
+                let page = self.seen(self.management.events(&filter, None, ROWS).await)?;
                 for stored in page.rows.into_iter().filter(|stored| !stored.is_consumed) {
                     if stored.position.is_none()
                         || !facts.is_over(stored.event.event_time, self.thresholds.due)

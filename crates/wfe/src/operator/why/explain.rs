@@ -363,7 +363,7 @@ fn suspended_by_failure(facts: &Facts<'_>, standing: &Standing, cause: &StepFail
             draft.hints.push(Hint::with("or go on from another step", &["resume-from", "STEP", id]));
         }
         DEFINITION => {
-            let text = "start a program whose definition has the step, then resume it";
+            let text = "start a program whose definition fits the instance, then resume it";
             draft.hints.push(Hint::with(text, &["resume", id]));
         }
         StepError::CORRUPT => {
