@@ -26,6 +26,7 @@ mod positions;
 mod publishing;
 mod random;
 mod refusals;
+mod removing;
 mod replacing;
 mod reports;
 mod restarts;
@@ -79,6 +80,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         work::CASES,
         listings::CASES,
         reports::CASES,
+        removing::CASES,
         random::CASES,
     ]
     .into_iter()
