@@ -10,8 +10,8 @@ use wfe::{
     Result, WfeError,
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Expected, Fence, Intervention, Loaded, Owner, PersistenceProvider,
-        Published, Requested, Started, StepCommit, StepStore, Swept,
+        Claimed, Committed, Control, DEFINITION, Expected, Fence, Intervention, Loaded, Owner,
+        PersistenceProvider, Published, Requested, Started, StepCommit, StepStore, Swept,
     },
 };
 
@@ -26,7 +26,8 @@ pub const KILL_AFTER: &str = "WFE_KILL_AFTER";
 ///
 /// Each of these changes of the store counts as a commit: a start, a replacement, a step's commit, a claim, an event, a control
 /// request, a worker's claim, heartbeat, release or answer, the marking of a single event as processed, and the
-/// positioning of events that became due.
+/// positioning of events that became due. The outlines of definitions, which a host stores at any time after its start, are
+/// not counted.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct KillAfter {
     inner: Arc<dyn PersistenceProvider>,
     left: AtomicUsize,
     is_dead: AtomicBool,
+    /// Whether `death` ends the process.
+    aborts: bool,
     death: Box<dyn Fn() + Send + Sync>,
     gone: Option<mpsc::Sender<()>>,
     effects: Option<Effects>,
@@ -60,7 +63,7 @@ impl KillAfter {
         death: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let (left, is_dead) = (AtomicUsize::new(commits), AtomicBool::new(false));
-        Self { inner, left, is_dead, death: Box::new(death), gone: None, effects: None }
+        Self { inner, left, is_dead, aborts: false, death: Box::new(death), gone: None, effects: None }
     }
 
     /// Wraps `inner` in a store that aborts the process, as if the process were killed. The environment variable
@@ -70,7 +73,10 @@ impl KillAfter {
     pub fn from_env(inner: Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider> {
         match std::env::var(KILL_AFTER).ok().and_then(|commits| commits.parse().ok()) {
             None => inner,
-            Some(commits) => Self::new(inner, commits, || std::process::abort()).into_store(),
+            Some(commits) => {
+                let this = Self::new(inner, commits, || std::process::abort());
+                Self { aborts: true, ..this }.into_store()
+            }
         }
     }
 
@@ -93,9 +99,18 @@ impl KillAfter {
         self
     }
 
+    /// The error of a call after the death. Another thread may be about to abort the process: it must not end in another way
+    /// before.
+    fn closed(&self) -> WfeError {
+        if self.aborts {
+            std::process::abort();
+        }
+        WfeError::Closed("the store")
+    }
+
     fn alive(&self) -> Result<Arc<dyn StepStore>> {
         if self.is_dead.load(Ordering::SeqCst) {
-            return Err(WfeError::Closed("the store"));
+            return Err(self.closed());
         }
         self.inner.clone().step_store().ok_or(WfeError::Unsupported("the engine's own trait"))
     }
@@ -104,7 +119,7 @@ impl KillAfter {
     /// commit if `changed` returns true.
     fn answer<T>(&self, answer: Result<T>, changed: impl FnOnce(&T) -> bool) -> Result<T> {
         if self.is_dead.load(Ordering::SeqCst) {
-            return Err(WfeError::Closed("the store"));
+            return Err(self.closed());
         }
         if answer.as_ref().is_ok_and(changed) {
             let one_less = |left: usize| Some(left.saturating_sub(1));
@@ -228,7 +243,7 @@ impl Layer for KillAfter {
     async fn create_event(&self, event: &Event) -> Result<String> {
         self.alive()?;
         let answer = self.inner.create_event(event).await;
-        self.answer(answer, |_| true)
+        self.answer(answer, |_| event.event_name != DEFINITION)
     }
 
     async fn publish(&self, event: &Event, is_dated: bool, receiver: Option<&str>) -> Result<Published> {
@@ -239,7 +254,7 @@ impl Layer for KillAfter {
     async fn create_event_now(&self, event: &Event) -> Result<String> {
         self.alive()?;
         let answer = self.inner.create_event_now(event).await;
-        self.answer(answer, |_| true)
+        self.answer(answer, |_| event.event_name != DEFINITION)
     }
 
     async fn claim_wait(

@@ -13,6 +13,7 @@ mod isolation;
 mod log;
 mod long_wait;
 mod message;
+mod outlines;
 mod retention;
 mod schedule;
 mod start;

@@ -31,6 +31,7 @@ mod lost_store;
 mod mailbox;
 mod middleware;
 mod notifications;
+mod outlines;
 mod panics;
 mod prefetch;
 mod recovery;

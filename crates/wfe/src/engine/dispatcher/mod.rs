@@ -33,6 +33,7 @@ use self::{
 use super::{
     channel::Receiver,
     message::Phase,
+    outlines,
     state::{notifications::Notifications, outcome::Idle, shared::Shared},
     steps::runner::Bodies,
 };
@@ -204,6 +205,8 @@ pub(super) async fn run(
 fn spawn_helpers(shared: &Arc<Shared>, lease: Option<Duration>, questions: BoxStream<'static, ()>) {
     let watchdog = shared.watchdog.clone();
     task::spawn(async move { watchdog.run().await });
+    let outlined = shared.clone();
+    task::spawn(async move { outlines::run(&outlined).await });
     let answering = shared.clone();
     task::spawn(async move { answering.answer_questions(questions).await });
     if !shared.options.retention.is_empty()

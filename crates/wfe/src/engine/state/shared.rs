@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use wfe_core::{
     Result, WfeError,
     definition::{AnyDefinition, Registry},
@@ -59,6 +59,8 @@ pub(in crate::engine) struct Shared {
     /// Changes when external tasks may be available. All external workers of this process watch it.
     tasks: watch::Sender<()>,
     registry: RwLock<Registry>,
+    /// Notified when a definition was registered whose outline may be new.
+    pub registered: Notify,
     owner: Mutex<Option<Arc<Owner>>>,
     instances: AtomicUsize,
     /// The number of instances that wait to run alone. The counter `instances` does not include these instances.
@@ -89,6 +91,7 @@ impl Shared {
             steps: slots::semaphore(options.concurrent_steps),
             tasks: watch::Sender::new(()),
             registry: RwLock::default(),
+            registered: Notify::new(),
             owner: Mutex::default(),
             reports: Arc::default(),
             instances: AtomicUsize::new(0),
@@ -199,7 +202,9 @@ impl Shared {
     }
 
     pub fn register(&self, definition: AnyDefinition) -> Result<()> {
-        self.registry.write().unwrap_or_else(PoisonError::into_inner).register(definition)
+        self.registry.write().unwrap_or_else(PoisonError::into_inner).register(definition)?;
+        self.registered.notify_one();
+        Ok(())
     }
 
     pub fn definitions(&self) -> Vec<(String, u32)> {
