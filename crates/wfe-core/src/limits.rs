@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Timelike, Utc};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::{Result, WfeError};
+use crate::{Result, WfeError, traits::OWN_NAMES};
 
 /// The deepest nesting of JSON that can be stored, in levels. It is the deepest nesting that the parser of
 /// `serde_json` reads. Each array or object is one level deeper than the array or object that contains it.
@@ -20,6 +20,64 @@ pub const DEEPEST_JSON: usize = 127;
 /// The longest id of a definition, in bytes. The length is limited because a host sends the ids of all its
 /// definitions with every claim.
 pub const LONGEST_DEFINITION_ID: usize = 1024;
+
+/// The highest number of attributes of an instance.
+pub const MOST_ATTRIBUTES: usize = 64;
+
+/// The longest key of an attribute, in bytes.
+pub const LONGEST_ATTRIBUTE_KEY: usize = 128;
+
+/// The longest text that is the value of an attribute, in bytes.
+pub const LONGEST_ATTRIBUTE: usize = 1024;
+
+/// Refuses a key or a value that no attribute of an instance can have.
+///
+/// # Errors
+/// * [`WfeError::Invalid`]: the key is empty, contains a control character, or begins with [`OWN_NAMES`]; or the value is
+///   neither a text nor a number nor a boolean.
+/// * [`WfeError::Unstorable`]: the key is longer than [`LONGEST_ATTRIBUTE_KEY`], or the value is a text that is longer than
+///   [`LONGEST_ATTRIBUTE`].
+pub fn check_attribute(key: &str, value: &Value) -> Result<()> {
+    let too_long = |what: &str, bytes: usize, limit: usize| {
+        Err(WfeError::Unstorable {
+            what: format!("the {what} of an attribute"),
+            reason: format!("it has {bytes} bytes; the limit is {limit}"),
+            source: None,
+        })
+    };
+    if key.len() > LONGEST_ATTRIBUTE_KEY {
+        return too_long("key", key.len(), LONGEST_ATTRIBUTE_KEY);
+    }
+    let invalid = |reason: &str| Err(WfeError::Invalid(format!("the attribute {key:?} {reason}")));
+    if key.is_empty() || key.chars().any(char::is_control) {
+        return invalid("must have a key of 1 to 128 bytes without control characters");
+    }
+    if key.starts_with(OWN_NAMES) {
+        return invalid("has a key that begins with \"wfe.\", which is reserved for the engine");
+    }
+    match value {
+        Value::String(text) if text.len() > LONGEST_ATTRIBUTE => {
+            too_long("value", text.len(), LONGEST_ATTRIBUTE)
+        }
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => Ok(()),
+        Value::Null | Value::Array(_) | Value::Object(_) => invalid("must be a text, a number or a boolean"),
+    }
+}
+
+/// Refuses attributes that no instance can have.
+///
+/// # Errors
+/// The errors of [`check_attribute`]; and [`WfeError::Unstorable`] if there are more than [`MOST_ATTRIBUTES`].
+pub fn check_attributes(attributes: &Map<String, Value>) -> Result<()> {
+    if attributes.len() > MOST_ATTRIBUTES {
+        return Err(WfeError::Unstorable {
+            what: "the attributes of an instance".to_owned(),
+            reason: format!("there are {}; the limit is {MOST_ATTRIBUTES}", attributes.len()),
+            source: None,
+        });
+    }
+    attributes.iter().try_for_each(|(key, value)| check_attribute(key, value))
+}
 
 /// Refuses JSON that is nested deeper than [`DEEPEST_JSON`].
 ///

@@ -96,6 +96,7 @@ const WRITES: &[&str] = &[
     "register",
     "start",
     "start_if",
+    "start_with",
     "restart",
     "reopen",
     "replace",

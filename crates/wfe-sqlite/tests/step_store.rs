@@ -12,8 +12,8 @@ use wfe_core::{
     clock::{Clock, SystemClock},
     models::{Event, EventSubscription, ExecutionError, ExecutionPointer, WorkflowInstance, WorkflowStatus},
     traits::{
-        Claimed, Committed, Consumed, Control, Ending, EventRepository, Fence, Items, Owner, StepCommit,
-        StepFailure, StepStore, SubscriptionRepository, WorkflowRepository,
+        Claimed, Committed, Consumed, Control, Ending, EventRepository, Fence, Items, Known, Owner,
+        StepCommit, StepFailure, StepStore, SubscriptionRepository, WorkflowRepository,
     },
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -361,4 +361,72 @@ async fn the_instances_of_a_dropped_owner_are_taken_over_and_its_commits_are_ref
         done(store, one.fence, &step(&one.id)).await;
     })
     .await;
+}
+
+/// What the store keeps for itself in the column of the attributes: nothing that stores attributes of programs changes it,
+/// and no program sees it.
+#[tokio::test]
+async fn attributes_of_the_store_s_own_stay_and_are_not_shown() {
+    use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    let map = |value: Value| value.as_object().unwrap().clone();
+    let owner = store.register().await.unwrap();
+    let one = WorkflowInstance { reference: Some("r".to_owned()), ..instance() };
+    let given = map(json!({"a": 1, "w": "x"}));
+    let fence = store.start_with(Some(&owner), &one, Known::Existing, &given).await.unwrap().fence.unwrap();
+    let mut other = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    let own = r#"{"a":1,"w":"x","wfe.ack":true,"wfe.n":18446744073709551615,"wfe.t":"\"\\u0000é"}"#;
+    let with_own = sqlx::query("UPDATE workflows SET attributes = ?").bind(own);
+    with_own.execute(&mut other).await.unwrap();
+    assert_eq!(store.load(&one.id).await.unwrap().attributes, given);
+    let mut stored = async || -> Value {
+        let text: String =
+            sqlx::query_scalar("SELECT attributes FROM workflows").fetch_one(&mut other).await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let mut expected: Value = serde_json::from_str(own).unwrap();
+    for new in [json!({"a": 2, "b": false}), json!({}), json!({"c": "\0"})] {
+        let commit = StepCommit { attributes: Some(map(new.clone())), ..step(&one.id) };
+        done(&store, fence, &commit).await;
+        let object = expected.as_object_mut().unwrap();
+        object.retain(|key, _| key.starts_with("wfe."));
+        object.extend(map(new.clone()));
+        assert_eq!(stored().await, expected);
+        assert_eq!(store.load(&one.id).await.unwrap().attributes, map(new));
+    }
+    let end = StepCommit {
+        status: Some(WorkflowStatus::Complete),
+        ending: Some(Ending::Completed),
+        complete_time: Some(one.create_time),
+        next_execution: Some(None),
+        release: true,
+        ..step(&one.id)
+    };
+    done(&store, fence, &end).await;
+    store.persist_workflow(&store.get_workflow_instance(&one.id).await.unwrap()).await.unwrap();
+    assert_eq!(stored().await, expected);
+    // A restart takes only those of the program over.
+    let next = instance();
+    store.restart(None, &one.id, &next).await.unwrap();
+    assert_eq!(store.load(&next.id).await.unwrap().attributes, map(json!({"c": "\0"})));
+    let text: String = sqlx::query_scalar("SELECT attributes FROM workflows WHERE id = ?")
+        .bind(&next.id)
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!({"c": "\0"}));
+    // None is NULL: the index has no entry of such an instance.
+    let bare = instance();
+    let fence = store.start_with(Some(&owner), &bare, Known::Existing, &given).await.unwrap().fence.unwrap();
+    done(&store, fence, &StepCommit { attributes: Some(map(json!({}))), ..step(&bare.id) }).await;
+    let none: bool = sqlx::query_scalar("SELECT attributes IS NULL FROM workflows WHERE id = ?")
+        .bind(&bare.id)
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+    assert!(none);
+    other.close().await.unwrap();
 }

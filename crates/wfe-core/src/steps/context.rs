@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Awaitable, Compensated, ItemFailure, Results, StepError, WaitedFor};
+use super::{Attributes, Awaitable, Compensated, ItemFailure, Results, StepError, WaitedFor};
 use crate::traits::StepStore;
 
 /// The context of one attempt of a step: which instance and step the body runs for, its idempotency key, its
@@ -41,6 +41,7 @@ pub(crate) struct Execution {
     pub waited_for: Option<WaitedFor>,
     pub compensated: Option<Compensated>,
     pub failure: Option<ItemFailure>,
+    pub attributes: Attributes,
 }
 
 impl Ctx {
@@ -275,6 +276,12 @@ impl<A> Ctx<A> {
             self.execution.pointer.clone(),
             inside.map_or(for_each, |full| full),
         )
+    }
+}
+
+impl<A> Ctx<A> {
+    pub(super) fn attributes(&self) -> &Attributes {
+        &self.execution.attributes
     }
 }
 

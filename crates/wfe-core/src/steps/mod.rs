@@ -1,5 +1,6 @@
 //! The traits and types that a program's steps use: bodies, their context, return values and failures.
 
+mod attributes;
 mod context;
 mod current;
 mod exact_json;
@@ -24,6 +25,7 @@ pub use step_info::StepInfo;
 
 pub use crate::error::{StepError, StepResultExt};
 
+pub(crate) use attributes::Attributes;
 pub(crate) use context::Execution;
 pub(crate) use current::{within, within_blocking};
 pub(crate) use names::WaitedFor;

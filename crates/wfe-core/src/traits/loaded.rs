@@ -2,6 +2,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{ControlRequest, Deaths, Ending, Fence, StepFailure};
 #[cfg(doc)]
@@ -122,6 +123,10 @@ pub struct Delivery {
 pub struct Loaded {
     /// The live instance.
     pub instance: WorkflowInstance,
+    /// The attributes of the instance, by which operators find it. They are not part of the model: only the engine writes
+    /// them, and `persist_workflow` does not change them. Keys that begin with [`OWN_NAMES`](super::OWN_NAMES) belong to the
+    /// store, and are left out.
+    pub attributes: Map<String, Value>,
     /// A number that every write of the instance raises.
     pub revision: u64,
     /// The stored fencing token.

@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 #[cfg(doc)]
 use super::StepStore;
@@ -84,6 +84,9 @@ pub struct StepCommit {
     pub next_execution: Option<Option<i64>>,
     /// The new data. `None` leaves the data unchanged; then no data is written.
     pub data: Option<Value>,
+    /// The new attributes, all of them. `None` leaves the attributes unchanged; then nothing is written of them. Those that
+    /// the store keeps for itself, whose keys begin with [`OWN_NAMES`](super::OWN_NAMES), stay as they are in any case.
+    pub attributes: Option<Map<String, Value>>,
     /// Changed and new pointers of the live instance; new pointers come after the stored pointers, in this
     /// order.
     pub upserted: Vec<ExecutionPointer>,
@@ -150,6 +153,7 @@ impl StepCommit {
             complete_time,
             next_execution: _,
             data,
+            attributes,
             upserted,
             finished,
             items,
@@ -168,7 +172,8 @@ impl StepCommit {
             release,
         } = self;
         let state = status.is_none() && ending.is_none() && cause.is_none() && complete_time.is_none();
-        let pointers = data.is_none() && upserted.is_empty() && finished.is_empty() && items.is_empty();
+        let data = data.is_none() && attributes.is_none();
+        let pointers = data && upserted.is_empty() && finished.is_empty() && items.is_empty();
         let closed = unanswerable.is_empty() && unanswerable_unless_claimed.is_empty();
         let waits = subscribed.is_empty() && dated.is_empty() && unsubscribed.is_empty() && closed;
         let events = consumed.is_empty() && published.is_empty();

@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Claimed, Committed, Control, Cursor, ErrorRecord, Expected, Fence, Finished, Host, HostCard,
@@ -109,6 +109,29 @@ pub trait StepStore: Send + Sync {
         }
     }
 
+    /// Stores a new instance as [`start_if`](Self::start_if) does, with these attributes. A start that finds a stored
+    /// instance changes nothing of that instance. If the start restarts an instance, the new instance has these attributes,
+    /// and not those of the other one.
+    ///
+    /// The default implementation calls [`start_if`](Self::start_if) if there are no attributes.
+    ///
+    /// # Errors
+    /// * The errors of [`start_if`](Self::start_if).
+    /// * [`Invalid`] and [`Unstorable`]: see [`check_attributes`](crate::limits::check_attributes).
+    /// * [`Unsupported`]: the store does not keep attributes. The default implementation keeps none.
+    async fn start_with(
+        &self,
+        owner: Option<&Owner>,
+        instance: &WorkflowInstance,
+        known: Known,
+        attributes: &Map<String, Value>,
+    ) -> Result<Started> {
+        if attributes.is_empty() {
+            return self.start_if(owner, instance, known).await;
+        }
+        Err(WfeError::Unsupported("attributes of an instance"))
+    }
+
     /// Stores a new instance that replaces the ended instance `of`, in one transaction. The two instances are
     /// linked: [`Loaded::restart_of`] and [`Loaded::restarted_as`].
     ///
@@ -116,7 +139,7 @@ pub trait StepStore: Send + Sync {
     /// later starts with this reference, and [`find`](Self::find), give the new instance. Both instances keep
     /// the reference in their [`reference`](WorkflowInstance::reference). The reference in `instance` is
     /// ignored: the new instance gets the reference of the instance `of`. The new instance has no parent, even
-    /// if the instance `of` was a child.
+    /// if the instance `of` was a child. It has the [attributes](Loaded::attributes) of the instance `of`.
     ///
     /// If `instance` has the name of the instance `of`, the name now belongs to the new instance, and the id of the
     /// instance `of` becomes its name. Otherwise, the instance `of` keeps its name.

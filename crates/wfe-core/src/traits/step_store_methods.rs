@@ -38,6 +38,12 @@ macro_rules! step_store_methods {
                     instance: &$crate::models::WorkflowInstance,
                     known: $crate::traits::Known
                 ) -> $crate::Result<$crate::traits::Started>;
+                async fn start_with(
+                    owner: Option<&$crate::traits::Owner>,
+                    instance: &$crate::models::WorkflowInstance,
+                    known: $crate::traits::Known,
+                    attributes: &::serde_json::Map<String, ::serde_json::Value>
+                ) -> $crate::Result<$crate::traits::Started>;
                 async fn restart(
                     owner: Option<&$crate::traits::Owner>,
                     of: &str,

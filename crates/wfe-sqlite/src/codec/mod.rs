@@ -1,6 +1,7 @@
 //! Converts columns to models and back. A value that does not decode is reported as [`WfeError::Corrupt`], with
 //! table, column and row.
 
+pub(crate) mod attributes;
 pub(crate) mod command;
 pub(crate) mod event;
 pub(crate) mod failure;

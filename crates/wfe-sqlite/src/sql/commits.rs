@@ -126,6 +126,16 @@ pub(crate) const SET_NEXT_EXECUTION: Sql<2> =
 pub(crate) const SET_COMPLETE_TIME: Sql<2> =
     Sql::new("UPDATE workflows SET complete_time = ? WHERE id = ?").own(Own::Instance);
 
+/// Stores the attributes (first argument: a JSON object) that programs have set on an instance (second argument). Those that
+/// are the store's own stay: their keys begin with `wfe.`. A statement of its own, because a step that names the column
+/// writes to the index over it.
+pub(crate) const SET_ATTRIBUTES: Sql<2> = Sql::new(
+    "UPDATE workflows SET attributes = nullif(json_patch(?, \
+       (SELECT json_group_object(own.key, json(workflows.attributes -> own.fullkey)) \
+          FROM json_each(workflows.attributes) AS own WHERE substr(own.key, 1, 4) = 'wfe.')), '{}') WHERE id = ?",
+)
+.own(Own::Instance);
+
 /// Clears the control request of the instance, because the request was carried out.
 pub(crate) const CLEAR_CONTROL: Sql<1> =
     Sql::new("UPDATE workflows SET control = NULL, control_detail = NULL WHERE id = ?").own(Own::Instance);
@@ -161,6 +171,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("SET_STATUS", SET_STATUS.text()),
     ("SET_NEXT_EXECUTION", SET_NEXT_EXECUTION.text()),
     ("SET_COMPLETE_TIME", SET_COMPLETE_TIME.text()),
+    ("SET_ATTRIBUTES", SET_ATTRIBUTES.text()),
     ("CLEAR_CONTROL", CLEAR_CONTROL.text()),
     ("RELEASE", RELEASE.text()),
     ("GIVE_BACK", GIVE_BACK.text()),

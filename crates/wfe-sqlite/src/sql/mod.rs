@@ -138,6 +138,8 @@ pub(crate) mod tests {
             // The subscriptions that were found by their index.
             ("MET", &["SCAN s", "SCAN (subquery"]),
             ("INSERT_CHILD", &["SCAN sqlite_sequence"]),
+            // The attributes of one instance, at most 64 and those of the store's own.
+            ("SET_ATTRIBUTES", &["SCAN own VIRTUAL TABLE"]),
             // As many rows as the list names instances, sorted by instance.
             ("LOAD_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR"]),
             ("ENGINE_COLUMNS_OF_MANY", &["SCAN json_each"]),

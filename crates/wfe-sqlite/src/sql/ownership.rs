@@ -46,7 +46,8 @@ pub(crate) const LAST_REVISION: i64 = 1 << 42;
 macro_rules! again {
     () => {
         "retried, restart_of, \
-         iif(restarted_as IS NULL, NULL, (SELECT n.id FROM workflows AS n WHERE n.id = workflows.restarted_as))"
+         iif(restarted_as IS NULL, NULL, (SELECT n.id FROM workflows AS n WHERE n.id = workflows.restarted_as)), \
+         attributes"
     };
 }
 

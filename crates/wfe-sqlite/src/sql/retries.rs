@@ -56,7 +56,7 @@ pub(crate) const WITHDRAW_END: Sql<1> =
 pub(crate) const TO_RESTART: Sql<1> = Sql::new(concat!(
     "SELECT w.status IN ('Complete', 'Terminated'), w.revision, iif(",
     is_replaced!(),
-    ", w.restarted_as, NULL), w.start_key, w.reference FROM workflows AS w WHERE w.id = ?"
+    ", w.restarted_as, NULL), w.start_key, w.reference, w.attributes FROM workflows AS w WHERE w.id = ?"
 ));
 
 /// The instance to which the reference of this definition belongs: its id, how it ended, and its revision.

@@ -123,6 +123,10 @@ impl SqlitePersistenceProvider {
         if touches_events || !step.created.is_empty() {
             add_positions(&mut script, now);
         }
+        if let Some(attributes) = &step.attributes {
+            let attributes = codec::attributes::encode(attributes)?;
+            script.add(&sql::commits::SET_ATTRIBUTES, [attributes.into(), id.clone()]);
+        }
         add_consumed(&mut script, step)?;
         add_pointers(&mut script, step)?;
         for items in &step.items {

@@ -303,6 +303,7 @@ fn with_engine_columns(
     let retried = fields.optional_time("retried")?;
     let restart_of = fields.optional_string("restart_of")?;
     let restarted_as = fields.optional_string("restarted_as")?;
+    let attributes = codec::attributes::decode(&mut fields)?;
     let revision = u64::try_from(revision)
         .map_err(|source| fields.corrupt("revision", "it is negative", Some(Box::new(source))))?;
     // A request that was stored before the instance ended, but was not carried out, is void.
@@ -319,6 +320,7 @@ fn with_engine_columns(
         retried,
         restart_of,
         restarted_as,
+        attributes,
         waits: Vec::new(),
         deliveries: Vec::new(),
     })

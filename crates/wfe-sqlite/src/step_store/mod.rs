@@ -41,7 +41,7 @@ use self::{
     owner::{describe, heartbeat, hosts, living_owners, register, verify},
     publish::publish,
     retries::reopen,
-    start::{find, restart, start, start_if},
+    start::{find, restart, start, start_if, start_with},
     sweep::{finish_event, finish_events},
 };
 use crate::SqlitePersistenceProvider;

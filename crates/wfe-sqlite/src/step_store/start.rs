@@ -1,5 +1,6 @@
 //! Starts: idempotent by a reference, and those that replace an ended instance.
 
+use serde_json::{Map, Value as Json};
 use wfe_core::{
     Kind, Result, RetryRefusal, WfeError,
     models::WorkflowInstance,
@@ -8,7 +9,7 @@ use wfe_core::{
 
 use crate::{
     SqlitePersistenceProvider,
-    codec::{Fields, names, to_integer},
+    codec::{self, Fields, names, to_integer},
     instance::diff::New,
     repository::{add_positions, with_id_and_name},
     request::{NewCopy, Role, Script, Value, Written},
@@ -29,7 +30,17 @@ pub(super) async fn start_if(
     instance: &WorkflowInstance,
     known: Known,
 ) -> Result<Started> {
-    let start = Start::new(store, owner, instance)?;
+    start_with(store, owner, instance, known, &Map::new()).await
+}
+
+pub(super) async fn start_with(
+    store: &SqlitePersistenceProvider,
+    owner: Option<&Owner>,
+    instance: &WorkflowInstance,
+    known: Known,
+    attributes: &Map<String, Json>,
+) -> Result<Started> {
+    let start = Start::new(store, owner, instance)?.with(attributes)?;
     let Some(reference) = &start.instance.reference else {
         loop {
             if let Some(started) = start.store(store, None, None).await? {
@@ -83,6 +94,7 @@ pub(super) async fn restart(
         let (has_ended, revision) = (fields.flag("status")?, fields.int("revision")?);
         let restarted_as = fields.optional_string("restarted_as")?;
         let (key, reference) = (fields.optional_string("start_key")?, fields.optional_string("reference")?);
+        let attributes = codec::attributes::decode(&mut fields)?;
         let refused = |reason| Err(WfeError::CannotRetry { id: of.to_owned(), reason });
         if !has_ended {
             return refused(RetryRefusal::NotEnded);
@@ -92,6 +104,7 @@ pub(super) async fn restart(
         }
         start.instance.reference = reference;
         start.new = New::encode(&start.instance)?;
+        start = start.with(&attributes)?;
         if let Some(started) = start.store(store, key.as_ref(), Some(Replaced { id: of, revision })).await? {
             return Ok(started);
         }
@@ -119,6 +132,8 @@ struct Replaced<'a> {
 struct Start {
     instance: WorkflowInstance,
     new: New,
+    /// The text of its attributes, if it has some.
+    attributes: Option<String>,
     owner: Option<i64>,
 }
 
@@ -134,7 +149,13 @@ impl Start {
         let instance = with_id_and_name(instance)?;
         let new = New::encode(&instance)?;
         let owner = owner.map(|owner| to_integer("an owner's id", owner.id())).transpose()?;
-        Ok(Self { instance, new, owner })
+        Ok(Self { instance, new, attributes: None, owner })
+    }
+
+    /// The same instance, with these attributes.
+    fn with(self, attributes: &Map<String, Json>) -> Result<Self> {
+        let text = codec::attributes::encode(attributes)?;
+        Ok(Self { attributes: (!attributes.is_empty()).then_some(text), ..self })
     }
 
     /// Stores the instance under this key. Returns `None` if the key is taken, if the replaced instance has changed since
@@ -148,7 +169,7 @@ impl Start {
         key: Option<&String>,
         of: Option<Replaced<'_>>,
     ) -> Result<Option<Started>> {
-        let Self { instance, new, owner } = self;
+        let Self { instance, new, attributes, owner } = self;
         let id = &instance.id;
         // An instance that its owner runs at once does not concern other hosts.
         let mut script = Script::about(id);
@@ -166,6 +187,9 @@ impl Start {
         let inserted = script.add_with(&sql::commits::INSERT, engine_columns, &new.columns, []);
         script.last_is(Role::MustChange);
         new.add_pointers(&mut script, id);
+        if let Some(attributes) = attributes {
+            script.add(&sql::commits::SET_ATTRIBUTES, [attributes.into(), id.into()]);
+        }
         if let Some(Replaced { id: of, .. }) = of {
             script.add(&sql::retries::LINK, [of.into(), id.into()]);
         }

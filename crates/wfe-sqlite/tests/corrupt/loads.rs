@@ -23,6 +23,8 @@ const UNREADABLE: &[(&str, &str, &str, &str)] = &[
         "control_detail",
         "b",
     ),
+    ("UPDATE workflows SET attributes = '{\"a\": [1]}' WHERE id = 'b'", "workflows", "attributes", "b"),
+    ("UPDATE workflows SET attributes = '[]' WHERE id = 'b'", "workflows", "attributes", "b"),
     (
         "UPDATE execution_pointers SET children = '[1]' WHERE workflow = 2",
         "execution_pointers",

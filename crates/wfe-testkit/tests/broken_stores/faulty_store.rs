@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use wfe_core::{
     Result, RetryRefusal, WfeError,
     executor::CHILD_ENDED,
@@ -54,6 +54,9 @@ pub enum Fault {
     AcquiresAnyDefinition,
     IgnoresHeartbeats,
     KeepsItsFirstCard,
+    ForgetsAttributesOfStarts,
+    /// Those that a commit leaves alone.
+    DropsAttributesOfCommits,
     AsksNoHost,
     NeverTakesFromTheFrozen,
     ListsOnePageOfWork,
@@ -422,6 +425,9 @@ impl Layer for Broken {
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
         let mut step = step.clone();
         self.lose(&mut step);
+        if self.is(Fault::DropsAttributesOfCommits) {
+            step.attributes.get_or_insert_default();
+        }
         if self.is(Fault::PassesOverWhateverHasTheId) {
             for event in std::mem::take(&mut step.published) {
                 if self.below.get_event(&event.id).await.is_err() {
@@ -484,6 +490,19 @@ impl Layer for Broken {
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
         if self.is(Fault::IgnoresHeartbeats) { Ok(()) } else { self.steps().heartbeat(owner).await }
+    }
+
+    async fn start_with(
+        &self,
+        owner: Option<&Owner>,
+        instance: &WorkflowInstance,
+        known: Known,
+        attributes: &Map<String, Value>,
+    ) -> Result<Started> {
+        if self.is(Fault::ForgetsAttributesOfStarts) {
+            return self.start_if(owner, instance, known).await;
+        }
+        self.steps().start_with(owner, instance, known, attributes).await
     }
 
     async fn describe(&self, owner: &Owner, card: &HostCard) -> Result<()> {

@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 58] = [
+const FAULTS: [(Fault, &str); 60] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -86,6 +86,14 @@ const FAULTS: [(Fault, &str); 58] = [
     ),
     (Fault::IgnoresHeartbeats, "liveness: a heartbeat within the lease keeps the instances of an owner"),
     (Fault::NeverTakesFromTheFrozen, "liveness: an owner that is frozen for its lease loses what it has"),
+    (
+        Fault::ForgetsAttributesOfStarts,
+        "attributes: an instance has the attributes with which it was started",
+    ),
+    (
+        Fault::DropsAttributesOfCommits,
+        "attributes: a commit replaces all attributes and one without them none",
+    ),
     (Fault::KeepsItsFirstCard, "hosts: a card is read as it was written until the next one"),
     (Fault::AsksNoHost, "hosts: a question reaches every host and a mere look none"),
     (Fault::ListsOnePageOfWork, "work: open waits are listed in pages"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
 use wfe_core::{
     Result, WfeError,
     executor::LifecycleEvent,
@@ -23,15 +24,24 @@ use crate::metrics;
 /// What a start does besides storing a new instance.
 #[derive(Debug, Clone)]
 pub(crate) enum StartRule {
-    /// What it does if the instance's reference is known.
-    Known(Known),
-    /// It replaces the ended instance with this id.
-    Restart(String),
+    /// It stores an instance with these attributes, unless the instance's reference is known.
+    Known { known: Known, attributes: Map<String, Value> },
+    /// It replaces the ended instance with this id, which has these attributes. The new instance keeps them.
+    Restart { of: String, attributes: Map<String, Value> },
+}
+
+impl StartRule {
+    /// The attributes of the new instance.
+    fn attributes(&self) -> &Map<String, Value> {
+        match self {
+            Self::Known { attributes, .. } | Self::Restart { attributes, .. } => attributes,
+        }
+    }
 }
 
 impl Default for StartRule {
     fn default() -> Self {
-        Self::Known(Known::Existing)
+        Self::Known { known: Known::Existing, attributes: Map::new() }
     }
 }
 
@@ -96,7 +106,7 @@ pub(super) async fn store_new(
             instance.name.clone_from(&started.id);
         }
         let claimed = Claimed { id: started.id.clone(), fence, deaths: Deaths::default() };
-        let loaded = just_started(instance, fence, owner.id());
+        let loaded = just_started(instance, rule.attributes().clone(), fence, owner.id());
         let work = shared.begin(&started.id, owner, slot);
         let new = NewInstance { claimed, loaded, work, permit };
         // Sending fails only if the engine has ended. The instance is then found after the next start.
@@ -115,9 +125,12 @@ async fn start(
     rule: &StartRule,
 ) -> Result<Started> {
     match rule {
-        StartRule::Known(Known::Existing) => shared.store.start(owner, instance).await,
-        StartRule::Known(known) => shared.store.start_if(owner, instance, *known).await,
-        StartRule::Restart(of) => shared.store.restart(owner, of, instance).await,
+        StartRule::Known { known, attributes } if !attributes.is_empty() => {
+            shared.store.start_with(owner, instance, *known, attributes).await
+        }
+        StartRule::Known { known: Known::Existing, .. } => shared.store.start(owner, instance).await,
+        StartRule::Known { known, .. } => shared.store.start_if(owner, instance, *known).await,
+        StartRule::Restart { of, .. } => shared.store.restart(owner, of, instance).await,
     }
 }
 
@@ -139,7 +152,12 @@ pub(super) async fn store_in_place_of(
 }
 
 /// The stored state of an instance that was started a moment ago. Revision 0 means that the instance was never changed.
-fn just_started(instance: WorkflowInstance, fence: Fence, owner: u64) -> Loaded {
+fn just_started(
+    instance: WorkflowInstance,
+    attributes: Map<String, Value>,
+    fence: Fence,
+    owner: u64,
+) -> Loaded {
     Loaded {
         instance,
         revision: 0,
@@ -152,6 +170,7 @@ fn just_started(instance: WorkflowInstance, fence: Fence, owner: u64) -> Loaded 
         retried: None,
         restart_of: None,
         restarted_as: None,
+        attributes,
         waits: Vec::new(),
         deliveries: Vec::new(),
     }

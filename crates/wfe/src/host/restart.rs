@@ -10,6 +10,7 @@ use wfe_core::{
     Result, RetryRefusal, WfeError,
     definition::{Data, to_value},
     models::WorkflowInstance,
+    traits::Loaded,
 };
 
 use super::{
@@ -130,7 +131,7 @@ impl<D> Restarting<D> {
 
     async fn run(self) -> Result<Started<D>> {
         let Self { host, of, version, name, description, make, .. } = self;
-        let ended = host.store().inspect(&of).await?.instance;
+        let Loaded { instance: ended, attributes, .. } = host.store().inspect(&of).await?;
         if ended.workflow_definition_id.starts_with(RESERVED) {
             return Err(WfeError::CannotRetry { id: of, reason: RetryRefusal::Engine });
         }
@@ -139,7 +140,7 @@ impl<D> Restarting<D> {
         instance.name = name.unwrap_or_default();
         refuse_reserved("instance", "name", &instance.name)?;
         instance.description = description.or(ended.description);
-        let stored = host.engine().start(instance, StartRule::Restart(of)).await?;
+        let stored = host.engine().start(instance, StartRule::Restart { of, attributes }).await?;
         if stored.is_new {
             metrics::requested("restart", "program");
         }

@@ -5,12 +5,13 @@ use std::{
     pin::Pin,
 };
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 #[cfg(doc)]
 use wfe_core::WfeError;
 use wfe_core::{
     Result,
     definition::{Data, WorkflowName, to_value},
+    limits::check_attributes,
     traits::Known,
 };
 
@@ -121,6 +122,7 @@ impl<D: Data> Workflow<D> {
             version: None,
             name: None,
             description: None,
+            attributes: Map::new(),
         }
     }
 }
@@ -149,6 +151,7 @@ pub struct Starting<D> {
     version: Option<u32>,
     name: Option<String>,
     description: Option<String>,
+    attributes: Map<String, Value>,
 }
 
 impl<D> Starting<D> {
@@ -220,6 +223,19 @@ impl<D> Starting<D> {
         self.description = Some(description.into());
         self
     }
+
+    /// Sets an attribute of the instance: a text, a number or a boolean, by which operators find the instance in listings.
+    /// A later call with the same key replaces the value. Steps can change the attributes
+    /// ([`Ctx::set_attribute`](wfe_core::steps::Ctx::set_attribute)). A start that finds a stored instance changes nothing
+    /// of that instance.
+    ///
+    /// When the start is awaited, it fails with [`Invalid`](WfeError::Invalid) or [`Unstorable`](WfeError::Unstorable) if
+    /// [no attribute](wfe_core::limits::check_attributes) can have the key or the value, and with
+    /// [`Unsupported`](WfeError::Unsupported) if the store keeps no attributes.
+    pub fn attribute(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.attributes.insert(key.into(), value.into());
+        self
+    }
 }
 
 impl<D: Data> Starting<D> {
@@ -232,16 +248,18 @@ impl<D: Data> Starting<D> {
             version,
             name,
             description,
+            attributes,
         } = self;
         let engine = host.engine();
         let found = engine.definition(definition.name(), version)?;
         let mut instance = found.instance_of::<D>(data, engine.now())?;
         instance.name = name.unwrap_or_default();
         refuse_reserved("instance", "name", &instance.name)?;
+        check_attributes(&attributes)?;
         reference.as_deref().map_or(Ok(()), refuse_empty_reference)?;
         instance.reference = reference;
         instance.description = description;
-        let stored = engine.start(instance, StartRule::Known(known)).await?;
+        let stored = engine.start(instance, StartRule::Known { known, attributes }).await?;
         Ok(Started::of(&host, stored))
     }
 }

@@ -112,6 +112,7 @@ impl Operator {
     pub(super) fn hide_status(&self, status: &mut InstanceStatus) {
         let Some(redact) = &self.redact else { return };
         let definition = &status.definition;
+        redact.attributes(definition, &mut status.attributes);
         if let Some(cause) = &mut status.cause {
             redact.failure(definition, cause);
         }

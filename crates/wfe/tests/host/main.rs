@@ -9,6 +9,7 @@
 
 mod answer_races;
 mod attempts;
+mod attributes;
 mod blocking_steps;
 mod busy_store;
 mod children;

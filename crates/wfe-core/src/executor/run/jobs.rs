@@ -11,7 +11,7 @@ use crate::{
     Result, WfeError,
     executor::{Job, events, idempotency_key},
     models::{ExecutionPointer, attributes},
-    steps::{Execution, WaitedFor},
+    steps::{Attributes, Execution, WaitedFor},
 };
 
 impl Run {
@@ -40,6 +40,7 @@ impl Run {
             waited_for: waited_for(pointer),
             compensated: attribute(pointer, attributes::COMPENSATES)?,
             failure: attribute(pointer, attributes::FAILURE)?,
+            attributes: Attributes::of(&self.attributes),
         };
         let item = pointer.context_item.clone();
         let token = CancellationToken::new();

@@ -13,6 +13,7 @@ mod ending;
 mod event_matching;
 mod failure;
 mod fallback;
+mod instance_attributes;
 mod intervention;
 pub(super) mod item_windows;
 mod jobs;
@@ -35,7 +36,7 @@ pub use lingering_bodies::StepExecution;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use bodies::Bodies;
 use data::InstanceData;
@@ -90,6 +91,7 @@ pub struct Run {
     is_fatal: bool,
 
     data: InstanceData,
+    attributes: Arc<Map<String, Value>>,
     pointers: Pointers,
     timers: Timers,
     bodies: Bodies,
@@ -164,11 +166,19 @@ impl Run {
         if !self.bodies.runs_at(pointer, end.job) || self.status.is_final() {
             return self.body_over(end.job).map(|_| ());
         }
-        self.bodies.remove(pointer);
+        let body = self.bodies.remove(pointer);
         let verb = self.verb_of(pointer)?;
         match end.answer {
             Ok(answer) => {
-                self.guard(pointer, env, |run, env| verb.primitive().ended(run, pointer, answer, env))
+                let set = body.map(|body| body.execution.attributes.take_set()).unwrap_or_default();
+                self.guard(pointer, env, |run, env| {
+                    let before = run.set_attributes(set)?;
+                    let ended = verb.primitive().ended(run, pointer, answer, env);
+                    if ended.is_err() {
+                        run.restore_attributes(before);
+                    }
+                    ended
+                })
             }
             Err(error) => self.fail(pointer, &error, env),
         }

@@ -1,5 +1,7 @@
 //! Opens a stored instance: builds its live state, or quarantines the instance if it does not fit its definition.
 
+use std::sync::Arc;
+
 use super::{
     Env, Run,
     bodies::{Bodies, RunningBodies},
@@ -162,6 +164,7 @@ impl Run {
             cause: loaded.cause,
             is_fatal: false,
             data: InstanceData::new(instance.data),
+            attributes: Arc::new(loaded.attributes),
             pointers: Pointers::stored(instance.execution_pointers),
             timers: Timers::default(),
             bodies: Bodies::default(),

@@ -3,9 +3,11 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     mem::take,
+    sync::Arc,
 };
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 
 use crate::{
     executor::{ItemRequest, LifecycleEvent},
@@ -50,6 +52,8 @@ pub(super) struct Delta {
     complete_time: Option<DateTime<Utc>>,
     pub next_execution: Option<i64>,
     data: bool,
+    /// The new attributes of the instance, if they have changed.
+    attributes: Option<Arc<Map<String, Value>>>,
     finished: Vec<ExecutionPointer>,
     items: Vec<Items>,
     pub subscribed: Vec<EventSubscription>,
@@ -161,6 +165,14 @@ impl Pending {
 
     pub fn data_changed(&mut self) {
         self.delta.data = true;
+    }
+
+    /// Sets the attributes that the next commit stores, or `None` if it stores none. Returns what it would have stored.
+    pub fn set_attributes(
+        &mut self,
+        attributes: Option<Arc<Map<String, Value>>>,
+    ) -> Option<Arc<Map<String, Value>>> {
+        std::mem::replace(&mut self.delta.attributes, attributes)
     }
 
     /// Moves the pointer to the history.
@@ -302,6 +314,7 @@ impl Pending {
             && delta.applied.is_none()
             && !self.reschedules()
             && !delta.data
+            && delta.attributes.is_none()
             && !delta.release
     }
 
@@ -331,6 +344,7 @@ impl Pending {
             status: delta.status,
             complete_time: delta.complete_time,
             next_execution,
+            attributes: delta.attributes.as_deref().cloned(),
             finished: take(&mut delta.finished),
             items: take(&mut delta.items),
             subscribed: take(&mut delta.subscribed),
@@ -383,6 +397,7 @@ impl Pending {
         let delta = &self.delta;
         let is_open = |id: &str| loaded.waits.iter().any(|wait| wait.id == id);
         delta.status.is_none_or(|status| status == stored.status)
+            && delta.attributes.as_deref().is_none_or(|attributes| *attributes == loaded.attributes)
             && (!self.reschedules() || delta.next_execution == stored.next_execution)
             && delta
                 .applied

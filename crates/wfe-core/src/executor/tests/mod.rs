@@ -2,6 +2,7 @@
 //! order.
 
 mod attempts;
+mod attributes;
 mod branching;
 mod cancel_branch;
 mod children;

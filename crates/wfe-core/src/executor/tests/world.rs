@@ -3,7 +3,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::event_stream::Stream;
@@ -23,6 +23,7 @@ pub struct World {
     pub definition: AnyDefinition,
     pub now: DateTime<Utc>,
     pub instance: WorkflowInstance,
+    pub attributes: Map<String, Value>,
     pub parent: Option<String>,
     pub retried: Option<DateTime<Utc>>,
     pub control: Option<ControlRequest>,
@@ -92,6 +93,7 @@ impl World {
             definition: definition.clone(),
             now,
             instance,
+            attributes: Map::new(),
             parent: None,
             retried: None,
             control: None,
@@ -142,6 +144,7 @@ impl World {
             retried: self.retried,
             restart_of: None,
             restarted_as: None,
+            attributes: self.attributes.clone(),
             waits: self.waits.clone(),
             deliveries: self.stream.borrow().deliveries(&self.waits, self.now),
         }
@@ -562,6 +565,9 @@ impl World {
         }
         if let Some(data) = &commit.data {
             self.instance.data = data.clone();
+        }
+        if let Some(attributes) = &commit.attributes {
+            self.attributes.clone_from(attributes);
         }
         self.instance.complete_time = commit.complete_time.or(self.instance.complete_time);
         let live = &mut self.instance.execution_pointers;

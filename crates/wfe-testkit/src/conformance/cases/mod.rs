@@ -1,6 +1,7 @@
 //! The cases, by subject. The name of each case is a sentence: the rule that the case checks.
 
 mod acquiring;
+mod attributes;
 mod bounds;
 mod claiming;
 mod commands;
@@ -57,6 +58,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         concurrency::CASES,
         durability::CASES,
         starts::CASES,
+        attributes::CASES,
         replacing::CASES,
         restarts::CASES,
         retries::CASES,

@@ -6,7 +6,7 @@ mod text;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use wfe_core::{
     executor::view::{self, ForEachProgress},
     models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowStatus},
@@ -22,12 +22,14 @@ use crate::engine::BodyStates;
 /// Its text is one line: `instance "0193…" of order (version 1) is running: approval waits for event "order-approved" with
 /// key "order-17"`. After the third position, it only says how many more there are.
 ///
-/// Its JSON is flat. Times are in RFC 3339; what is `None` is left out, and so is an empty `for_each`:
+/// Its JSON is flat. Times are in RFC 3339; what is `None` is left out, and so are an empty `for_each` and empty
+/// `attributes`:
 ///
 /// ```json
 /// {
 ///   "id": "0193…", "definition": "order", "version": 1, "state": "running",
 ///   "reference": "order-17", "name": "the order of Ann", "description": "two chairs",
+///   "attributes": { "customer": "Ann", "priority": 1 },
 ///   "request": "cancel", "closing": "cancelled", "blocked": "definition_missing",
 ///   "cause": { "step": "pay", "attempt": 3, "code": "error", "message": "…", "time": "…", "pointer": "pay" },
 ///   "due": "2026-01-05T08:00:00Z",
@@ -64,6 +66,10 @@ pub struct InstanceStatus {
     /// The [description](crate::host::Starting::description) of the instance. `None` means that it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// The attributes of the instance: those with which it was [started](crate::host::Starting::attribute), as its steps have
+    /// changed them.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub attributes: Map<String, Value>,
     /// Whether this version of the definition is registered on this host. If not, the instance waits for a host on
     /// which this version is registered.
     #[serde(skip)]
@@ -357,6 +363,7 @@ impl InstanceStatus {
             reference: instance.reference.clone(),
             name: Some(&instance.name).filter(|name| **name != instance.id).cloned(),
             description: instance.description.clone(),
+            attributes: loaded.attributes.clone(),
             is_registered,
             state,
             blocked,

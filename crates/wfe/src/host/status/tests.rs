@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use wfe_core::{
     models::ExecutionError,
     steps::UserTaskView,
@@ -50,6 +50,7 @@ fn running() -> InstanceStatus {
         reference: None,
         name: None,
         description: None,
+        attributes: Map::new(),
         is_registered: true,
         state: State::Running,
         request: None,
@@ -223,6 +224,7 @@ fn a_status_is_serialised_flat() {
         retried: Some(time()),
         restart_of: Some("h".to_owned()),
         restarted_as: Some("j".to_owned()),
+        attributes: [("customer".to_owned(), json!("Ann"))].into_iter().collect(),
         ..running()
     };
     assert_eq!(
@@ -230,6 +232,7 @@ fn a_status_is_serialised_flat() {
         json!({
             "id": "i", "definition": "order", "version": 1, "state": "suspended",
             "reference": "order-17", "name": "the order of Ann", "description": "two chairs",
+            "attributes": { "customer": "Ann" },
             "request": "skip", "closing": "cancelled", "cause": failure_json(), "blocked": "suspended",
             "due": "1970-01-01T00:00:01Z", "positions": [],
             "for_each": [{ "step": "lines", "done": 3, "total": 10 }],

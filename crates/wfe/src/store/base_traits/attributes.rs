@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use wfe_core::{
     Result, WfeError,
     models::{ExecutionPointer, WorkflowInstance},
@@ -19,13 +19,16 @@ const HISTORY: &str = "wfe.history";
 /// The attribute that stores how and why the instance ended. The instance's first pointer has this attribute.
 const END: &str = "wfe.end";
 
+/// The attribute that stores the attributes of the instance. The first pointer of the live instance has this attribute.
+const ATTRIBUTES: &str = "wfe.attributes";
+
 /// The first part of the name of an attribute that stores items without a live pointer of their own. The
 /// second part is the name of the items. The attribute belongs to the live pointer whose path is the longest prefix of
 /// this name.
 const BELOW: &str = "wfe.below:";
 
 fn is_private(key: &str) -> bool {
-    [ITEMS, HISTORY, END].contains(&key) || key.starts_with(BELOW)
+    [ITEMS, HISTORY, END, ATTRIBUTES].contains(&key) || key.starts_with(BELOW)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,6 +47,8 @@ pub(in crate::store::base_traits) fn apply(instance: &mut WorkflowInstance, step
     }
     instance.complete_time = step.complete_time.or(instance.complete_time);
     let pointers = &mut instance.execution_pointers;
+    // The pointer that has them may leave the live instance.
+    let kept = pointers.iter_mut().find_map(|pointer| pointer.extension_attributes.remove(ATTRIBUTES));
     let places: HashMap<String, usize> =
         pointers.iter().enumerate().map(|(at, pointer)| (pointer.id.clone(), at)).collect();
     for pointer in &step.upserted {
@@ -81,7 +86,22 @@ pub(in crate::store::base_traits) fn apply(instance: &mut WorkflowInstance, step
         let first = pointers.first_mut().ok_or_else(|| missing("the first pointer"))?;
         first.extension_attributes.insert(END.to_owned(), end);
     }
+    if let Some(attributes) = step.attributes.clone().map(Value::Object).or(kept) {
+        let first = pointers.first_mut().ok_or_else(|| missing("the first pointer"))?;
+        first.extension_attributes.insert(ATTRIBUTES.to_owned(), attributes);
+    }
     Ok(())
+}
+
+/// The attributes of the instance.
+pub(in crate::store::base_traits) fn of_instance(instance: &WorkflowInstance) -> Result<Map<String, Value>> {
+    let mut pointers = instance.execution_pointers.iter();
+    match pointers.find_map(|pointer| pointer.extension_attributes.get(ATTRIBUTES)) {
+        None => Ok(Map::new()),
+        Some(stored) => {
+            Map::deserialize(stored).map_err(|error| corrupt(instance.id.clone(), ATTRIBUTES, error))
+        }
+    }
 }
 
 /// Removes the private attributes from a loaded instance. Returns how the instance ended, and the cause of its

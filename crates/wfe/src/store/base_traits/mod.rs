@@ -221,9 +221,11 @@ impl StepStore for PlainStore {
     async fn load(&self, id: &str) -> Result<Loaded> {
         let ownership = self.lock().await;
         let mut instance = self.provider.get_workflow_instance(id).await?;
+        let kept = attributes::of_instance(&instance)?;
         let (ending, cause) = attributes::take_end(&mut instance)?;
         Ok(Loaded {
             instance,
+            attributes: kept,
             revision: 0,
             fence: ownership.fence(id),
             owner: ownership.owner(id),
