@@ -222,6 +222,12 @@ impl Taken {
     }
 }
 
+/// Adds further statements to a script, which run only if the script changes something.
+pub(crate) type More<'a> = &'a (dyn Fn(&mut Script) + Send + Sync);
+
+/// Adds no statements.
+pub(crate) const NOTHING: More<'static> = &|_| {};
+
 /// A copy of an instance for the cache.
 pub(crate) struct NewCopy {
     pub(crate) stored: Stored,

@@ -88,6 +88,17 @@ pub(crate) const TAKE_NO_ANSWER_UNLESS_CLAIMED: Sql<1> = Sql::new(
 )
 .own(Own::Waits);
 
+/// Takes an open subscription away from the worker that holds it, whatever its token.
+pub(crate) const RELEASE: Sql<1> = Sql::new(
+    "UPDATE event_subscriptions SET external_token = NULL, external_worker_id = NULL, external_token_expiry = NULL \
+     WHERE id = ? AND is_open = 1 AND answer IS NULL AND external_token IS NOT NULL",
+)
+.own(Own::Waits);
+
+/// Whether this subscription is open. No row: it is unknown.
+pub(crate) const IS_OPEN: Sql<1> =
+    Sql::new("SELECT is_open FROM event_subscriptions WHERE id = ? AND kind = 'wait'");
+
 /// Returns which of these subscriptions are open and marked as no longer answerable. The subscriptions are given as a JSON
 /// list of ids in hexadecimal; the second argument is their instance. The `+` makes SQLite look the ids up, and not read all
 /// open subscriptions of the instance.
@@ -113,6 +124,8 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("ANSWER", ANSWER.text()),
     ("TAKE_NO_ANSWER", TAKE_NO_ANSWER.text()),
     ("TAKE_NO_ANSWER_UNLESS_CLAIMED", TAKE_NO_ANSWER_UNLESS_CLAIMED.text()),
+    ("RELEASE", RELEASE.text()),
+    ("IS_OPEN", IS_OPEN.text()),
     ("UNANSWERABLE", UNANSWERABLE.text()),
     ("IS_ANSWERED_BY", IS_ANSWERED_BY.text()),
 ];

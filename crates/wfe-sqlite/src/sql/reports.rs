@@ -4,7 +4,7 @@
 //! row numbers in order, each of which is tested; a leader that is a set is useless if it has more.
 
 use super::listings::{is_own, not_going};
-use crate::request::Sql;
+use crate::request::{Own, Sql};
 
 /// The numbers of open instances by definition, version and status. The cost grows with the number of open instances, but the
 /// statement reads an index only.
@@ -185,6 +185,19 @@ pub(crate) const OUTLINES_OF: Sql<2> = Sql::new(
      WHERE event_name = 'wfe.definition' AND event_key = ? ORDER BY seq DESC LIMIT ?",
 );
 
+/// What decides about the record that a failure is dealt with.
+pub(crate) const FAILED: Sql<1> = Sql::new(concat!(
+    "SELECT revision, status, ending, cause, attributes FROM workflows WHERE id = ? AND ",
+    not_going!("seq")
+));
+/// Stores the attributes of an instance (second argument) that is still at this revision. The instance has made no progress, so
+/// the recorded numbers of process crashes stay.
+pub(crate) const ACKNOWLEDGE: Sql<3> = Sql::new(
+    "UPDATE workflows SET attributes = ?, revision = revision + 1, \
+       deaths_at = iif(deaths_at = revision, revision + 1, deaths_at) WHERE id = ? AND revision = ?",
+)
+.own(Own::Instance);
+
 /// The records of actions before a cursor, the newest first.
 pub(crate) const AUDIT: Sql<1> = Sql::new(
     "SELECT seq, event_time, event_data FROM events INDEXED BY events_own WHERE event_name = 'wfe.audit' AND seq < ? \
@@ -218,6 +231,8 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("TASKS", TASKS.text()),
     ("OUTLINES", OUTLINES.text()),
     ("OUTLINES_OF", OUTLINES_OF.text()),
+    ("FAILED", FAILED.text()),
+    ("ACKNOWLEDGE", ACKNOWLEDGE.text()),
     ("AUDIT", AUDIT.text()),
     ("AUDIT_OF", AUDIT_OF.text()),
 ];

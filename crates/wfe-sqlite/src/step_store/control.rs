@@ -8,7 +8,7 @@ use wfe_core::{
 use crate::{
     SqlitePersistenceProvider,
     codec::{Fields, names},
-    request::{Script, Value},
+    request::{More, NOTHING, Role, Script, Value, Written},
     sql,
 };
 
@@ -17,7 +17,7 @@ pub(super) async fn request(
     id: &str,
     control: Control,
 ) -> Result<Requested> {
-    store.put_request(id, control, None).await
+    store.put_request(id, control, None, NOTHING).await
 }
 
 pub(super) async fn intervene(
@@ -25,15 +25,17 @@ pub(super) async fn intervene(
     id: &str,
     intervention: &Intervention,
 ) -> Result<Requested> {
-    store.put_request(id, Control::Resume, Some(intervention)).await
+    store.put_request(id, Control::Resume, Some(intervention), NOTHING).await
 }
 
 impl SqlitePersistenceProvider {
-    async fn put_request(
+    /// Stores a request, unless it is redundant. `more` adds statements that run only if the request is stored.
+    pub(crate) async fn put_request(
         &self,
         id: &str,
         control: Control,
         intervention: Option<&Intervention>,
+        more: More<'_>,
     ) -> Result<Requested> {
         // JSON contains no NUL. SQLite's own functions would end the text at a NUL.
         let detail = Value::from(intervention.map(serde_json::to_string).transpose()?);
@@ -52,10 +54,13 @@ impl SqlitePersistenceProvider {
             let [status, pending, number] = as_read;
             let mut script = Script::about(id).notifying();
             let control = names::control(control);
-            script
-                .add(&sql::ownership::REQUEST, [control, detail.clone(), id.into(), status, pending, number]);
-            let done = self.writer.run(script).await?;
-            if done.first().is_some_and(|done| done.changes > 0) {
+            script.add_as(
+                Role::MustChange,
+                &sql::ownership::REQUEST,
+                [control, detail.clone(), id.into(), status, pending, number],
+            );
+            more(&mut script);
+            if let Written::Done(_) = self.writer.write(script).await? {
                 return Ok(requested);
             }
             // The state has changed since it was read, so the request is decided again.

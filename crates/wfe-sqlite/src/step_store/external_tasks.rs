@@ -15,7 +15,7 @@ use crate::{
     connection::admission::Caller,
     metrics,
     repository::{add_positions, id_or_fresh},
-    request::{Script, Value, Written},
+    request::{More, NOTHING, Script, Value, Written},
     row::Row,
     sql,
 };
@@ -82,6 +82,17 @@ pub(super) async fn answer_wait(
     token: Option<&str>,
     event: &Event,
 ) -> Result<bool> {
+    answer_and(store, wait_id, token, event, NOTHING).await
+}
+
+/// Answers a subscription. `more` adds statements that run only if the answer is stored.
+pub(crate) async fn answer_and(
+    store: &SqlitePersistenceProvider,
+    wait_id: &str,
+    token: Option<&str>,
+    event: &Event,
+    more: More<'_>,
+) -> Result<bool> {
     let (id, now) = (id_or_fresh(&event.id), store.clock.now());
     // A caller without a token is not a worker.
     let caller = if token.is_some() { Caller::Worker } else { Caller::Program };
@@ -106,6 +117,7 @@ pub(super) async fn answer_wait(
     add_positions(&mut script, now);
     script.add(&sql::events::INSERT, columns);
     script.add(&sql::external_tasks::ANSWER, [id_value.clone(), wait.clone()]);
+    more(&mut script);
     if let Written::Done(_) = store.writer.write_for(caller, script).await? {
         return Ok(true);
     }

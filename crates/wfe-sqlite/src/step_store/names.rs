@@ -12,7 +12,7 @@ use crate::{
     codec::{Fields, names, prefix::behind},
     instance::diff::New,
     repository::{add_positions, with_id_and_name},
-    request::{Role, Script, Value, Written},
+    request::{More, NOTHING, Role, Script, Value, Written},
     row::Row,
     sql,
 };
@@ -21,6 +21,16 @@ pub(super) async fn replace(
     store: &SqlitePersistenceProvider,
     old: &Expected,
     new: &WorkflowInstance,
+) -> Result<Option<String>> {
+    replace_and(store, old, new, NOTHING).await
+}
+
+/// Replaces an instance. `more` adds statements that run only if the new instance is stored.
+pub(crate) async fn replace_and(
+    store: &SqlitePersistenceProvider,
+    old: &Expected,
+    new: &WorkflowInstance,
+    more: More<'_>,
 ) -> Result<Option<String>> {
     if let Some(reference) = &new.reference {
         return Err(WfeError::Invalid(format!(
@@ -48,6 +58,7 @@ pub(super) async fn replace(
     let inserted = script.add_with(&sql::commits::INSERT, engine_columns, &new.columns, []);
     script.last_is(Role::MustChange);
     new.add_pointers(&mut script, &instance.id);
+    more(&mut script);
     match store.writer.write(script).await? {
         Written::Done(_) => {
             store.cache.remove(&old.id);

@@ -10,7 +10,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, names},
     repository::{add_positions, id_or_fresh},
-    request::{Done, Script, Value},
+    request::{Done, More, NOTHING, Role, Script, Value},
     sql,
 };
 
@@ -19,6 +19,17 @@ pub(super) async fn publish(
     event: &Event,
     is_dated: bool,
     receiver: Option<&str>,
+) -> Result<Published> {
+    publish_and(store, event, is_dated, receiver, NOTHING).await
+}
+
+/// Publishes an event. `more` adds one statement, which runs only if the event is stored.
+pub(crate) async fn publish_and(
+    store: &SqlitePersistenceProvider,
+    event: &Event,
+    is_dated: bool,
+    receiver: Option<&str>,
+    more: More<'_>,
 ) -> Result<Published> {
     let (id, now) = (id_or_fresh(&event.id), store.clock.now());
     let columns = codec::event::encode(event, &id, is_dated.then_some(event.event_time), now)?;
@@ -31,6 +42,11 @@ pub(super) async fn publish(
         &columns,
         [id.as_str().into(), receiver_value.clone(), receiver_value],
     );
+    let before = script.statements.len();
+    more(&mut script);
+    if script.statements.len() > before {
+        script.last_is(Role::IfChanged);
+    }
     let met = script.add(&sql::streams::MET, [id.as_str().into()]);
     let ending = receiver.map(|receiver| script.add(&sql::ownership::CONTROL_STATE, [receiver.into()]));
     let done = store.writer.run(script).await?;

@@ -9,7 +9,7 @@ use wfe_core::{
 use crate::{
     SqlitePersistenceProvider,
     codec::{Fields, time},
-    request::{Script, Value, Written},
+    request::{More, NOTHING, Script, Value, Written},
     sql,
 };
 
@@ -18,6 +18,17 @@ pub(super) async fn reopen(
     revision: u64,
     at: DateTime<Utc>,
     step: &StepCommit,
+) -> Result<Reopened> {
+    reopen_and(store, revision, at, step, NOTHING).await
+}
+
+/// Reopens an instance. `more` adds statements that run only if the instance is reopened.
+pub(crate) async fn reopen_and(
+    store: &SqlitePersistenceProvider,
+    revision: u64,
+    at: DateTime<Utc>,
+    step: &StepCommit,
+    more: More<'_>,
 ) -> Result<Reopened> {
     let id = Value::from(&step.instance_id);
     let retried = time::nanos("the time of a retry", at)?;
@@ -28,6 +39,7 @@ pub(super) async fn reopen(
         script.add(&sql::retries::REOPEN, [retried.into(), id.clone()]);
         // A published end is that of a child of this instance, and has another key.
         script.add(&sql::retries::WITHDRAW_END, [id.clone()]);
+        more(&mut script);
         if let Written::Done(_) = store.writer.write(script.notifying()).await? {
             store.cache.remove(&step.instance_id);
             return Ok(Reopened::Done);

@@ -12,7 +12,7 @@ use crate::{
     codec::{self, Fields, names, to_integer},
     instance::diff::New,
     repository::{add_positions, with_id_and_name},
-    request::{NewCopy, Role, Script, Value, Written},
+    request::{More, NOTHING, NewCopy, Role, Script, Value, Written},
     sql,
 };
 
@@ -40,17 +40,29 @@ pub(super) async fn start_with(
     known: Known,
     attributes: &Map<String, Json>,
 ) -> Result<Started> {
+    start_and(store, owner, instance, known, attributes, NOTHING).await
+}
+
+/// Starts an instance. `more` adds statements that run only if a new instance is stored.
+pub(crate) async fn start_and(
+    store: &SqlitePersistenceProvider,
+    owner: Option<&Owner>,
+    instance: &WorkflowInstance,
+    known: Known,
+    attributes: &Map<String, Json>,
+    more: More<'_>,
+) -> Result<Started> {
     let start = Start::new(store, owner, instance)?.with(attributes)?;
     let Some(reference) = &start.instance.reference else {
         loop {
-            if let Some(started) = start.store(store, None, None).await? {
+            if let Some(started) = start.store(store, None, None, more).await? {
                 return Ok(started);
             }
         }
     };
     let definition = &start.instance.workflow_definition_id;
     loop {
-        if let Some(started) = start.store(store, Some(reference), None).await? {
+        if let Some(started) = start.store(store, Some(reference), None, more).await? {
             return Ok(started);
         }
         let mut script = Script::default();
@@ -67,7 +79,7 @@ pub(super) async fn start_with(
             Known::RestartIfFailed if has_failed => {
                 let of = Replaced { id: &id, revision };
                 // If the instance has changed since it was read, it may run again.
-                if let Some(started) = start.store(store, Some(reference), Some(of)).await? {
+                if let Some(started) = start.store(store, Some(reference), Some(of), more).await? {
                     return Ok(started);
                 }
             }
@@ -81,6 +93,17 @@ pub(super) async fn restart(
     owner: Option<&Owner>,
     of: &str,
     instance: &WorkflowInstance,
+) -> Result<Started> {
+    restart_and(store, owner, of, instance, NOTHING).await
+}
+
+/// Replaces an ended instance. `more` adds statements that run only if the new instance is stored.
+pub(crate) async fn restart_and(
+    store: &SqlitePersistenceProvider,
+    owner: Option<&Owner>,
+    of: &str,
+    instance: &WorkflowInstance,
+    more: More<'_>,
 ) -> Result<Started> {
     let mut start = Start::new(store, owner, instance)?;
     loop {
@@ -105,7 +128,9 @@ pub(super) async fn restart(
         start.instance.reference = reference;
         start.new = New::encode(&start.instance)?;
         start = start.with(&attributes)?;
-        if let Some(started) = start.store(store, key.as_ref(), Some(Replaced { id: of, revision })).await? {
+        if let Some(started) =
+            start.store(store, key.as_ref(), Some(Replaced { id: of, revision }), more).await?
+        {
             return Ok(started);
         }
     }
@@ -168,6 +193,7 @@ impl Start {
         store: &SqlitePersistenceProvider,
         key: Option<&String>,
         of: Option<Replaced<'_>>,
+        more: More<'_>,
     ) -> Result<Option<Started>> {
         let Self { instance, new, attributes, owner } = self;
         let id = &instance.id;
@@ -193,6 +219,7 @@ impl Start {
         if let Some(Replaced { id: of, .. }) = of {
             script.add(&sql::retries::LINK, [of.into(), id.into()]);
         }
+        more(&mut script);
         // An owner runs the instance at once, and its first commit would make a copy useless.
         if owner.is_none() && of.is_none() {
             script.copy = Some(NewCopy { stored: new.stored(instance.clone()), inserted: Some(inserted) });

@@ -1,6 +1,7 @@
 //! The cases, by subject. The name of each case is a sentence: the rule that the case checks.
 
 mod acquiring;
+mod acting;
 mod attributes;
 mod bounds;
 mod claiming;
@@ -81,6 +82,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         news::CASES,
         work::CASES,
         listings::CASES,
+        acting::CASES,
         reports::CASES,
         removing::CASES,
         random::CASES,
