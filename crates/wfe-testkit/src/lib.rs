@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod crash;
+pub mod generator;
 mod layer;
 pub mod scenarios;
 pub mod steps;
