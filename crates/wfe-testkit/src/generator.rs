@@ -20,7 +20,7 @@ pub fn sqlite_script(seed: u32, instances: u64, now: DateTime<Utc>) -> String {
 
 /// Numbers from 0 to 9999 that look random come from a multiplication of the instance's number. `made` is the time of the start
 /// in seconds.
-const SCRIPT: &str = r#"
+const SCRIPT: &str = r"
 BEGIN IMMEDIATE;
 CREATE TEMP TABLE generated AS
 WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < :count),
@@ -90,4 +90,4 @@ UPDATE events SET position = seq, wanted = is_processed WHERE id GLOB 'event-*';
 
 DROP TABLE generated;
 COMMIT;
-"#;
+";
