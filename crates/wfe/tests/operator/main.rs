@@ -7,8 +7,12 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod acts;
+mod bulk;
+mod follow;
 mod questions;
 mod redaction;
+mod rights;
 mod stuck;
 mod support;
 mod why;

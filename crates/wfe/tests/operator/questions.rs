@@ -4,7 +4,7 @@ use serde_json::json;
 use wfe::{
     WfeError,
     definition::{OnFailure, Retry},
-    operator::Code,
+    operator::{Code, NewEvent},
     steps::StepError,
     traits::{EventFilter, InstanceState, Order as Listing, Query, WaitFilter},
 };
@@ -220,5 +220,20 @@ on_both_stores! {
         assert!(command.starts_with(r"wfe publish approved $'a\033]0;owned\007\015\012\342\200\256\'"), "{command}");
         assert_eq!(operator.data(&id).await.unwrap()["name"].as_str().unwrap().len(), 10 << 20);
         assert_eq!(operator.list(&Query::default(), None, 9).await.unwrap().rows.len(), 1);
+    }
+}
+
+on_both_stores! {
+    async fn a_large_event_is_published(world: World) {
+        let operator = world.operator().await;
+        let large = json!("x".repeat(10 << 20));
+        operator.publish(NewEvent::new("large", "k").data(large)).await.unwrap();
+        let stored = operator.waiting_for("large", "k", 9).await.unwrap().stored;
+        assert_eq!(stored[0].event.event_data.as_str().unwrap().len(), 10 << 20);
+        let long = "k".repeat(10 << 20);
+        match operator.publish(NewEvent::new("large", long)).await {
+            Ok(published) => assert!(published.is_new),
+            Err(error) => assert!(["unstorable", "invalid"].contains(&error.code()), "{error:.200}"),
+        }
     }
 }
