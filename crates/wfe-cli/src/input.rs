@@ -1,0 +1,63 @@
+//! Data that is given on the command line.
+
+use std::{
+    fs,
+    io::{self, Read},
+};
+
+use serde_json::Value;
+
+use crate::failure::{Failure, Result};
+
+/// The most bytes that are read as data.
+const MOST: u64 = 64 << 20;
+
+/// Reads data: JSON, `@FILE` for a file with JSON, or `-` for standard input.
+pub(crate) fn data(text: &str) -> Result<Value> {
+    let failed = |what: &str, error: io::Error| Failure::usage(format!("cannot read {what}: {error}"));
+    let (what, json) = match text.strip_prefix('@') {
+        Some(path) => {
+            let file = fs::File::open(path).map_err(|error| failed(path, error))?;
+            (path, read(file).map_err(|error| failed(path, error))?)
+        }
+        None if text == "-" => {
+            ("standard input", read(io::stdin()).map_err(|error| failed("standard input", error))?)
+        }
+        None => ("the data", text.to_owned()),
+    };
+    if json.len() as u64 > MOST {
+        return Err(Failure::usage(format!("{what} is longer than {MOST} bytes")));
+    }
+    serde_json::from_str(&json).map_err(|error| {
+        let hint = if what == "the data" && !json.trim_start().starts_with(['{', '[', '"']) {
+            "; a text stands in quotation marks, as in '\"text\"'"
+        } else {
+            ""
+        };
+        Failure::usage(format!("{what} is not JSON ({error}){hint}"))
+    })
+}
+
+fn read(from: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    from.take(MOST + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn data_comes_from_the_line_or_from_a_file() {
+        assert_eq!(data("{\"a\":1}").unwrap(), json!({ "a": 1 }));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.json");
+        fs::write(&path, "[1, 2]").unwrap();
+        assert_eq!(data(&format!("@{}", path.display())).unwrap(), json!([1, 2]));
+        assert!(data("hello").unwrap_err().to_string().contains("quotation marks"));
+        assert!(data("@/no/such/file").unwrap_err().to_string().contains("/no/such/file"));
+    }
+}
