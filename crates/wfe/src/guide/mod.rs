@@ -8,6 +8,7 @@
 //! | [`failures_and_sagas`] | Failures and sagas |
 //! | [`children_and_schedules`] | Child workflows and schedules |
 //! | [`operate`] | Operate: what an operator can ask and do from a program |
+//! | [`what_to_do_when`] | What to do when … |
 //! | [`running_as_a_service`] | Running WFE as a service |
 //! | [`metrics_and_alerts`] | Metrics and alerts |
 //! | [`back_up_and_restore`] | Back up, check, restore and move a store |
@@ -33,6 +34,9 @@ pub mod children_and_schedules {}
 
 #[doc = include_str!("operate.md")]
 pub mod operate {}
+
+#[doc = include_str!("what_to_do_when.md")]
+pub mod what_to_do_when {}
 
 #[doc = include_str!("running_as_a_service.md")]
 pub mod running_as_a_service {}
