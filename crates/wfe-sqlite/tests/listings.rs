@@ -1,7 +1,6 @@
 //! What operators ask for in a large store. To print how long each question takes at a million instances:
 //! `WFE_INSTANCES=1000000 cargo test --release -p wfe-sqlite --test listings -- --nocapture`.
 
-#![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
