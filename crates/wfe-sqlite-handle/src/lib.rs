@@ -36,9 +36,12 @@
 //! sqlx and rusqlite use the same SQLite: cargo allows only one crate of a program to link it. The compiler checks this
 //! too, because the handle has the same type in both.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::Connection;
 use sqlx_core::connection::Connection as _;
 use sqlx_sqlite::{LockedSqliteHandle, SqliteConnection};
 
@@ -58,8 +61,9 @@ pub use rusqlite::{
 pub struct LentHandle<'c> {
     // Fields are dropped in this order: all statements are finalized before sqlx's thread may continue.
     statements: Connection,
-    interrupter: Interrupter,
-    _lock: LockedSqliteHandle<'c>,
+    lock: LockedSqliteHandle<'c>,
+    /// Whether a callback is attached, which must not outlive the loan.
+    has_end: bool,
 }
 
 impl<'c> LentHandle<'c> {
@@ -78,20 +82,19 @@ impl<'c> LentHandle<'c> {
         let handle = lock.as_raw_handle();
         // SAFETY: `from_handle` demands an open connection that nobody else uses or closes while it is used here.
         // - It is open: the lock borrows the `SqliteConnection`, which owns the state whose drop closes the handle. So
-        //   neither `close` nor a drop can happen before `_lock` is gone, even if sqlx's thread has died.
+        //   neither `close` nor a drop can happen before `lock` is gone, even if sqlx's thread has died.
         // - Nobody else uses it: sqlx uses the handle only on its thread and while that thread holds the mutex, which
         //   is locked here. Every command to that thread needs the connection, which is borrowed. Rows that sqlx has
         //   returned are copies. The mutex orders the memory accesses of the two threads. SQLite is compiled with
         //   THREADSAFE=1, and sqlx opens connections with NOMUTEX: a connection may be used by one thread at a time,
         //   and not always by the same thread.
         // - It is not closed here: rusqlite does not own the handle. Dropping the `Connection` finalizes its statements,
-        //   and leaves the handle open. `_lock` is declared after it, so the lock is still held at that moment.
+        //   and leaves the handle open. `lock` is declared after it, so the lock is still held at that moment.
         // - If this value is leaked, the lock stays locked: sqlx's thread waits for ever, and does not use the handle.
         let statements = unsafe { Connection::from_handle(handle.as_ptr()) }
             .map_err(|error| sqlx_core::Error::AnyDriverError(Box::new(error)))?;
         statements.set_prepared_statement_cache_capacity(capacity);
-        let interrupter = Interrupter(Arc::new(Mutex::new(Some(statements.get_interrupt_handle()))));
-        Ok(Self { statements, interrupter, _lock: lock })
+        Ok(Self { statements, lock, has_end: false })
     }
 
     /// Returns the statement with this text. The statement is prepared when it is first used, and stays prepared.
@@ -102,10 +105,14 @@ impl<'c> LentHandle<'c> {
         self.statements.prepare_cached(sql)
     }
 
-    /// Ends the statement that runs on this connection, from another thread.
-    #[must_use]
-    pub fn interrupter(&self) -> Interrupter {
-        self.interrupter.clone()
+    /// From now on, statements fail with `SQLITE_INTERRUPT` while `is_ended` is set: those that run, within about a thousand
+    /// steps of SQLite's machine, and those that begin. Another thread may set it at any time. The loan ends it.
+    ///
+    /// (rusqlite's own handle for interrupts has no effect on a connection that rusqlite does not own.)
+    pub fn end_when(&mut self, is_ended: Arc<AtomicBool>) {
+        const STEPS: i32 = 1_000;
+        self.lock.set_progress_handler(STEPS, move || !is_ended.load(Ordering::Relaxed));
+        self.has_end = true;
     }
 
     /// Whether a transaction is open.
@@ -133,33 +140,11 @@ impl<'c> LentHandle<'c> {
     }
 }
 
-/// Ends the statement that runs on a lent connection. After the loan, it has no effect.
-#[derive(Clone)]
-pub struct Interrupter(
-    // rusqlite's own handle is not emptied when a connection that rusqlite does not own ends, and the connection may be
-    // closed by then.
-    Arc<Mutex<Option<InterruptHandle>>>,
-);
-
-impl Interrupter {
-    /// Makes the running statement fail with `SQLITE_INTERRUPT`. A statement that begins later is not affected.
-    pub fn interrupt(&self) {
-        if let Some(handle) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            handle.interrupt();
-        }
-    }
-}
-
-impl std::fmt::Debug for Interrupter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Interrupter").finish_non_exhaustive()
-    }
-}
-
 impl Drop for LentHandle<'_> {
     fn drop(&mut self) {
-        // The lock is held while a statement is interrupted, so none is interrupted later.
-        self.interrupter.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if self.has_end {
+            self.lock.remove_progress_handler();
+        }
         // sqlx does not know of the transaction: its next BEGIN would fail.
         if self.is_in_transaction() {
             // A failed ROLLBACK leaves a connection that only its close can help.

@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe_sqlite_handle::{Error, LentHandle, Result, StatementStatus};
@@ -208,30 +214,30 @@ async fn a_panic_gives_the_connection_back() {
 }
 
 #[tokio::test]
-async fn a_statement_is_interrupted_from_another_thread_and_never_after_the_loan() {
+async fn a_statement_is_ended_from_another_thread_and_none_is_after_the_loan() {
     const LONG: &str =
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n";
     let folder = tempfile::tempdir().unwrap();
     let [mut connection, _other] = both(&folder).await;
-    let lent = LentHandle::of(&mut connection, 4).await.unwrap();
-    let interrupter = lent.interrupter();
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let interrupting = std::thread::spawn({
-        let interrupter = interrupter.clone();
-        // Until the statement has ended: it may not have begun yet.
-        move || {
-            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-                interrupter.interrupt();
-                std::thread::yield_now();
-            }
-        }
+    let is_ended = Arc::new(AtomicBool::new(false));
+    let mut lent = LentHandle::of(&mut connection, 4).await.unwrap();
+    lent.end_when(Arc::clone(&is_ended));
+    let two =
+        |lent: &LentHandle<'_>| lent.prepare("SELECT 2").unwrap().query_row([], |row| row.get::<_, i64>(0));
+    assert_eq!(two(&lent).unwrap(), 2);
+    let ending = std::thread::spawn({
+        let is_ended = Arc::clone(&is_ended);
+        move || is_ended.store(true, Ordering::Relaxed)
     });
     let error = lent.prepare(LONG).unwrap().query_row([], |row| row.get::<_, i64>(0)).unwrap_err();
     assert_eq!(code(&error), 9, "SQLITE_INTERRUPT");
-    drop(stop);
-    interrupting.join().unwrap();
+    ending.join().unwrap();
     drop(lent);
-    interrupter.interrupt();
+    assert_eq!(Arc::strong_count(&is_ended), 1, "the callback is gone");
+    let lent = LentHandle::of(&mut connection, 4).await.unwrap();
+    assert_eq!(two(&lent).unwrap(), 2);
+    let many = LONG.replace("FROM n) SELECT", "FROM n LIMIT 100000) SELECT");
+    assert_eq!(lent.prepare(&many).unwrap().query_row([], |row| row.get::<_, i64>(0)).unwrap(), 100_000);
+    drop(lent);
     connection.close().await.unwrap();
-    interrupter.interrupt();
 }

@@ -65,7 +65,8 @@ async fn calls_of_the_engine_run_a_fixed_number_of_statements_which_stay_prepare
     for store in both(&folder).await {
         let owner = store.register().await.unwrap();
         let definitions = [("d".to_owned(), 1)];
-        for round in 0..20 {
+        let mut prepared = 0;
+        for _ in 0..20 {
             let mut instance = WorkflowInstance::new("d", 1, json!(0));
             instance.execution_pointers = vec![pointer("p0")];
             let id = instance.id.clone();
@@ -85,11 +86,11 @@ async fn calls_of_the_engine_run_a_fixed_number_of_statements_which_stay_prepare
             assert_eq!(statements[..4], [5, 5, 8, 4]);
             // From time to time, a claim also reads how far other owners have come.
             assert!((5..=6).contains(&statements[4]), "{statements:?}");
-            // Each of the three readers prepares its own statements. The first rounds use all of them.
-            if round > 10 {
-                assert_eq!(found.map(|(_, prepared)| prepared), [0; 5]);
-            }
+            prepared += found.map(|(_, prepared)| prepared).iter().sum::<u64>();
         }
+        println!("{prepared} preparations in 20 rounds of 27 statements");
+        // The writer and each of the three readers prepare a statement once; which reader serves a call is left to chance.
+        assert!(prepared <= 4 * 27, "{prepared}");
     }
 }
 

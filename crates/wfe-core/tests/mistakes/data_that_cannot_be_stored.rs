@@ -1,5 +1,6 @@
 use wfe_core::definition::WorkflowBuilder;
 
+#[derive(serde::Deserialize)]
 struct Order {
     cents: u64,
 }

@@ -4,7 +4,7 @@
 use std::{
     ops::ControlFlow,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,8 +15,8 @@ use tokio::{
     runtime::{Handle, Runtime},
     sync::oneshot,
 };
-use wfe_core::{Result, WfeError, sync::lock};
-use wfe_sqlite_handle::{Interrupter, LentHandle};
+use wfe_core::{Result, WfeError};
+use wfe_sqlite_handle::LentHandle;
 
 use crate::connection::thread;
 
@@ -26,21 +26,17 @@ const TICK: Duration = Duration::from_millis(100);
 /// Whether work is to end.
 #[derive(Default)]
 pub(crate) struct Cancel {
-    is_cancelled: AtomicBool,
-    running: Mutex<Option<Interrupter>>,
+    is_cancelled: Arc<AtomicBool>,
 }
 
 impl Cancel {
     fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::SeqCst);
-        if let Some(running) = &*lock(&self.running) {
-            running.interrupt();
-        }
     }
 
     /// Interrupts the statements of this connection if the work is to end.
-    pub(crate) fn interrupts(&self, handle: &LentHandle<'_>) {
-        *lock(&self.running) = Some(handle.interrupter());
+    pub(crate) fn interrupts(&self, handle: &mut LentHandle<'_>) {
+        handle.end_when(Arc::clone(&self.is_cancelled));
     }
 
     /// # Errors

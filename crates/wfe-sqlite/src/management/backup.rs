@@ -55,8 +55,8 @@ pub(super) async fn backup(
             let copied = runtime
                 .block_on(execute::lend(&mut opened.connection))
                 .map_err(|error| not_copied(&name, error.into()))
-                .and_then(|handle| {
-                    cancel.interrupts(&handle);
+                .and_then(|mut handle| {
+                    cancel.interrupts(&mut handle);
                     let mut script = copying(&path)?;
                     cancel.check()?;
                     Lent::new(&handle, &counts)
@@ -178,8 +178,8 @@ async fn check(copy: &Path, target: &Path, cancel: &Cancel) -> Result<u64> {
     let mut connection = schema::connect(&options).await.map_err(|error| failed(error.into()))?;
     let checked = async {
         schema::look(&mut connection, &target.display().to_string()).await?;
-        let handle = execute::lend(&mut connection).await.map_err(|error| failed(error.into()))?;
-        cancel.interrupts(&handle);
+        let mut handle = execute::lend(&mut connection).await.map_err(|error| failed(error.into()))?;
+        cancel.interrupts(&mut handle);
         cancel.check()?;
         let lent = Lent::new(&handle, &Arc::default());
         let read = |sql: &Sql<0>| -> Result<Vec<Done>> {

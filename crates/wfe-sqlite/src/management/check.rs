@@ -74,8 +74,8 @@ pub(super) async fn check(
         let found = runtime
             .block_on(execute::lend(&mut opened.connection))
             .map_err(|error| failed(error.into()))
-            .and_then(|handle| {
-                cancel.interrupts(&handle);
+            .and_then(|mut handle| {
+                cancel.interrupts(&mut handle);
                 let lent = Lent::new(&handle, &counts).of_earlier_version(is_earlier);
                 let mut faults = Vec::new();
                 // Each step reads a snapshot of its own, so that the log can be checkpointed in between.

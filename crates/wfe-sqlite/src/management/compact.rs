@@ -80,8 +80,8 @@ pub(super) async fn checkpoint(
         let report = runtime
             .block_on(execute::lend(&mut opened.connection))
             .map_err(|error| failed(error.into()))
-            .and_then(|handle| {
-                cancel.interrupts(&handle);
+            .and_then(|mut handle| {
+                cancel.interrupts(&mut handle);
                 let lent = Lent::new(&handle, &counts);
                 loop {
                     // Most of the log is moved while writers go on. What is left is moved with the write lock, for which, and
