@@ -39,7 +39,7 @@ impl<A> Ctx<A> {
     ///
     /// let definition = WorkflowBuilder::<String>::new("order", 1)
     ///     .then("check", async |ctx, customer| {
-    ///         ctx.set_attribute("customer", customer)?;
+    ///         ctx.set_attribute("customer", customer.as_str())?;
     ///         ctx.set_attribute("priority", 1)
     ///     })
     ///     .build()?;
