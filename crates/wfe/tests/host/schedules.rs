@@ -16,7 +16,7 @@ use wfe::{
     middleware::{WorkflowMiddleware, WorkflowStart},
     models::WorkflowInstance,
     schedules::{CatchUp, NewSchedule, ScheduleStatus, Tick, Timetable},
-    status::{Blocked, Waits},
+    status::{Blocked, State, Waits},
     steps::StepError,
     traits::{Owner, PersistenceProvider, Started},
 };
@@ -286,6 +286,9 @@ in_time! {
         next(&place, &host, "h").await;
         host.schedules().pause("h").await.unwrap();
         until(async || host.schedules().get("h").await.unwrap().is_paused).await;
+        // Only now no tick can come any more: a pause that is stored counts, too.
+        let schedule = host.schedules().get("h").await.unwrap().instance_id;
+        until(async || host.status(&schedule).await.unwrap().state == State::Suspended).await;
         assert!(listed(&host, 1).await[0].is_paused, "it is listed all the same");
         place.clock.advance(3 * HOUR);
         let id = host.schedules().trigger("h").await.unwrap();
