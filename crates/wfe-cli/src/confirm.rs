@@ -6,6 +6,7 @@ use wfe::traits::{Count, InstanceSummary};
 
 use crate::{
     failure::{Exit, Failure, Result},
+    interrupt::Interrupt,
     output::{note, safe},
 };
 
@@ -20,11 +21,18 @@ pub(crate) struct Question<'q> {
     pub(crate) examples: &'q [InstanceSummary],
 }
 
+impl Question<'_> {
+    /// A question about one thing that is no instance.
+    pub(crate) fn one(what: String) -> Self {
+        Self { what, count: Count { n: 1, is_exact: true }, examples: &[] }
+    }
+}
+
 /// Asks on a terminal. Elsewhere, only `--yes` confirms.
 ///
 /// # Errors
-/// [`Exit::Refused`]: not confirmed.
-pub(crate) fn ask(question: &Question<'_>, yes: bool) -> Result<()> {
+/// [`Exit::Refused`]: not confirmed. [`Exit::Interrupted`]: Ctrl-C was the answer.
+pub(crate) async fn ask(question: &Question<'_>, yes: bool, interrupt: &Interrupt) -> Result<()> {
     if yes {
         return Ok(());
     }
@@ -42,7 +50,13 @@ pub(crate) fn ask(question: &Question<'_>, yes: bool) -> Result<()> {
     let count = question.count.n.to_string();
     let is_typed = question.count.n >= TYPED_FROM;
     let prompt = if is_typed { format!("Type {count} to go on: ") } else { "Go on? [y/N] ".to_owned() };
-    let answer = read(&prompt)?;
+    let answer = match interrupt.or(move || read(&prompt)).await {
+        Err(Failure { exit: Exit::Interrupted, .. }) => {
+            note("\ninterrupted; nothing was done");
+            return Err(Failure::silent(Exit::Interrupted));
+        }
+        answer => answer?,
+    };
     let is_confirmed = if is_typed { answer == count } else { matches!(&*answer, "y" | "Y" | "yes") };
     if is_confirmed { Ok(()) } else { Err(refused("not confirmed, nothing was done".to_owned())) }
 }
@@ -53,7 +67,8 @@ fn read(prompt: &str) -> Result<String> {
     err.flush()?;
     drop(err);
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
+    let failed = |error| Failure::new(Exit::Refused, format!("cannot read the answer: {error}"));
+    io::stdin().lock().read_line(&mut answer).map_err(failed)?;
     Ok(answer.trim().to_owned())
 }
 

@@ -7,13 +7,25 @@ use std::{
 
 use serde_json::Value;
 
-use crate::failure::{Failure, Result};
+use crate::{
+    failure::{Failure, Result},
+    interrupt::Interrupt,
+};
 
 /// The most bytes that are read as data.
 const MOST: u64 = 64 << 20;
 
 /// Reads data: JSON, `@FILE` for a file with JSON, or `-` for standard input.
-pub(crate) fn data(text: &str) -> Result<Value> {
+///
+/// # Errors
+/// [`Exit::Usage`](crate::failure::Exit::Usage): it cannot be read, or is no JSON.
+/// [`Exit::Interrupted`](crate::failure::Exit::Interrupted): Ctrl-C, while standard input or a pipe gives nothing.
+pub(crate) async fn data(text: &str, interrupt: &Interrupt) -> Result<Value> {
+    let text = text.to_owned();
+    interrupt.or(move || parse(&text)).await
+}
+
+fn parse(text: &str) -> Result<Value> {
     let failed = |what: &str, error: io::Error| Failure::usage(format!("cannot read {what}: {error}"));
     let (what, json) = match text.strip_prefix('@') {
         Some(path) => {
@@ -52,12 +64,12 @@ mod tests {
 
     #[test]
     fn data_comes_from_the_line_or_from_a_file() {
-        assert_eq!(data("{\"a\":1}").unwrap(), json!({ "a": 1 }));
+        assert_eq!(parse("{\"a\":1}").unwrap(), json!({ "a": 1 }));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.json");
         fs::write(&path, "[1, 2]").unwrap();
-        assert_eq!(data(&format!("@{}", path.display())).unwrap(), json!([1, 2]));
-        assert!(data("hello").unwrap_err().to_string().contains("quotation marks"));
-        assert!(data("@/no/such/file").unwrap_err().to_string().contains("/no/such/file"));
+        assert_eq!(parse(&format!("@{}", path.display())).unwrap(), json!([1, 2]));
+        assert!(parse("hello").unwrap_err().to_string().contains("quotation marks"));
+        assert!(parse("@/no/such/file").unwrap_err().to_string().contains("/no/such/file"));
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure, Result};
 
 /// Whether the command was asked to end.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +19,7 @@ pub(crate) struct Interrupt(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     is_set: AtomicBool,
-    rings: Notify,
+    notify: Notify,
 }
 
 impl Interrupt {
@@ -40,7 +40,7 @@ impl Interrupt {
                 if watched.0.is_set.swap(true, Ordering::Relaxed) {
                     std::process::exit(Exit::Interrupted as i32);
                 }
-                watched.0.rings.notify_waiters();
+                watched.0.notify.notify_waiters();
             }
         });
         Ok(interrupt)
@@ -57,11 +57,29 @@ impl Interrupt {
 
     /// Returns when the command is asked to end.
     pub(crate) async fn wait(&self) {
-        let rings = self.0.rings.notified();
-        tokio::pin!(rings);
-        rings.as_mut().enable();
+        let notified = self.0.notify.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
         if !self.is_set() {
-            rings.await;
+            notified.await;
+        }
+    }
+
+    /// Runs a read that may block for as long as nobody types, on a thread of its own.
+    ///
+    /// # Errors
+    /// Those of the read; [`Exit::Interrupted`] if the command is asked to end before. The read then goes on without a
+    /// reader of its result, which does not keep the process.
+    pub(crate) async fn or<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.wait() => Err(Failure::silent(Exit::Interrupted)),
+            read = tokio::task::spawn_blocking(read) => {
+                read.map_err(|error| Failure::new(Exit::Unusable, format!("cannot read: {error}")))?
+            }
         }
     }
 }

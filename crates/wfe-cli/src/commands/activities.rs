@@ -61,7 +61,7 @@ pub(crate) async fn activities(app: &App, command: ActivitiesCommand) -> Result<
         }
         ActivitiesCommand::Release { id, reason, sure } => {
             let session = app.act(reason.as_deref()).await?;
-            let done = release(&session, &id, sure.yes).await;
+            let done = release(app, &session, &id, sure.yes).await;
             session.close().await;
             let released = done?;
             app.out.object(&released, |out| match (out.is_for_people(), released.was_held) {
@@ -83,11 +83,10 @@ struct Released {
     was_held: bool,
 }
 
-async fn release(session: &Session, text: &str, yes: bool) -> Result<Released> {
+async fn release(app: &App, session: &Session, text: &str, yes: bool) -> Result<Released> {
     let id = find(session, text).await?;
     let what = format!("release activity {id}: the answer of its worker is then refused");
-    let count = wfe::traits::Count { n: 1, is_exact: true };
-    confirm::ask(&Question { what, count, examples: &[] }, yes)?;
+    confirm::ask(&Question::one(what), yes, &app.interrupt).await?;
     let was_held = session.operator.release(&id).await.map_err(Failure::of_action)?;
     Ok(Released { id, was_held })
 }

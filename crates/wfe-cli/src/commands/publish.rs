@@ -20,7 +20,7 @@ struct Told<'p> {
 pub(crate) async fn publish(app: &App, args: &Publication) -> Result<Exit> {
     let mut event = NewEvent::new(&args.name, &args.key);
     if let Some(data) = &args.data {
-        event = event.data(input::data(data)?);
+        event = event.data(input::data(data, &app.interrupt).await?);
     }
     if let Some(id) = &args.id {
         event = event.id(id);

@@ -1,4 +1,4 @@
-use wfe::traits::{Count, InstanceState, PurgeFilter, PurgeReport, Query, TimeRange};
+use wfe::traits::{InstanceState, PurgeFilter, PurgeReport, Query, TimeRange};
 
 use super::list;
 use crate::{
@@ -37,8 +37,7 @@ pub(crate) async fn purge(app: &App, args: &Purge) -> Result<Exit> {
 }
 
 fn before(app: &App, older: std::time::Duration) -> Result<chrono::DateTime<chrono::Utc>> {
-    let when = crate::args::When::Distance(older);
-    when.ago(app.out.now, app.out.zone).map_err(Failure::usage)
+    crate::args::When::Distance(older).ago(app.out.now, app.out.zone).map_err(Failure::usage)
 }
 
 /// Whether it shall be done.
@@ -68,7 +67,7 @@ async fn preview(app: &App, session: &Session, filter: &PurgeFilter, args: &Purg
         }
         return Ok(false);
     }
-    confirm::ask(&Question { what, count, examples: &examples }, args.sure.yes)?;
+    confirm::ask(&Question { what, count, examples: &examples }, args.sure.yes, &app.interrupt).await?;
     Ok(true)
 }
 
@@ -82,7 +81,7 @@ async fn run(app: &App, session: &Session, filter: &PurgeFilter) -> Result<Exit>
 pub(crate) async fn purge_events(app: &App, args: &PurgeEvents) -> Result<Exit> {
     let before = before(app, args.older)?;
     let what = format!("remove the events that were dealt with before {}", app.out.zone.readable(before));
-    confirm::ask(&Question { what, count: Count { n: 0, is_exact: false }, examples: &[] }, args.sure.yes)?;
+    confirm::ask(&Question::one(what), args.sure.yes, &app.interrupt).await?;
     let session = app.act(args.reason.as_deref()).await?;
     let bar = Bar::new("purge-events", &app.interrupt);
     let report = session.operator.purge_events(before, &bar).await;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use wfe::{
     operator::ScheduleView,
     schedules::{NewSchedule, Timetable},
-    traits::{Count, Requested},
+    traits::Requested,
 };
 
 use super::start;
@@ -129,9 +129,8 @@ pub(crate) async fn schedules(app: &App, command: SchedulesCommand) -> Result<Ex
             let session = app.act(reason.as_deref()).await?;
             let done = async {
                 session.operator.schedule(&id).await?;
-                let count = Count { n: 1, is_exact: true };
-                let what = format!("delete the schedule {id}");
-                confirm::ask(&Question { what, count, examples: &[] }, sure.yes)?;
+                let question = Question::one(format!("delete the schedule {id}"));
+                confirm::ask(&question, sure.yes, &app.interrupt).await?;
                 session.operator.delete_schedule(&id).await.map_err(Failure::of_action)
             };
             let done: Result<()> = done.await;
@@ -178,7 +177,10 @@ fn sheet(Shown { view, in_words }: &Shown, out: &Out) -> Sheet {
 }
 
 async fn create(app: &App, args: &args::NewSchedule) -> Result<Exit> {
-    let data = args.data.as_deref().map_or(Ok(Value::Null), input::data)?;
+    let data = match &args.data {
+        Some(data) => input::data(data, &app.interrupt).await?,
+        None => Value::Null,
+    };
     let timetable = match (&args.cron, args.every) {
         (Some(expression), _) => Timetable::cron(expression).in_zone(&args.cron_zone),
         (None, Some(interval)) => Timetable::interval(interval),

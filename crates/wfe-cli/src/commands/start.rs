@@ -9,7 +9,10 @@ use crate::{
 };
 
 pub(crate) async fn start(app: &App, args: &Start) -> Result<Exit> {
-    let data = args.data.as_deref().map_or(Ok(Value::Null), input::data)?;
+    let data = match &args.data {
+        Some(data) => input::data(data, &app.interrupt).await?,
+        None => Value::Null,
+    };
     let mut start = NewInstance::new(&args.definition.id, data);
     if let Some(version) = args.definition.version {
         start = start.version(version);

@@ -155,6 +155,9 @@ pub(crate) async fn wait(app: &App, args: &WaitArgs) -> Result<Exit> {
     let session = app.look().await?;
     let done = async {
         let id = session.operator.resolve(&args.id).await?;
+        if app.out.is_for_people() && !session.operator.status(&id).await?.state.is_final() {
+            note("waiting; Ctrl-C ends it");
+        }
         tokio::select! {
             () = app.interrupt.wait() => Err(Failure::silent(Exit::Interrupted)),
             status = session.operator.outcome(&id, args.timeout) => Ok(status?),

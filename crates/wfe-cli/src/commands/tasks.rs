@@ -144,7 +144,10 @@ struct Answered<'a> {
 }
 
 async fn answer(app: &App, args: &Answer) -> Result<Exit> {
-    let data = args.data.as_deref().map(input::data).transpose()?;
+    let data = match &args.data {
+        Some(data) => Some(input::data(data, &app.interrupt).await?),
+        None => None,
+    };
     let session = app.act(args.reason.as_deref()).await?;
     let done = async {
         let task = find(&session, &args.id).await?;

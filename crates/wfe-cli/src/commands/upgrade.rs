@@ -1,5 +1,5 @@
 use serde::Serialize;
-use wfe::{sqlite::SqliteStore, traits::Count};
+use wfe::sqlite::SqliteStore;
 
 use crate::{
     app::App,
@@ -34,8 +34,7 @@ pub(crate) async fn upgrade(app: &App, args: &Upgrade) -> Result<Exit> {
             "upgrade the store from schema version {from} to {to}. Make a backup first; there is no way back, and \
              programs with an earlier WFE may be unable to open it"
         );
-        let count = Count { n: 1, is_exact: true };
-        confirm::ask(&Question { what, count, examples: &[] }, args.sure.yes)?;
+        confirm::ask(&Question::one(what), args.sure.yes, &app.interrupt).await?;
         app.store(Access::Upgrade).await?.close().await;
         versions.done = true;
     }

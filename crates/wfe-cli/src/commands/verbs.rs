@@ -21,7 +21,10 @@ use crate::{
 const NAMED: usize = 10;
 
 pub(crate) async fn restart(app: &App, args: &RestartArgs) -> Result<Exit> {
-    let data = args.data.as_deref().map(input::data).transpose()?;
+    let data = match &args.data {
+        Some(data) => Some(input::data(data, &app.interrupt).await?),
+        None => None,
+    };
     let with = RestartWith { data, ..RestartWith::default() };
     verb(app, Verb::Restart(with), &args.targets, &args.acting).await
 }
@@ -134,7 +137,7 @@ async fn many(app: &App, verb: &Verb, bulk: &Bulk, acting: &Acting, is_filtered:
     }
     if preview.count.n > 1 || *verb == Verb::Delete {
         let question = Question { what, count: preview.count, examples: &preview.examples };
-        confirm::ask(&question, acting.sure.yes)?;
+        confirm::ask(&question, acting.sure.yes, &app.interrupt).await?;
     }
     let bar = Bar::new(verb.kind().name(), &app.interrupt);
     let report = bulk.run(&bar).await;

@@ -104,8 +104,7 @@ fn an_interrupt_ends_what_waits() {
     let place = Place::new();
     for words in [&["wait", "order/order-17"][..], &["tail"]] {
         let mut waits = place.terminal(50, 120, words);
-        // The signal is caught only once the command runs; until then it ends the command in the same way.
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        waits.expect("Ctrl-C ends it");
         waits.interrupt();
         let (code, text) = waits.end();
         assert_eq!(code, 130, "{words:?}: {text}");
@@ -114,4 +113,39 @@ fn an_interrupt_ends_what_waits() {
     watches.expect("open instances");
     watches.interrupt();
     assert_eq!(watches.end().0, 0);
+}
+
+#[test]
+fn an_interrupt_is_an_answer_to_a_question() {
+    let place = Place::new();
+    for words in [
+        &["purge-events", "--older", "0s"][..],
+        &["delete", "order/order-1"],
+        &["suspend", "--all"],
+        &["schedules", "delete", "nightly"],
+    ] {
+        let mut asks = place.terminal(50, 120, words);
+        asks.expect("Go on? [y/N]");
+        asks.interrupt();
+        let (code, text) = asks.end();
+        assert_eq!(code, 130, "{words:?}: {text}");
+        assert!(text.contains("nothing was done"), "{words:?}: {text}");
+    }
+    assert_eq!(place.wfe(["audit", "--json"]).ends(0).lines().count(), 1, "bob's, of the template");
+}
+
+#[test]
+fn an_interrupted_bulk_action_says_how_far_it_came() {
+    let place = Place::new();
+    let open: u64 = place.shell("wfe list --count --status open").ends(0).trim().parse().unwrap();
+    // One a second: the bar is there after the second one, and most are still to come.
+    let mut bulk = place.terminal(50, 120, &["terminate", "--all", "--yes", "--rate", "1/s"]);
+    bulk.expect("terminate: ");
+    bulk.interrupt();
+    let (code, text) = bulk.end();
+    assert_eq!(code, 130, "{text}");
+    let (_, after) = text.rsplit_once("interrupted after ").unwrap();
+    let done: u64 = after.split(' ').next().unwrap().parse().unwrap();
+    assert!(0 < done && done < open, "{done} of {open}: {text}");
+    assert_eq!(place.shell("wfe list --count --requested").ends(0).trim(), done.to_string());
 }

@@ -41,6 +41,10 @@ impl Place {
     ) -> Terminal {
         let (pty, pts) = open().unwrap();
         pty.resize(Size::new(rows, columns)).unwrap();
+        // By default, Ctrl-C discards what the terminal has not shown yet, which may be the answer to it.
+        let mut modes = rustix::termios::tcgetattr(&pty).unwrap();
+        modes.local_modes |= rustix::termios::LocalModes::NOFLSH;
+        rustix::termios::tcsetattr(&pty, rustix::termios::OptionalActions::Now, &modes).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_wfe")).args(words).current_dir(self.path());
         for name in ["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR"] {
             command = command.env_remove(name);
