@@ -1,6 +1,6 @@
 use std::num::NonZeroU32;
 
-use super::{DefinitionVersion, Filter, Paging, Sure, When, examples, filter::attribute};
+use super::{DefinitionVersion, Filter, Paging, Reason, Sure, When, examples, filter::attribute};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -23,9 +23,8 @@ pub(crate) struct Targets {
 /// How an action is done.
 #[derive(Debug, Args)]
 pub(crate) struct Acting {
-    /// Why, for the record of actions
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
     /// Only show what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
@@ -45,9 +44,9 @@ fn rate(text: &str) -> Result<NonZeroU32, String> {
 #[derive(Debug, Args)]
 pub(crate) struct VerbArgs {
     #[command(flatten)]
-    pub(crate) targets: Targets,
-    #[command(flatten)]
     pub(crate) acting: Acting,
+    #[command(flatten)]
+    pub(crate) targets: Targets,
 }
 
 /// Resume suspended instances from another step
@@ -57,35 +56,35 @@ pub(crate) struct ResumeFromArgs {
     /// The stable id of the step
     pub(crate) step: String,
     #[command(flatten)]
-    pub(crate) targets: Targets,
-    #[command(flatten)]
     pub(crate) acting: Acting,
+    #[command(flatten)]
+    pub(crate) targets: Targets,
 }
 
 /// Start new instances like ended ones, with the data that these have now, or with other data
 #[derive(Debug, Args)]
 #[command(after_help = examples::RESTART)]
 pub(crate) struct RestartArgs {
-    #[command(flatten)]
-    pub(crate) targets: Targets,
     /// Start with this data: JSON, @FILE, or - for standard input
     #[arg(long, value_name = "JSON|@FILE|-")]
     pub(crate) data: Option<String>,
     #[command(flatten)]
     pub(crate) acting: Acting,
+    #[command(flatten)]
+    pub(crate) targets: Targets,
 }
 
 /// Take failures off the list of open ones: they are dealt with
 #[derive(Debug, Args)]
 #[command(after_help = examples::ACK)]
 pub(crate) struct Acknowledgement {
-    #[command(flatten)]
-    pub(crate) targets: Targets,
     /// Put the failures on the list again
     #[arg(long)]
     pub(crate) revert: bool,
     #[command(flatten)]
     pub(crate) acting: Acting,
+    #[command(flatten)]
+    pub(crate) targets: Targets,
 }
 
 /// Delete instances that have ended, and everything that belongs to them
@@ -93,9 +92,9 @@ pub(crate) struct Acknowledgement {
 #[command(after_help = examples::DELETE)]
 pub(crate) struct Deletion {
     #[command(flatten)]
-    pub(crate) targets: Targets,
-    #[command(flatten)]
     pub(crate) acting: Acting,
+    #[command(flatten)]
+    pub(crate) targets: Targets,
 }
 
 /// Start an instance
@@ -120,9 +119,8 @@ pub(crate) struct Start {
     /// An attribute by which the instance is found; may be given more than once
     #[arg(long, value_name = "K=V", value_parser = attribute)]
     pub(crate) attr: Vec<(String, Value)>,
-    /// Why, for the record of actions
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
 }
 
 /// Publish an event
@@ -142,9 +140,8 @@ pub(crate) struct Publication {
     /// When the event takes effect: 2h for in two hours, 2026-11-30, or RFC 3339
     #[arg(long, value_name = "T")]
     pub(crate) effective: Option<When>,
-    /// Why, for the record of actions
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
 }
 
 #[derive(Debug, Subcommand)]
@@ -178,9 +175,8 @@ pub(crate) struct Answer {
     /// What to give besides: JSON, @FILE, or - for standard input
     #[arg(long, value_name = "JSON|@FILE|-")]
     pub(crate) data: Option<String>,
-    /// Why, for the record of actions
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
 }
 
 #[derive(Debug, Subcommand)]
@@ -199,9 +195,8 @@ pub(crate) enum ActivitiesCommand {
     Release {
         /// The id of the activity, or the instance that waits for it
         id: String,
-        /// Why, for the record of actions
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         sure: Sure,
     },
@@ -228,36 +223,32 @@ pub(crate) enum SchedulesCommand {
     Pause {
         /// The id of the schedule
         id: String,
-        /// Why, for the record of actions
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Resume a paused schedule
     #[command(after_help = examples::SCHEDULES_RESUME)]
     Resume {
         /// The id of the schedule
         id: String,
-        /// Why, for the record of actions
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Start what the schedule starts, now, besides its ticks
     #[command(after_help = examples::SCHEDULES_TRIGGER)]
     Trigger {
         /// The id of the schedule
         id: String,
-        /// Why, for the record of actions
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Delete a schedule; what it has started goes on
     #[command(after_help = examples::SCHEDULES_DELETE)]
     Delete {
         /// The id of the schedule
         id: String,
-        /// Why, for the record of actions
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
         #[command(flatten)]
         sure: Sure,
     },
@@ -286,9 +277,8 @@ pub(crate) struct NewSchedule {
     /// Create it paused
     #[arg(long)]
     pub(crate) paused: bool,
-    /// Why, for the record of actions
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
 }
 
 /// Upgrade the store to the schema of this version, after asking

@@ -11,6 +11,8 @@ use crate::{
 };
 
 /// Selects instances. An instance must match every option that is given.
+///
+/// Its heading stays for what follows: a command has the filter behind all other options.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Filter")]
 pub(crate) struct Filter {
@@ -73,7 +75,7 @@ pub(crate) struct Filter {
 
 /// The states that one word stands for.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct States(Vec<InstanceState>);
+pub(crate) struct States(pub(crate) Vec<InstanceState>);
 
 /// A definition, and a version of it: `order` or `order@3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +154,7 @@ fn states(word: &str) -> Result<States, String> {
     }
 }
 
-fn ending(word: &str) -> Result<States, String> {
+pub(crate) fn ending(word: &str) -> Result<States, String> {
     let state = InstanceState::ENDED.into_iter().find(|state| state.name() == word);
     state.map(|state| States(vec![state])).ok_or_else(|| {
         let names = InstanceState::ENDED.map(InstanceState::name).join(", ");

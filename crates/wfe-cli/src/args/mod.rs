@@ -173,3 +173,17 @@ pub(crate) struct Sure {
     #[arg(long, short = 'y', action = ArgAction::SetTrue)]
     pub(crate) yes: bool,
 }
+
+/// The same option for every command that acts.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Reason {
+    /// Why, for the record of actions
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Reason {
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+}

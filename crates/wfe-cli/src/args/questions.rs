@@ -15,8 +15,6 @@ use super::{DefinitionVersion, Filter, Paging, When, examples, length};
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct List {
     #[command(flatten)]
-    pub(crate) filter: Filter,
-    #[command(flatten)]
     pub(crate) paging: Paging,
     /// Oldest first
     #[arg(long, conflicts_with_all = ["last_ended", "first_due"])]
@@ -33,6 +31,8 @@ pub(crate) struct List {
     /// Only count
     #[arg(long, conflicts_with_all = ["after", "columns"])]
     pub(crate) count: bool,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 /// Show instances: state, why, positions, progress, family, last failure
@@ -83,11 +83,11 @@ pub(crate) struct Tail {
     /// Only these instances: ids, prefixes of ids, definition/reference, or names
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
-    #[command(flatten)]
-    pub(crate) filter: Filter,
     /// End after this time
     #[arg(long = "for", value_name = "TIME", value_parser = length)]
     pub(crate) time: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 /// Wait for the end of an instance
@@ -105,7 +105,7 @@ pub(crate) struct WaitArgs {
 
 /// Show what is broken: failed and suspended instances, in groups
 ///
-/// With --each: the failed attempts, newest first, or those of the given instances.
+/// With --each: the failed attempts, newest first, or those of the given instance.
 #[derive(Debug, Args)]
 #[command(after_help = examples::ERRORS)]
 pub(crate) struct Errors {
@@ -116,9 +116,9 @@ pub(crate) struct Errors {
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "", conflicts_with = "by")]
     pub(crate) each: Option<String>,
     #[command(flatten)]
-    pub(crate) filter: Filter,
-    #[command(flatten)]
     pub(crate) paging: Paging,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

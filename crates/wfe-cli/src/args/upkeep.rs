@@ -3,7 +3,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use clap_complete::Shell;
 
-use super::{Sure, examples, length};
+use super::{
+    Reason, Sure, examples,
+    filter::{States, ending},
+    length,
+};
 
 /// Remove instances that ended long ago, and everything that belongs to them
 #[derive(Debug, Args)]
@@ -13,14 +17,13 @@ pub(crate) struct Purge {
     #[arg(long, value_name = "TIME", value_parser = length)]
     pub(crate) older: Duration,
     /// Only those that ended like this: completed, failed, cancelled or terminated
-    #[arg(long, value_name = "ENDING,…", value_delimiter = ',')]
-    pub(crate) ending: Vec<String>,
+    #[arg(long, value_name = "ENDING,…", value_delimiter = ',', value_parser = ending)]
+    pub(crate) ending: Vec<States>,
     /// Only those of this definition
     #[arg(long, value_name = "DEF")]
     pub(crate) definition: Option<String>,
-    /// Why, for the record of actions
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
     /// Only show what would be removed
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
@@ -35,9 +38,8 @@ pub(crate) struct PurgeEvents {
     /// Those that are older than this, as in 30d
     #[arg(long, value_name = "TIME", value_parser = length)]
     pub(crate) older: Duration,
-    /// Why, for the record of actions
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
     #[command(flatten)]
     pub(crate) sure: Sure,
 }
@@ -48,9 +50,8 @@ pub(crate) struct PurgeEvents {
 pub(crate) struct Backup {
     /// The file to write, which must not exist
     pub(crate) file: PathBuf,
-    /// Why, for the record of actions
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
 }
 
 /// Check the store for damage; ends with 1 if there is any
@@ -66,9 +67,8 @@ pub(crate) struct Check {
 #[derive(Debug, Args)]
 #[command(after_help = examples::COMPACT)]
 pub(crate) struct Compact {
-    /// Why, for the record of actions
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
 }
 
 /// Move the write-ahead log into the database
@@ -78,9 +78,8 @@ pub(crate) struct Checkpoint {
     /// Wait for readers and writers, and shorten the log to nothing
     #[arg(long)]
     pub(crate) truncate: bool,
-    /// Why, for the record of actions
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
 }
 
 /// Print a script that completes commands and options in a shell

@@ -60,7 +60,7 @@ pub(crate) async fn activities(app: &App, command: ActivitiesCommand) -> Result<
             Ok(Exit::Done)
         }
         ActivitiesCommand::Release { id, reason, sure } => {
-            let session = app.act(reason.as_deref()).await?;
+            let session = app.act(reason.text()).await?;
             let done = release(app, &session, &id, sure.yes).await;
             session.close().await;
             let released = done?;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(crate) async fn backup(app: &App, args: &Backup) -> Result<Exit> {
-    let session = app.act(args.reason.as_deref()).await?;
+    let session = app.act(args.reason.text()).await?;
     let bar = Bar::new("backup", &app.interrupt);
     let report = session.operator.backup(&args.file, &bar).await;
     bar.finish();
@@ -47,7 +47,7 @@ pub(crate) async fn check(app: &App, args: &Check) -> Result<Exit> {
 }
 
 pub(crate) async fn compact(app: &App, args: &Compact) -> Result<Exit> {
-    let session = app.act(args.reason.as_deref()).await?;
+    let session = app.act(args.reason.text()).await?;
     let bar = Bar::new("compact", &app.interrupt);
     let report = session.operator.compact(&bar).await;
     bar.finish();
@@ -66,7 +66,7 @@ pub(crate) async fn compact(app: &App, args: &Compact) -> Result<Exit> {
 
 pub(crate) async fn checkpoint(app: &App, args: &Checkpoint) -> Result<Exit> {
     let mode = if args.truncate { CheckpointMode::Truncate } else { CheckpointMode::Passive };
-    let session = app.act(args.reason.as_deref()).await?;
+    let session = app.act(args.reason.text()).await?;
     let report = session.operator.checkpoint(mode).await;
     session.close().await;
     let report = report.map_err(Failure::of_action)?;

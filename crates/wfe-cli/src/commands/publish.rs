@@ -28,7 +28,7 @@ pub(crate) async fn publish(app: &App, args: &Publication) -> Result<Exit> {
     if let Some(time) = app.ahead(args.effective)? {
         event = event.effective(time);
     }
-    let session = app.act(args.reason.as_deref()).await?;
+    let session = app.act(args.reason.text()).await?;
     let published = session.operator.publish(event).await;
     session.close().await;
     let published = published.map_err(Failure::of_action)?;

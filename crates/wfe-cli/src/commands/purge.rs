@@ -12,20 +12,10 @@ use crate::{
 
 pub(crate) async fn purge(app: &App, args: &Purge) -> Result<Exit> {
     let before = before(app, args.older)?;
-    let states: Vec<InstanceState> = args
-        .ending
-        .iter()
-        .map(|word| {
-            let state = InstanceState::ENDED.into_iter().find(|state| state.name() == word);
-            state.ok_or_else(|| {
-                let names = InstanceState::ENDED.map(InstanceState::name).join(", ");
-                Failure::usage(format!("no ending {word:?}; say {names}"))
-            })
-        })
-        .collect::<Result<_>>()?;
+    let states = args.ending.iter().flat_map(|word| word.0.iter().copied()).collect();
     let filter = PurgeFilter { states, definition: args.definition.clone(), ..PurgeFilter::before(before) };
     filter.check()?;
-    let session = if args.dry_run { app.look().await? } else { app.act(args.reason.as_deref()).await? };
+    let session = if args.dry_run { app.look().await? } else { app.act(args.reason.text()).await? };
     let done = preview(app, &session, &filter, args).await;
     let done = match done {
         Ok(true) => run(app, &session, &filter).await,
@@ -82,7 +72,7 @@ pub(crate) async fn purge_events(app: &App, args: &PurgeEvents) -> Result<Exit> 
     let before = before(app, args.older)?;
     let what = format!("remove the events that were dealt with before {}", app.out.zone.readable(before));
     confirm::ask(&Question::one(what), args.sure.yes, &app.interrupt).await?;
-    let session = app.act(args.reason.as_deref()).await?;
+    let session = app.act(args.reason.text()).await?;
     let bar = Bar::new("purge-events", &app.interrupt);
     let report = session.operator.purge_events(before, &bar).await;
     bar.finish();

@@ -102,19 +102,19 @@ pub(crate) async fn schedules(app: &App, command: SchedulesCommand) -> Result<Ex
         }
         SchedulesCommand::Create(args) => create(app, &args).await,
         SchedulesCommand::Pause { id, reason } => {
-            let session = app.act(reason.as_deref()).await?;
+            let session = app.act(reason.text()).await?;
             let requested = session.operator.pause_schedule(&id).await;
             session.close().await;
             told(app, &id, "paused", requested.map_err(Failure::of_action)? == Requested::Accepted)
         }
         SchedulesCommand::Resume { id, reason } => {
-            let session = app.act(reason.as_deref()).await?;
+            let session = app.act(reason.text()).await?;
             let requested = session.operator.resume_schedule(&id).await;
             session.close().await;
             told(app, &id, "active", requested.map_err(Failure::of_action)? == Requested::Accepted)
         }
         SchedulesCommand::Trigger { id, reason } => {
-            let session = app.act(reason.as_deref()).await?;
+            let session = app.act(reason.text()).await?;
             let done = async {
                 let definition = session.operator.schedule(&id).await?.status.definition;
                 let started = session.operator.trigger_schedule(&id).await.map_err(Failure::of_action)?;
@@ -126,7 +126,7 @@ pub(crate) async fn schedules(app: &App, command: SchedulesCommand) -> Result<Ex
             start::told(app, &definition, &started)
         }
         SchedulesCommand::Delete { id, reason, sure } => {
-            let session = app.act(reason.as_deref()).await?;
+            let session = app.act(reason.text()).await?;
             let done = async {
                 session.operator.schedule(&id).await?;
                 let question = Question::one(format!("delete the schedule {id}"));
@@ -190,7 +190,7 @@ async fn create(app: &App, args: &args::NewSchedule) -> Result<Exit> {
     if let Some(version) = args.definition.version {
         schedule = schedule.version(version);
     }
-    let session = app.act(args.reason.as_deref()).await?;
+    let session = app.act(args.reason.text()).await?;
     let created = session.operator.create_schedule(schedule, data).await;
     session.close().await;
     created.map_err(Failure::of_action)?;

@@ -26,7 +26,7 @@ pub(crate) async fn start(app: &App, args: &Start) -> Result<Exit> {
     for (key, value) in &args.attr {
         start = start.attribute(key, value.clone());
     }
-    let session = app.act(args.reason.as_deref()).await?;
+    let session = app.act(args.reason.text()).await?;
     let started = session.operator.start(start).await;
     session.close().await;
     told(app, &args.definition.id, &started.map_err(Failure::of_action)?)

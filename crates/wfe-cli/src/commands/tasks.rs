@@ -148,7 +148,7 @@ async fn answer(app: &App, args: &Answer) -> Result<Exit> {
         Some(data) => Some(input::data(data, &app.interrupt).await?),
         None => None,
     };
-    let session = app.act(args.reason.as_deref()).await?;
+    let session = app.act(args.reason.text()).await?;
     let done = async {
         let task = find(&session, &args.id).await?;
         let is_new =

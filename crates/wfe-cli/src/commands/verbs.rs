@@ -35,7 +35,7 @@ pub(crate) async fn verb(app: &App, verb: Verb, targets: &Targets, acting: &Acti
     if is_filtered && !targets.all {
         return Err(Failure::usage("a filter selects instances only with --all"));
     }
-    let session = if acting.dry_run { app.look().await? } else { app.act(acting.reason.as_deref()).await? };
+    let session = if acting.dry_run { app.look().await? } else { app.act(acting.reason.text()).await? };
     let done = match over(&session, &verb, targets, filter).await {
         Err(failure) => Err(failure),
         Ok(over) => match &over {
