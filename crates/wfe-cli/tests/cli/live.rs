@@ -74,6 +74,7 @@ fn until(place: &Place, line: &str, mut wanted: impl FnMut(&Ran) -> bool) {
             return;
         }
         assert!(Instant::now() < patience, "{line}: {ran:?}");
+        // Between two looks at the condition, for as long as the patience lasts.
         thread::sleep(Duration::from_millis(20));
     }
 }

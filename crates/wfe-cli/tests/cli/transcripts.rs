@@ -15,7 +15,7 @@ fn commands(text: &str) -> Vec<&str> {
 }
 
 /// What is different in each run.
-fn redactions() -> Redactions {
+fn redactions(place: &Place) -> Redactions {
     let mut redactions = Redactions::new();
     for (placeholder, pattern) in [
         ("[ID]", "\\b[0-9a-f]{8}(-[0-9a-f]{1,12}){0,4}(…|\\b)"),
@@ -32,7 +32,7 @@ fn redactions() -> Redactions {
         ("[LENGTH]", "\\b(\\d+ (min|h|d) )?\\d+ (ms|s|min|h|d)\\b"),
         ("[SIZE]", "\\d+(\\.\\d)? (B|kB|MB|GB|TB)\\b"),
         ("[BYTES]", "\\b\\d{5,}\\b"),
-        ("[FOLDER]", "/tmp/\\.tmp\\w+"),
+        ("[FOLDER]", &regex::escape(&place.path().canonicalize().unwrap().to_string_lossy())),
         ("[MACHINE]", "ann@[\\w.-]+"),
     ] {
         redactions.insert(placeholder, Regex::new(pattern).unwrap()).unwrap();
@@ -67,7 +67,7 @@ fn compare(file: &Path, run: impl Fn(&Place, &str) -> Ran) {
     Assert::new()
         .action_env("SNAPSHOTS")
         .normalize_paths(false)
-        .redact_with(redactions())
+        .redact_with(redactions(&place))
         .eq(transcript, expected);
 }
 
