@@ -1,6 +1,6 @@
 //! How a command ends other than well, and the exit codes.
 
-use std::{fmt, io};
+use std::io;
 
 use wfe::WfeError;
 
@@ -100,11 +100,5 @@ impl From<io::Error> for Failure {
         } else {
             Self::new(Exit::Unusable, format!("cannot write the output: {error}"))
         }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message.as_deref().unwrap_or_default())
     }
 }

@@ -69,7 +69,7 @@ mod tests {
         let path = folder.path().join("data.json");
         fs::write(&path, "[1, 2]").unwrap();
         assert_eq!(parse(&format!("@{}", path.display())).unwrap(), json!([1, 2]));
-        assert!(parse("hello").unwrap_err().to_string().contains("quotation marks"));
-        assert!(parse("@/no/such/file").unwrap_err().to_string().contains("/no/such/file"));
+        assert!(parse("hello").unwrap_err().message.unwrap().contains("quotation marks"));
+        assert!(parse("@/no/such/file").unwrap_err().message.unwrap().contains("/no/such/file"));
     }
 }

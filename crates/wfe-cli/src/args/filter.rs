@@ -220,7 +220,7 @@ mod tests {
         let now = "2026-11-30T12:00:00Z".parse().unwrap();
         line.filter
             .query(&Out::new(false, Some(Zone::Utc), Vec::new(), now), false)
-            .map_err(|failure| failure.to_string())
+            .map_err(|failure| failure.message.unwrap())
     }
 
     #[test]

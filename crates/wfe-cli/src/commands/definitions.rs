@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use wfe::{
     definition::{Outline, OutlineStep},
     operator::DefinitionView,
@@ -69,7 +69,7 @@ impl Listed for Step {
     }
 }
 
-/// The word for a value whose JSON is a text.
+/// The word for a value whose JSON is a text. A value whose JSON is more than that has no word; `--json` shows it.
 fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
 }
@@ -103,7 +103,7 @@ pub(crate) async fn definitions(app: &App, args: &Definitions) -> Result<Exit> {
     match outlines? {
         (one, None) => app.out.object(&one, |out| text(&one, out))?,
         (one, Some(other)) => {
-            let difference = Difference::between(&one, &other);
+            let difference = Difference::between(&one, &other)?;
             app.out.object(&difference, |out| difference.text(out))?;
         }
     }
@@ -143,26 +143,26 @@ struct Change {
 }
 
 impl Difference {
-    fn between(one: &Outline, other: &Outline) -> Self {
+    fn between(one: &Outline, other: &Outline) -> Result<Self> {
         let has = |outline: &Outline, id: &str| outline.step(id).is_some();
         let only = |these: &Outline, those: &Outline| -> Vec<String> {
             let ids = these.steps.iter().map(|step| &step.id);
             ids.filter(|id| !has(those, id)).cloned().collect()
         };
-        let mut changed = changes(None, &head(one), &head(other));
+        let mut changed = changes(None, &head(one)?, &head(other)?);
         for step in &one.steps {
             if let Some(same) = other.step(&step.id) {
-                changed.extend(changes(Some(&step.id), &json(step), &json(same)));
+                changed.extend(changes(Some(&step.id), &fields(step)?, &fields(same)?));
             }
         }
-        Self {
+        Ok(Self {
             definition: one.id.clone(),
             from: one.version,
             to: other.version,
             added: only(other, one),
             removed: only(one, other),
             changed,
-        }
+        })
     }
 
     fn text(&self, out: &Out) -> String {
@@ -193,25 +193,25 @@ impl Difference {
     }
 }
 
-fn json(value: &impl Serialize) -> Value {
-    serde_json::to_value(value).unwrap_or_default()
+/// The fields of its JSON.
+fn fields(value: &impl Serialize) -> Result<Map<String, Value>> {
+    let value = serde_json::to_value(value).and_then(serde_json::from_value);
+    Ok(value.map_err(wfe::WfeError::from)?)
 }
 
 /// What an outline says besides its steps and its version.
-fn head(outline: &Outline) -> Value {
-    let mut head = json(outline);
-    if let Some(fields) = head.as_object_mut() {
-        fields.remove("steps");
-        fields.remove("version");
-    }
-    head
+fn head(outline: &Outline) -> Result<Map<String, Value>> {
+    let mut head = fields(outline)?;
+    head.remove("steps");
+    head.remove("version");
+    Ok(head)
 }
 
-fn changes(step: Option<&str>, one: &Value, other: &Value) -> Vec<Change> {
-    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return Vec::new() };
+fn changes(step: Option<&str>, one: &Map<String, Value>, other: &Map<String, Value>) -> Vec<Change> {
     let fields: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
     let change = |field: &String| {
-        let value = |of: &serde_json::Map<String, Value>| of.get(field).cloned().unwrap_or_default();
+        // A field that is left out has no value: null.
+        let value = |of: &Map<String, Value>| of.get(field).cloned().unwrap_or_default();
         let (from, to) = (value(one), value(other));
         (from != to).then(|| Change { step: step.map(str::to_owned), field: field.clone(), from, to })
     };
@@ -239,13 +239,13 @@ mod tests {
             .build()
             .unwrap()
             .outline();
-        let difference = Difference::between(&one, &other);
+        let difference = Difference::between(&one, &other).unwrap();
         assert_eq!(
             (&*difference.removed, &*difference.added),
             (&["two".to_owned()][..], &["three".to_owned()][..])
         );
         let fields: Vec<&str> = difference.changed.iter().map(|change| &*change.field).collect();
         assert_eq!(fields, ["next", "retry"]);
-        assert_eq!(Difference::between(&one, &one).changed, []);
+        assert_eq!(Difference::between(&one, &one).unwrap().changed, []);
     }
 }

@@ -8,7 +8,7 @@ use wfe::{
 use crate::{
     app::App,
     args::Why,
-    failure::{Exit, Result},
+    failure::{Exit, Failure, Result},
     output::{Cell, Listed, Out, note, safe},
 };
 
@@ -27,9 +27,12 @@ pub(crate) async fn why(app: &App, args: &Why) -> Result<Exit> {
         session.close().await;
         return all_stuck(app, stuck?);
     }
+    let Some(id) = &args.id else {
+        return Err(Failure::usage("name an instance, or use --event or --stuck"));
+    };
     let session = app.look().await?;
     let explained = async {
-        let id = session.operator.resolve(args.id.as_deref().unwrap_or_default()).await?;
+        let id = session.operator.resolve(id).await?;
         session.operator.why(&id).await
     };
     let explained = explained.await;
