@@ -1,5 +1,9 @@
 use serde::Serialize;
-use wfe::{operator::ActivityView, traits::OWN_NAMES};
+use wfe::{
+    WfeError,
+    operator::ActivityView,
+    traits::{Cursor, OWN_NAMES},
+};
 
 use crate::{
     app::{self, App, Session},
@@ -44,16 +48,11 @@ pub(crate) async fn activities(app: &App, command: ActivitiesCommand) -> Result<
             app.out.chosen::<ActivityView>()?;
             let after = app::cursor(paging.after.as_deref())?;
             let session = app.look().await?;
-            let page = session.operator.activities(name.as_deref(), after, paging.limit()).await;
+            let found = some(&session, name.as_deref(), after, paging.limit()).await;
             session.close().await;
-            let mut page = page?;
-            // Schedules are activities of the engine.
-            page.rows.retain(|activity| name.is_some() || !activity.name.starts_with(OWN_NAMES));
-            app.out.list(&page.rows)?;
-            if let Some(next) = page.next {
-                note(&format!("more: --after {}", next.0));
-            }
-            if page.rows.is_empty() {
+            let (rows, next) = found?;
+            app.out.page(&rows, next)?;
+            if rows.is_empty() {
                 note("no open activities");
                 return Ok(if name.is_some() { Exit::Nothing } else { Exit::Done });
             }
@@ -76,6 +75,26 @@ pub(crate) async fn activities(app: &App, command: ActivitiesCommand) -> Result<
     }
 }
 
+/// So many activities, and where the list goes on.
+async fn some(
+    session: &Session,
+    name: Option<&str>,
+    mut after: Option<Cursor>,
+    limit: usize,
+) -> Result<(Vec<ActivityView>, Option<Cursor>)> {
+    let mut rows = Vec::new();
+    loop {
+        let page = session.operator.activities(name, after, limit - rows.len()).await?;
+        // Schedules are activities of the engine. They fill no page.
+        let is_shown = |activity: &ActivityView| name.is_some() || !activity.name.starts_with(OWN_NAMES);
+        rows.extend(page.rows.into_iter().filter(is_shown));
+        after = page.next;
+        if rows.len() >= limit || after.is_none() {
+            return Ok((rows, after));
+        }
+    }
+}
+
 /// What became of a release.
 #[derive(Serialize)]
 struct Released {
@@ -93,7 +112,10 @@ async fn release(app: &App, session: &Session, text: &str, yes: bool) -> Result<
 
 /// The id of the only open activity of the instance that the text names; otherwise the text, as the id of an activity.
 async fn find(session: &Session, text: &str) -> Result<String> {
-    let Ok(instance) = session.operator.resolve(text).await else { return Ok(text.to_owned()) };
+    let instance = match session.operator.resolve(text).await {
+        Err(WfeError::WorkflowNotFound(_)) => return Ok(text.to_owned()),
+        id => id?,
+    };
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = session.operator.activities(None, after, wfe::traits::MAX_PAGE).await?;

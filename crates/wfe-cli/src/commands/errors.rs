@@ -106,6 +106,11 @@ pub(crate) async fn errors(app: &App, args: &Errors) -> Result<Exit> {
         session.close().await;
         return done;
     }
+    if args.paging.after.is_some() {
+        return Err(Failure::usage(
+            "only --each goes on --after a page; groups are all shown, up to --limit",
+        ));
+    }
     app.out.chosen::<Failures>()?;
     let is_filtered = query != Query::default();
     // Only what has failed and was not dealt with is broken now.
@@ -119,7 +124,11 @@ pub(crate) async fn errors(app: &App, args: &Errors) -> Result<Exit> {
     session.close().await;
     let window = window?;
     let groups = grouped(window.rows, &args.by);
-    app.out.list(&groups)?;
+    let (shown, rest) = groups.split_at(groups.len().min(args.paging.limit()));
+    app.out.list(shown)?;
+    if !rest.is_empty() {
+        note(&format!("and {} more; --limit shows more", rest.len()));
+    }
     if !window.is_whole {
         note(&format!("only the newest {} instances were looked at", window.looked_at));
     }
@@ -136,12 +145,9 @@ async fn each(app: &App, session: &Session, id: &str, args: &Errors) -> Result<E
     let page = session.operator.errors(id.as_deref(), after, args.paging.limit()).await?;
     let rows: Vec<Attempt> =
         page.rows.into_iter().map(|record| Attempt { record, of_one: id.is_some() }).collect();
-    app.out.list(&rows)?;
+    app.out.page(&rows, page.next)?;
     if rows.is_empty() {
         note("no failed attempts");
-    }
-    if let Some(next) = page.next {
-        note(&format!("more: --after {}", next.0));
     }
     Ok(Exit::Done)
 }

@@ -134,10 +134,7 @@ pub(crate) async fn audit(app: &App, args: &AuditArgs) -> Result<Exit> {
     session.close().await;
     let (is_filtered, page) = done?;
     let rows: Vec<Action> = page.rows.into_iter().map(Action).collect();
-    app.out.list(&rows)?;
-    if let Some(next) = page.next {
-        note(&format!("more: --after {}", next.0));
-    }
+    app.out.page(&rows, page.next)?;
     if rows.is_empty() {
         note("no recorded actions");
         return Ok(if is_filtered { Exit::Nothing } else { Exit::Done });

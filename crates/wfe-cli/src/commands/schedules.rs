@@ -41,8 +41,8 @@ impl Listed for ScheduleView {
 }
 
 fn definition(view: &ScheduleView) -> String {
-    let version = view.status.version.map(|version| format!("@{version}"));
-    format!("{}{}", view.status.definition, version.unwrap_or_default())
+    let definition = &view.status.definition;
+    view.status.version.map_or_else(|| definition.clone(), |version| format!("{definition}@{version}"))
 }
 
 /// The timetable as it was written.
@@ -83,10 +83,7 @@ pub(crate) async fn schedules(app: &App, command: SchedulesCommand) -> Result<Ex
             let page = session.operator.schedules(after, paging.limit()).await;
             session.close().await;
             let page = page?;
-            app.out.list(&page.rows)?;
-            if let Some(next) = page.next {
-                note(&format!("more: --after {}", next.0));
-            }
+            app.out.page(&page.rows, page.next)?;
             if page.rows.is_empty() {
                 note("no schedules");
             }

@@ -12,7 +12,7 @@ use crate::{
     app::{App, Session},
     args::Show,
     failure::{Exit, Result},
-    output::{Cell, Listed, Out, Sheet, safe},
+    output::{Cell, Listed, Out, Sheet, note, safe},
 };
 
 /// So many rows of each part are shown; `--json` shows as many.
@@ -60,17 +60,28 @@ async fn read(session: &Session, id: &str, args: &Show) -> Result<Shown> {
     let operator = &session.operator;
     let view = operator.show(id).await?;
     let data = if args.data || args.all { Some(operator.data(id).await?) } else { None };
-    let history =
-        if args.history || args.all { Some(operator.history(id, None, ROWS).await?.rows) } else { None };
+    let history = if args.history || args.all { Some(operator.history(id, None, ROWS).await?) } else { None };
+    let history = history.map(|page| first("steps", page.rows, page.next.is_some()));
     let mut shown = Shown { view, data, history, errors: None, children: None, audit: None };
     if args.all {
-        shown.errors = Some(operator.errors(Some(id), None, ROWS).await?.rows);
+        let errors = operator.errors(Some(id), None, ROWS).await?;
+        shown.errors = Some(first("failed attempts", errors.rows, errors.next.is_some()));
         let children = Query { parent: Some(id.to_owned()), ..Query::default() };
-        shown.children = Some(operator.list(&children, None, ROWS).await?.rows);
+        let children = operator.list(&children, None, ROWS).await?;
+        shown.children = Some(first("children", children.rows, children.next.is_some()));
         let audit = AuditFilter { instance: Some(id.to_owned()), ..AuditFilter::default() };
-        shown.audit = Some(operator.audit(&audit, None, ROWS).await?.rows);
+        let audit = operator.audit(&audit, None, ROWS).await?;
+        shown.audit = Some(first("actions", audit.rows, audit.next.is_some()));
     }
     Ok(shown)
+}
+
+/// The rows of a part. Says so if there are more.
+fn first<T>(what: &str, rows: Vec<T>, has_more: bool) -> Vec<T> {
+    if has_more {
+        note(&format!("only {} of the {what} are shown, there are more", rows.len()));
+    }
+    rows
 }
 
 impl Shown {

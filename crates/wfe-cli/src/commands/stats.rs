@@ -1,9 +1,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anstyle::Style;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use wfe::traits::{OpenCount, StoreStatistics, TimeRange};
+use wfe::{
+    clock::{Clock, SystemClock},
+    traits::{OpenCount, StoreStatistics, TimeRange},
+};
 
 use crate::{
     app::{App, Session},
@@ -39,14 +42,15 @@ pub(crate) async fn stats(app: &App, args: &Stats) -> Result<Exit> {
 }
 
 async fn once(app: &App, session: &Session) -> Result<Exit> {
-    let numbers = read(app, session).await?;
+    let numbers = read(session, app.out.now).await?;
     app.out.object(&numbers, |out| numbers.text(out))?;
     Ok(Exit::Done)
 }
 
 async fn watch(app: &App, session: &Session) -> Result<Exit> {
     loop {
-        let text = read(app, session).await?.text(&app.out);
+        let out = Out { now: SystemClock.now(), ..app.out.clone() };
+        let text = read(session, out.now).await?.text(&out);
         // On a terminal the numbers stay in their place: home, and clear what is below.
         print(&if app.out.is_for_people() { format!("\u{1b}[H\u{1b}[J{text}") } else { text })?;
         tokio::select! {
@@ -56,12 +60,12 @@ async fn watch(app: &App, session: &Session) -> Result<Exit> {
     }
 }
 
-async fn read(app: &App, session: &Session) -> Result<Numbers> {
+async fn read(session: &Session, now: DateTime<Utc>) -> Result<Numbers> {
     const DAY: Duration = Duration::from_hours(24);
     let operator = &session.operator;
     let store = operator.statistics().await?;
     let open = operator.open_counts().await?;
-    let until = app.out.now + TimeDelta::seconds(1);
+    let until = now + TimeDelta::seconds(1);
     let range = TimeRange { from: Some(until - TimeDelta::days(1)), until: Some(until) };
     let mut ended: BTreeMap<(String, String), u64> = BTreeMap::new();
     for count in operator.ended_counts(range, DAY).await? {

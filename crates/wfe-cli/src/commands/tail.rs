@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use wfe::{
+    clock::{Clock, SystemClock},
     operator::{Follow, News},
     traits::{InstanceState, InstanceSummary, Query},
 };
@@ -51,27 +52,29 @@ async fn follow(app: &App, session: &Session, args: &Tail, query: Query) -> Resu
         if news.is_empty() {
             return Ok(Exit::Done);
         }
+        // What has no time of its own is as old as its arrival.
+        let out = Out { now: SystemClock.now(), ..app.out.clone() };
         for news in news {
-            show(app, news)?;
+            show(&out, news)?;
         }
     }
 }
 
-fn show(app: &App, news: News) -> Result<()> {
-    if app.out.form == Form::Json {
+fn show(out: &Out, news: News) -> Result<()> {
+    if out.form == Form::Json {
         return print(&(versioned(&news)? + "\n"));
     }
     let line = Line(news);
-    let columns = app.out.chosen::<Line>()?;
+    let columns = out.chosen::<Line>()?;
     let cells: Vec<String> = columns
         .iter()
         .map(|column| {
-            let cell = line.cell(column, &app.out);
-            let text = if app.out.is_for_people() { &cell.text } else { &cell.full };
-            cell.style.map_or_else(|| text.clone(), |style| app.out.painted(text, style))
+            let cell = line.cell(column, out);
+            let text = if out.is_for_people() { &cell.text } else { &cell.full };
+            cell.style.map_or_else(|| text.clone(), |style| out.painted(text, style))
         })
         .collect();
-    print(&(cells.join(if app.out.is_for_people() { "  " } else { "\t" }).trim_end().to_owned() + "\n"))
+    print(&(cells.join(if out.is_for_people() { "  " } else { "\t" }).trim_end().to_owned() + "\n"))
 }
 
 /// One piece of news, in a line.
@@ -139,8 +142,9 @@ fn text(news: &News) -> String {
         },
         News::Failed { failure } => failure.failure.to_string(),
         News::Acted { record } => {
-            let reason = record.audit.reason.as_ref().map(|reason| format!(": {reason}"));
-            format!("{}{}", record.audit.actor, reason.unwrap_or_default())
+            let reason = record.audit.reason.as_ref();
+            let actor = &record.audit.actor;
+            reason.map_or_else(|| actor.clone(), |reason| format!("{actor}: {reason}"))
         }
         News::Step { step, .. } => {
             let name = step.step.as_deref().unwrap_or(&step.pointer);

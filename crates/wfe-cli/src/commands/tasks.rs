@@ -55,10 +55,7 @@ pub(crate) async fn tasks(app: &App, command: TasksCommand) -> Result<Exit> {
             let page = session.operator.tasks(assignee.as_deref(), after, paging.limit()).await;
             session.close().await;
             let page = page?;
-            app.out.list(&page.rows)?;
-            if let Some(next) = page.next {
-                note(&format!("more: --after {}", next.0));
-            }
+            app.out.page(&page.rows, page.next)?;
             if page.rows.is_empty() {
                 note("no open tasks");
                 return Ok(if assignee.is_some() { Exit::Nothing } else { Exit::Done });

@@ -12,7 +12,7 @@ use std::io::{self, IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use wfe::traits::InstanceState;
+use wfe::traits::{Cursor, InstanceState};
 
 pub(crate) use sheet::Sheet;
 pub(crate) use table::Cell;
@@ -98,6 +98,15 @@ impl Out {
             return Ok(());
         }
         self.show(&table::aligned(&columns, &cells, self.width, self.colour))
+    }
+
+    /// Prints the rows of a page, and how to get the next one.
+    pub(crate) fn page<T: Listed>(&self, rows: &[T], next: Option<Cursor>) -> Result<()> {
+        self.list(rows)?;
+        if let Some(next) = next {
+            note(&format!("more: --after {}", next.0));
+        }
+        Ok(())
     }
 
     /// The rows as aligned lines, for a part of a larger text.

@@ -50,11 +50,21 @@ fn wrong_usage_is_told_with_what_would_be_right() {
         ("wfe publish approved order-17 @/no/such/file", "/no/such/file"),
         ("wfe purge --older 3x", "30s, 2h30m or 2d"),
         ("wfe schedules create a order", "--cron"),
+        ("wfe errors --after 1", "--each"),
+        ("wfe activities release 0 --yes", "0"),
     ] {
         ends(&place, line, 2, text);
     }
     let help = place.shell("wfe --help");
     assert!(help.out.contains("Exit codes:") && help.err.is_empty(), "{help:?}");
+}
+
+#[test]
+fn groups_of_failures_beyond_the_limit_are_counted() {
+    let place = Place::new();
+    let ran = place.shell("wfe errors --limit 1");
+    assert!(ran.err.contains("and 1 more"), "{ran:?}");
+    assert_eq!(ran.ends(0).lines().count(), 1);
 }
 
 #[test]

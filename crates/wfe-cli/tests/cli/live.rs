@@ -213,3 +213,36 @@ fn tail_goes_on_over_the_restart_of_a_host() {
     assert_eq!(code, 130, "{text}");
     drop(second);
 }
+
+#[test]
+fn numbers_that_are_watched_are_those_of_now() {
+    let place = Place::new();
+    let _host = Host::on(&place);
+    let mut watches = place.terminal(50, 120, &["stats", "--watch"]);
+    watches.expect("ENDED IN 24 HOURS");
+    // No host has this definition. Once it is shown, the numbers were read a second time.
+    place.shell("wfe start again@1").ends(0);
+    watches.expect("again@1");
+    place.shell("wfe start order --data '{\"number\":\"a\"}' --reference a").ends(0);
+    place.shell("wfe terminate order/a").ends(0);
+    assert_eq!(place.shell("wfe wait order/a --timeout 60s").code, 1);
+    watches.expect("terminated");
+    watches.interrupt();
+    assert_eq!(watches.end().0, 0);
+}
+
+#[test]
+fn a_page_of_activities_has_none_of_the_engine() {
+    let place = Place::new();
+    let host = Host::on(&place);
+    // Behind the activities of the schedules.
+    place.shell("wfe start printing --data '\"3.html\"' --reference print-3").ends(0);
+    until(&place, "wfe list --reference print-3", |ran| ran.out.starts_with("waiting"));
+    drop(host);
+    let mut after = String::new();
+    for _ in 1..=3 {
+        let ran = place.shell(&format!("wfe activities list --limit 1 {after}"));
+        assert!(ran.out.contains("render-pdf"), "{after}: {ran:?}");
+        after = ran.err.split_once("more: ").map_or_else(String::new, |(_, after)| after.trim().to_owned());
+    }
+}
