@@ -243,6 +243,13 @@ on_both_stores! {
             child.instance, grandchild.instance
         );
         assert_eq!(found.headline, headline);
+        // The times of the sentence are those of what it names last.
+        let headline = format!(
+            "{} · middle v1 waits for its child {} · waits v1, which waits for the event approved/chairs, since 1 h, for ever.",
+            child.instance, grandchild.instance
+        );
+        assert_eq!(child.headline, headline);
+        assert!(child.since.is_some());
         assert_eq!(hints(&found), [format!("wfe why {}", child.instance)]);
         // What is stuck below is stuck above.
         host.suspend(&grandchild.instance).await.unwrap();

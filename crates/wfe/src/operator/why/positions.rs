@@ -83,8 +83,7 @@ impl Operator {
                 draft
             }
             Waits::Child { id: child, until: end } => {
-                let mut draft = self.child(facts, standing, child, above).await?;
-                draft.says += &since(began, now);
+                let mut draft = self.child(facts, standing, (child, began), above).await?;
                 draft.until = *end;
                 draft
             }
@@ -231,22 +230,24 @@ impl Operator {
         &self,
         facts: &Facts<'_>,
         standing: &Standing,
-        child: &str,
+        (child, began): (&str, Option<DateTime<Utc>>),
         above: &[&str],
     ) -> Result<Draft> {
         let new = |says: String| Draft::new(Code::Child, By::Child, says);
+        let since = since(began, facts.now);
         let mut line = above.to_vec();
         line.push(standing.id());
         if line.len() >= DEPTH || line.contains(&child) || !facts.takes_one() {
-            let mut draft = new(format!("waits for its child {}", plain(child)));
+            let mut draft = new(format!("waits for its child {}{since}", plain(child)));
             draft.hints.push(Hint::with("see what the child waits for", &["why", child]));
             return Ok(draft);
         }
         let explained = match self.explain_below(facts, child, &line).await {
             Ok(explained) => explained,
             Err(WfeError::WorkflowNotFound(_)) => {
-                let mut draft =
-                    new(format!("waits for its child {}, which is not stored any more", plain(child)));
+                let says =
+                    format!("waits for its child {}, which is not stored any more{since}", plain(child));
+                let mut draft = new(says);
                 draft.is_stuck = true;
                 draft.hints.push(Hint::with("cancel it", &["cancel", standing.id()]));
                 return Ok(draft);
@@ -254,8 +255,9 @@ impl Operator {
             Err(error) => return Err(error),
         };
         let (title, explanation) = (&explained.title, explained.explanation);
+        // A sentence has the times of what it names last: here those of the child, above those of this wait.
         let mut draft = new(format!("waits for its child {title}, which {}", explained.says));
-        draft.says_short = Some(format!("waits for its child {title}"));
+        draft.says_short = Some(format!("waits for its child {title}{since}"));
         draft.is_stuck = explanation.is_stuck;
         draft.hints.push(Hint::with("see what the child waits for", &["why", child]));
         draft.chain.push(explanation);
