@@ -113,7 +113,8 @@ impl Operator {
         Ok(instance.data)
     }
 
-    /// A page of the steps of the instance that have ended, in the order in which they ended.
+    /// A page of the steps of the instance that have ended, in the order in which they ended. A step that has failed, and
+    /// that an operator can still resume, has no time of its end: it comes last.
     ///
     /// The steps of finished iterations are read page by page. The other steps that have ended, such as those of the main
     /// path, belong to the live state of the instance: they are added to the page in which they ended, so a page may have
@@ -138,13 +139,13 @@ impl Operator {
             let live = loaded.instance.execution_pointers.into_iter();
             let live = live.filter(|pointer| pointer.status.is_final()).map(HistoryRow::of_live);
             rows.extend(live.filter(|row| {
-                from.is_none_or(|from| row.end > Some(from))
-                    && until.is_none_or(|until| row.end <= Some(until))
+                from.is_none_or(|from| row.end.is_none_or(|end| end > from))
+                    && until.is_none_or(|until| row.end.is_some_and(|end| end <= until))
             }));
         } else if self.hides() {
             definition = self.summary(id).await?.definition;
         }
-        rows.sort_by_key(|row| row.end);
+        rows.sort_by_key(|row| (row.end.is_none(), row.end));
         for row in &mut rows {
             self.hide_row(&definition, row);
         }

@@ -4,6 +4,7 @@ use serde_json::json;
 use wfe::{
     WfeError,
     definition::{OnFailure, Retry},
+    models::PointerStatus,
     operator::{Code, NewEvent},
     steps::StepError,
     traits::{EventFilter, InstanceState, Order as Listing, Query, WaitFilter},
@@ -88,6 +89,34 @@ on_both_stores! {
             }
         }
         assert_eq!(pages, all);
+    }
+
+    async fn a_step_that_can_be_resumed_comes_last_in_the_history(world: World) {
+        let fails = builder("fails")
+            .then("price", async |_, _| Ok(()))
+            .for_each("lines", |order: &Order| order.lines.clone(), |line| {
+                line.then("look", async |_, _, n: u32| Ok(n))
+            })
+            .then("charge", async |_, _| Err::<(), _>(StepError::fatal("refused")))
+            .on_failure(OnFailure::Suspend)
+            .build()
+            .unwrap();
+        let (host, operator) = (world.host(&[&fails]).await, world.operator().await);
+        let id = host.start_workflow("fails", &order()).await.unwrap();
+        host.idle().await.unwrap();
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = operator.history(&id, after, 2).await.unwrap();
+            found.extend(page.rows);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found.iter().filter(|row| row.step.as_deref() == Some("charge")).count(), 1);
+        let last = found.last().unwrap();
+        assert_eq!((last.step.as_deref(), last.status, last.end), (Some("charge"), PointerStatus::Failed, None));
+        assert_eq!(operator.history(&id, None, 99).await.unwrap().rows.last(), Some(last));
     }
 
     async fn the_end_of_an_instance_is_awaited(world: World) {
