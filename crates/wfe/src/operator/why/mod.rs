@@ -4,6 +4,7 @@ mod explain;
 mod facts;
 mod hosts;
 mod positions;
+mod standings;
 pub(super) mod text;
 
 use std::fmt;

@@ -10,7 +10,8 @@ use wfe_core::{
 
 use super::{
     By, Code, Facts, Hint,
-    explain::{Draft, Standing, due_now, host_hint},
+    explain::{Draft, Standing},
+    standings::{due_now, host_hint},
     text::{first_line, length, plain, since, until},
 };
 use crate::{
