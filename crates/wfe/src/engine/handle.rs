@@ -1,35 +1,35 @@
 //! The only entry point into the engine. Every call of the program that needs the engine goes through this handle, and
 //! through one [channel](super::channel) behind it.
 
+mod ticks;
+
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use chrono::{DateTime, Utc};
-use futures_util::future::BoxFuture;
 use tokio::{
     runtime,
     sync::{broadcast, oneshot, watch},
     task::JoinError,
 };
 use wfe_core::{
-    Kind, Result, WfeError,
+    Result, WfeError,
     definition::AnyDefinition,
     executor::LifecycleEvent,
     models::WorkflowInstance,
-    steps::StepError,
     sync::lock,
     traits::{Expected, Loaded, PersistenceProvider},
 };
 
+use self::ticks::Ticks;
 use super::{
     long_wait::LongWait,
     message::{Order, Phase},
     schedule::{
         definition::{Starter, definitions_for},
         spec::Spec,
-        tick::Tick,
     },
     start::{self, StartRule, StoredStart},
     state::{
@@ -462,33 +462,6 @@ impl Stage {
             Self::Running { .. } => shared.channel.is_closed(),
             Self::Stopped => true,
         }
-    }
-}
-
-/// Starts instances for ticks, as long as the host exists.
-struct Ticks(Weak<Door>);
-
-impl Starter for Ticks {
-    fn now(&self) -> Option<DateTime<Utc>> {
-        self.0.upgrade().map(|door| door.shared.now())
-    }
-
-    fn start<'a>(
-        &'a self,
-        spec: &'a Spec,
-        tick: Tick,
-    ) -> BoxFuture<'a, std::result::Result<bool, StepError>> {
-        Box::pin(async move {
-            let door = self.0.upgrade().ok_or_else(|| StepError::retryable("the host has ended"))?;
-            match Handle(door).start_scheduled(spec, tick.instance_name(), tick.reference()).await {
-                // The schedule was changed to another definition, and an instance of the former one was started.
-                Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, .. }) => Ok(false),
-                Err(error @ (WfeError::Invalid(_) | WfeError::DefinitionNotFound { .. })) => {
-                    Err(StepError::retryable(error).with_code(StepError::DEFINITION))
-                }
-                started => started.map(|started| started.is_new).map_err(StepError::retryable),
-            }
-        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use wfe_core::{
     definition::WorkflowBuilder,
     executor::Lifecycle,
-    steps::Ctx,
+    steps::{Ctx, StepError},
     traits::{Control, Ending},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
