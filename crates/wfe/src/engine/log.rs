@@ -98,7 +98,7 @@ fn attempt_failed(run: &Run, event: &LifecycleEvent, failure: &StepFailure) {
         event,
         failure,
         "an attempt of the step has failed",
-        next = word(run.follows(failure)),
+        next = run.follows(failure).name(),
         next_attempt = time_of(run.follows(failure)).map(logging::tracing::field::display)
     );
 }
@@ -107,17 +107,6 @@ fn attempt_failed(run: &Run, event: &LifecycleEvent, failure: &StepFailure) {
 fn time_of(follows: Follows) -> Option<impl Display> {
     let Follows::Attempt(Some(at)) = follows else { return None };
     Some(at.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
-}
-
-fn word(follows: Follows) -> &'static str {
-    match follows {
-        Follows::Attempt(_) => "retry",
-        Follows::Fallback => "fallback",
-        Follows::Continue => "continue",
-        Follows::Compensate => "compensate",
-        Follows::Suspend => "suspend",
-        Follows::Fail => "fail",
-    }
 }
 
 /// Whether another line of the same commit has this failure as its cause.

@@ -127,7 +127,7 @@ impl Definition {
 
     pub(super) fn failed(&self, failure: &StepFailure, follows: Follows) {
         let Some(of) = &self.0 else { return };
-        let (step, kind) = (of.step(&failure.step), kind_of(follows));
+        let (step, kind) = (of.step(&failure.step), follows.name());
         if let Follows::Attempt(_) = follows {
             step.retries.get(&[&of.id, &step.id]).increment(1);
         }
@@ -158,18 +158,6 @@ impl Handles {
             retries: Set::new(STEP_RETRIES),
             failures: Mutex::default(),
         })
-    }
-}
-
-/// One word for what follows a failed attempt.
-fn kind_of(follows: Follows) -> &'static str {
-    match follows {
-        Follows::Attempt(_) => "retry",
-        Follows::Fallback => "fallback",
-        Follows::Continue => "continue",
-        Follows::Compensate => "compensate",
-        Follows::Suspend => "suspend",
-        Follows::Fail => "fail",
     }
 }
 

@@ -28,6 +28,21 @@ pub enum Follows {
     Fail,
 }
 
+impl Follows {
+    /// The word that stands for it in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attempt(_) => "retry",
+            Self::Fallback => "fallback",
+            Self::Continue => "continue",
+            Self::Compensate => "compensate",
+            Self::Suspend => "suspend",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 impl Run {
     /// Handles a failed attempt: the pointer gets another attempt after its backoff, or the step fails for good.
     pub(super) fn fail(&mut self, at: &str, error: &StepError, env: &mut Env<'_>) -> Result<()> {
