@@ -22,6 +22,8 @@ mod steps;
 mod task;
 mod thread;
 
+#[cfg(feature = "metrics")]
+pub(crate) use self::state::host_card::PROGRAM;
 pub(crate) use self::{
     handle::{Engine, Handle},
     schedule::{

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use wfe_core::{
     Result, WfeError,
@@ -11,6 +11,7 @@ use wfe_core::{
 };
 
 use super::workflow_host::WorkflowHost;
+use crate::engine::PROGRAM;
 
 static INFO: Family<GaugeHandle> = Family::new(HOST_INFO);
 static RUNNING: Gauge = Gauge::new(BODIES_RUNNING);
@@ -23,12 +24,6 @@ static UNPROCESSED: Gauge = Gauge::new(EVENTS_UNPROCESSED);
 static SIZE: Family<GaugeHandle> = Family::new(STORE_SIZE);
 static ACTIVITIES: Family<GaugeHandle> = Family::new(ACTIVITIES_OPEN);
 static TASKS: Gauge = Gauge::new(TASKS_OPEN);
-
-/// The file name of the program, without its path.
-static PROGRAM: LazyLock<String> = LazyLock::new(|| {
-    let path = std::env::current_exe().unwrap_or_default();
-    path.file_name().map_or_else(|| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
-});
 
 /// Sets the gauges to the present state of a host and its store.
 ///

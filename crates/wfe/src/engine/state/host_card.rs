@@ -1,7 +1,7 @@
 //! What this host says about itself to operators: its card.
 
 use std::sync::{
-    OnceLock,
+    LazyLock, OnceLock,
     atomic::{AtomicI64, Ordering},
 };
 
@@ -13,6 +13,13 @@ use wfe_core::{
 };
 
 use super::shared::Shared;
+
+/// The file name of this program, without its path.
+pub(crate) static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+    let path = std::env::current_exe().ok();
+    let name = path.as_deref().and_then(std::path::Path::file_name);
+    name.map_or_else(|| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
+});
 
 /// What the card needs that no other part of the engine keeps.
 pub(in crate::engine) struct OfCard {
@@ -56,7 +63,7 @@ impl Shared {
 
     fn card(&self, owner: u64) -> HostCard {
         let now = self.now();
-        let mut card = HostCard::new(owner, program(), *self.of_card.started.get_or_init(|| now));
+        let mut card = HostCard::new(owner, PROGRAM.clone(), *self.of_card.started.get_or_init(|| now));
         card.written = now;
         card.definitions = self.definitions();
         card.bodies_limit = self.options.concurrent_steps.max(1) as u64;
@@ -68,11 +75,4 @@ impl Shared {
         card.next_due = (next_due != NEVER).then(|| DateTime::from_timestamp_millis(next_due)).flatten();
         card
     }
-}
-
-/// The file name of this program.
-fn program() -> String {
-    let path = std::env::current_exe().ok();
-    let name = path.as_deref().and_then(std::path::Path::file_name);
-    name.map_or_else(|| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
 }
