@@ -179,8 +179,8 @@ impl Start {
 
     /// The same instance, with these attributes.
     fn with(self, attributes: &Map<String, Json>) -> Result<Self> {
-        let text = codec::attributes::encode(attributes)?;
-        Ok(Self { attributes: (!attributes.is_empty()).then_some(text), ..self })
+        let text = (!attributes.is_empty()).then(|| codec::attributes::encode(attributes)).transpose()?;
+        Ok(Self { attributes: text, ..self })
     }
 
     /// Stores the instance under this key. Returns `None` if the key is taken, if the replaced instance has changed since
