@@ -1,9 +1,6 @@
 //! Opens another connection to a file that is open already, for work that would delay commits or reads.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use tokio::runtime::Runtime;
 use wfe_core::{Result, logging};
@@ -43,10 +40,6 @@ pub(crate) struct Opened {
 const SHORT: Duration = Duration::from_millis(20);
 
 impl Another {
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Opens a connection that only reads. With `is_adapted`, the tables of an earlier schema version look as those of the
     /// current version.
     pub(crate) async fn reading(&self, is_adapted: bool) -> Result<Opened> {

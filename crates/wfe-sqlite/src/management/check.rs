@@ -68,7 +68,7 @@ pub(super) async fn check(
     let mut opened = another.reading(true).await?;
     let is_earlier = another.version < schema::VERSION;
     let (counts, counter) = (Arc::clone(store.counts()), Arc::clone(&done));
-    let location = another.path().display().to_string();
+    let location = another.path.display().to_string();
     let found = aside::run(store.timer.runtime(), "wfe-sqlite-check", follow, move |runtime, cancel| {
         let failed = |error| cancel.or(error::of(&location, error::storage("checking", &Arc::new(error))));
         let found = runtime

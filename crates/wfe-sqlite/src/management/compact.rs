@@ -70,7 +70,7 @@ pub(super) async fn checkpoint(
     let Some(another) = &store.another else { return Ok(CheckpointReport::default()) };
     let mut opened = another.writing().await?;
     let (counts, busy) = (Arc::clone(store.counts()), another.busy);
-    let location = another.path().display().to_string();
+    let location = another.path.display().to_string();
     let follow = || std::ops::ControlFlow::Continue(());
     aside::run(store.timer.runtime(), "wfe-sqlite-checkpoint", follow, move |runtime, cancel| {
         let failed = |error: error::SqliteError| {
