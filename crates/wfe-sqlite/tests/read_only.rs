@@ -7,6 +7,8 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod earlier;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -20,6 +22,7 @@ use std::{
 };
 
 use chrono::Utc;
+use earlier::EARLIER;
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe_core::{
@@ -28,16 +31,6 @@ use wfe_core::{
     traits::{EventRepository, PersistenceProvider, StepStore, SubscriptionRepository, WorkflowRepository},
 };
 use wfe_sqlite::{SqliteOptions, SqlitePersistenceProvider as Store};
-
-/// The scripts that created a store of each earlier version, from the first on.
-const EARLIER: [&str; 6] = [
-    include_str!("../src/sql/schema.sql"),
-    include_str!("../src/sql/version_2.sql"),
-    include_str!("../src/sql/version_3.sql"),
-    include_str!("../src/sql/version_4.sql"),
-    include_str!("../src/sql/version_5.sql"),
-    include_str!("../src/sql/version_6.sql"),
-];
 
 const ROWS: &str = "\
     INSERT INTO workflows (id, name, workflow_definition_id, version, status, create_time, data) \
@@ -52,15 +45,7 @@ const ROWS: &str = "\
 
 /// A store as a program of this version left it.
 async fn made_by(version: usize, path: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-    let mut connection = options.connect().await.unwrap();
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; BEGIN").await.unwrap();
-    for script in &EARLIER[..version] {
-        connection.execute(*script).await.unwrap();
-    }
-    connection.execute("PRAGMA application_id = 1464223025; COMMIT").await.unwrap();
-    let mark = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
-    connection.execute(mark).await.unwrap();
+    let mut connection = earlier::empty(version, path).await;
     connection.execute(ROWS).await.unwrap();
     connection
 }

@@ -3,9 +3,12 @@
 #![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
+mod earlier;
+
 use std::{path::Path, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use earlier::EARLIER;
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe_core::{
@@ -19,15 +22,6 @@ use wfe_core::{
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::VirtualClock;
 
-/// The scripts that created a store of each earlier version, from the first on.
-const EARLIER: [&str; 6] = [
-    include_str!("../src/sql/schema.sql"),
-    include_str!("../src/sql/version_2.sql"),
-    include_str!("../src/sql/version_3.sql"),
-    include_str!("../src/sql/version_4.sql"),
-    include_str!("../src/sql/version_5.sql"),
-    include_str!("../src/sql/version_6.sql"),
-];
 const NEWEST: i64 = 7;
 
 async fn foreign(path: &Path) -> SqliteConnection {
@@ -36,14 +30,7 @@ async fn foreign(path: &Path) -> SqliteConnection {
 
 /// A store as a program of this version left it: its script, and a row in each table.
 async fn made_by(version: usize, path: &Path) -> SqliteConnection {
-    let mut connection = foreign(path).await;
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; BEGIN").await.unwrap();
-    for script in &EARLIER[..version] {
-        connection.execute(*script).await.unwrap();
-    }
-    connection.execute("PRAGMA application_id = 1464223025; COMMIT").await.unwrap();
-    let mark = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
-    connection.execute(mark).await.unwrap();
+    let mut connection = earlier::empty(version, path).await;
     connection.execute(ROWS).await.unwrap();
     if version > 1 {
         connection.execute(MORE_OF_VERSION_2).await.unwrap();

@@ -6,6 +6,8 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod earlier;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -98,17 +100,7 @@ async fn a_backup_of_a_store_that_is_only_read_and_of_one_in_memory() {
     assert_eq!(others(&path), BTreeSet::from(["one.db".to_owned(), "two.db".to_owned()]));
     // A store of an earlier version is copied as it is.
     let old = folder.path().join("old.db");
-    let mut connection =
-        SqliteConnectOptions::new().filename(&old).create_if_missing(true).connect().await.unwrap();
-    for script in [
-        include_str!("../src/sql/schema.sql"),
-        include_str!("../src/sql/version_2.sql"),
-        include_str!("../src/sql/version_3.sql"),
-        "PRAGMA application_id = 1464223025; PRAGMA user_version = 3",
-    ] {
-        connection.execute(script).await.unwrap();
-    }
-    connection.close().await.unwrap();
+    earlier::empty(3, &old).await.close().await.unwrap();
     let reads = Store::file(&old).read_only().open().await.unwrap();
     reads.backup(&folder.path().join("three.db"), &()).await.unwrap();
     assert_eq!(reads.check(CheckDepth::Full, &()).await.unwrap().faults, [""; 0]);
@@ -180,6 +172,31 @@ async fn a_backup_ends_when_its_caller_wants_it() {
             assert_eq!(copy.statistics().await.unwrap().open_instances, 100);
         }
     }
+    store.close().await;
+}
+
+/// The callback counts the ticks since the endless statement began, so the statement is running when it is ended.
+#[tokio::test]
+async fn a_statement_of_a_check_ends_while_it_runs() {
+    let (_folder, path, store) = store().await;
+    run(
+        &path,
+        "UPDATE workflows SET begun = 1; DROP TABLE execution_pointers; CREATE VIEW execution_pointers AS \
+         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT -n AS workflow, 'live' AS kind FROM n",
+    )
+    .await;
+    let ticks = AtomicU64::new(0);
+    // The fourth step looks for pointers until it finds some.
+    let stop = |done: u64, _: Option<u64>| {
+        let is_endless = done == 3;
+        if is_endless && ticks.fetch_add(1, SeqCst) == 1 {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    };
+    let ended = store.check(CheckDepth::Full, &stop).await;
+    assert!(matches!(ended, Err(WfeError::Cancelled)), "{ended:?}");
+    assert!(ticks.load(SeqCst) >= 2);
     store.close().await;
 }
 
