@@ -204,16 +204,13 @@ async fn an_action_that_fails_leaves_no_record_and_changes_nothing(bench: Bench)
 async fn records_are_listed_newest_first_by_instance_actor_action_and_time(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let asked = management(&store)?;
-    for (number, (actor, action, of)) in [
+    for (number, (actor, action, of)) in (0..).zip([
         ("ann", "suspend", Some("i")),
         ("bob", "suspend", Some("j")),
         ("ann", "backup", None),
         ("ann", "resume", Some("i")),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        bench.clock.set(second(i64::try_from(number).unwrap_or_default()));
+    ]) {
+        bench.clock.set(second(number));
         let mut audit = Audit::new(actor, Face::Program, action);
         audit.instance = of.map(str::to_owned);
         asked.act(Action::Note, &audit).await?;
