@@ -29,12 +29,16 @@ impl Ran {
     }
 }
 
+/// The variables by which a machine changes what the command prints. Terminals of a continuous integration
+/// (`CI`) are shown colours even if they are dumb.
+pub const SETTINGS: [&str; 6] = ["CI", "NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR", "PAGER", "COLUMNS"];
+
 impl Place {
     /// The command, in this folder, on this store.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wfe"));
         command.current_dir(self.path()).env("WFE_DB", DB).stdin(Stdio::null());
-        for name in ["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR", "PAGER", "COLUMNS"] {
+        for name in SETTINGS {
             command.env_remove(name);
         }
         command.env("USER", "ann").env("TZ", "UTC");

@@ -46,7 +46,7 @@ impl Place {
         modes.local_modes |= rustix::termios::LocalModes::NOFLSH;
         rustix::termios::tcsetattr(&pty, rustix::termios::OptionalActions::Now, &modes).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_wfe")).args(words).current_dir(self.path());
-        for name in ["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR"] {
+        for name in crate::run::SETTINGS {
             command = command.env_remove(name);
         }
         command = command.env("WFE_DB", DB).env("TZ", "UTC").env("TERM", "xterm").env("USER", "ann");
