@@ -2,6 +2,7 @@
 
 mod health;
 mod metrics;
+pub mod picture;
 
 use axum::{Router, middleware, routing::get};
 use wfe::WorkflowHost;

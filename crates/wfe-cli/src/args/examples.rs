@@ -61,7 +61,7 @@ examples! {
         "wfe definitions order@3",
         "wfe definitions order --diff 2 3";
     GRAPH: "wfe graph order",
-        "wfe graph order@3 --format dot --counts",
+        "wfe graph order@3 --format svg --counts",
         "wfe graph --of order/order-17";
     HOSTS: "wfe hosts",
         "wfe hosts --json",

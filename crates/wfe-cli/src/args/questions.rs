@@ -164,6 +164,8 @@ pub(crate) enum GraphFormat {
     Dot,
     /// For Markdown
     Mermaid,
+    /// A picture for browsers, light and dark
+    Svg,
 }
 
 /// Show how large the store is, what is open, and what ended in the last 24 hours

@@ -30,6 +30,22 @@ fn a_list_without_a_filter_may_be_empty_and_one_with_a_filter_may_not() {
 }
 
 #[test]
+fn a_picture_of_a_definition_has_what_stands_at_its_steps() {
+    let place = Place::new();
+    let ran = place.shell("wfe graph order@3 --format svg --counts");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.starts_with("<svg ") && ran.out.trim_end().ends_with("</svg>"), "{}", ran.out);
+    assert!(
+        ran.out.contains("<title>charge: step. Here now: 2 running, 2 failed for good</title>"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("<title>approval: event approved. Here now: 3 waiting</title>"), "{}", ran.out);
+    let ran = place.shell("wfe graph --of order/order-22 --format svg");
+    assert!(ran.out.contains("<title>charge: step. Here now: 1 "), "{}", ran.out);
+}
+
+#[test]
 fn wrong_usage_is_told_with_what_would_be_right() {
     let place = Place::new();
     for (line, text) in [
