@@ -1,12 +1,27 @@
 #![doc = include_str!("../README.md")]
 
+mod app;
+mod ask;
+mod assets;
+mod dashboard;
+mod filter;
+mod guard;
 mod health;
+mod html;
+mod live;
 mod metrics;
+mod pages;
 pub mod picture;
+mod reply;
+mod routes;
+#[cfg(test)]
+mod tests;
 
 use axum::{Router, middleware, routing::get};
 use wfe::WorkflowHost;
 
+pub use dashboard::Dashboard;
+pub use guard::{SignIn, Token, Visitor};
 pub use metrics::{AlreadyInstalled, with_buckets};
 pub use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 

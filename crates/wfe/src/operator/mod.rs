@@ -5,6 +5,7 @@
 
 mod act;
 mod bulk;
+mod changes;
 mod doctor;
 mod follow;
 mod instances;

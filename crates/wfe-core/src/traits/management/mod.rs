@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, stream, stream::BoxStream};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use action::{Acted, Action};
@@ -297,6 +298,21 @@ pub trait Management: Send + Sync {
 
     /// How large the store is.
     async fn statistics(&self) -> Result<StoreStatistics>;
+
+    /// A stream that yields an item after this process or another one may have stored something. The default yields an item
+    /// each second.
+    ///
+    /// The store is looked at only while the stream is polled, and the stream keeps nothing of the store after it is
+    /// dropped. One item may stand for several changes, and an item may come although nothing was stored. The stream may end
+    /// when the store is closed.
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let rest = || tokio::time::sleep(Duration::from_secs(1));
+        stream::unfold((), move |()| async move {
+            rest().await;
+            Some(((), ()))
+        })
+        .boxed()
+    }
 
     /// What only the store can find to be wrong, such as with its files: their mode, their file system, who holds up the
     /// log. The default implementation finds nothing.

@@ -1,0 +1,110 @@
+//! The smallest parts.
+
+use maud::{Markup, html};
+use serde_json::Value;
+use wfe::operator::hidden;
+
+/// A number with thin spaces between its thousands.
+pub(crate) fn num(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A size in the unit that fits: `812 MB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KB", "MB", "GB", "TB"];
+    let (mut rest, mut unit) = (bytes, 0);
+    while rest >= 10_000 && unit + 1 < UNITS.len() {
+        rest = (rest + 500) / 1_000;
+        unit += 1;
+    }
+    format!("{} {}", num(rest), UNITS.get(unit).copied().unwrap_or_default())
+}
+
+/// An id, cut in the middle if it is long.
+pub(crate) fn id(id: &str) -> Markup {
+    html! { span.id title=(id) { (middle(id)) } }
+}
+
+/// The first eight and the last four characters of a long text.
+pub(crate) fn middle(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    match (chars.get(..8), chars.len().checked_sub(4).and_then(|at| chars.get(at..))) {
+        (Some(first), Some(last)) if chars.len() > 14 => {
+            format!("{}…{}", first.iter().collect::<String>(), last.iter().collect::<String>())
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// A symbol of the sprite, for eyes only.
+pub(crate) fn icon(name: &str) -> Markup {
+    html! { svg.i aria-hidden="true" { use href={ "#i-" (name) } {} } }
+}
+
+/// A button that sends its form with `do` and this value.
+pub(crate) fn button(class: &str, value: &str, label: &str) -> Markup {
+    html! { button class={ "b " (class) } name="do" value=(value) { (label) } }
+}
+
+/// A text of somebody else: control characters are shown, and no direction of writing leaves it.
+pub(crate) fn text(text: &str) -> Markup {
+    let shown: String =
+        text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect();
+    html! { bdi { (shown) } }
+}
+
+/// The longest text of a value on a page, in bytes.
+const MAX_JSON: usize = 64 * 1024;
+
+/// A stored value, as it is stored: no browser rounds its numbers. What is hidden is marked as hidden.
+pub(crate) fn json(value: &Value) -> Markup {
+    if *value == hidden() {
+        return html! { span.hid { "hidden" } };
+    }
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    let whole = text.len();
+    if whole > MAX_JSON {
+        let at = (0..=MAX_JSON).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(at);
+    }
+    html! {
+        pre { (text) }
+        @if text.len() < whole { p.q { "The first " (size(text.len() as u64)) " of " (size(whole as u64)) "." } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_sizes_and_ids_are_shown_as_people_read_them() {
+        assert_eq!(
+            [num(0), num(999), num(1_000), num(1_004_119)],
+            ["0", "999", "1\u{202f}000", "1\u{202f}004\u{202f}119"]
+        );
+        assert_eq!([size(900), size(12_345), size(812_000_000)], ["900 bytes", "12 KB", "812 MB"]);
+        assert_eq!(middle("0199f3c2-8d41-7a60-9c1e-5f0d2c417be1"), "0199f3c2…7be1");
+        assert_eq!([middle(""), middle("order-17")], ["", "order-17"]);
+    }
+
+    #[test]
+    fn texts_of_others_are_no_markup() {
+        let shown = text("<script>alert(1)</script>\u{1b}[31m").into_string();
+        assert_eq!(shown, "<bdi>&lt;script&gt;alert(1)&lt;/script&gt;\u{fffd}[31m</bdi>");
+        let shown =
+            json(&serde_json::json!({ "</pre><img src=x>": 12_345_678_901_234_567_890_u64 })).into_string();
+        assert!(
+            shown.contains("&lt;/pre&gt;&lt;img src=x&gt;") && shown.contains("12345678901234567890"),
+            "{shown}"
+        );
+    }
+}

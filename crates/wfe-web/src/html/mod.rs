@@ -1,0 +1,19 @@
+//! What pages are made of. Each part is a function that returns markup; everything that is not markup is escaped.
+
+mod bits;
+mod form;
+mod frame;
+mod list;
+mod refusal;
+mod state;
+mod time;
+
+pub(crate) use self::{
+    bits::{button, icon, id, json, middle, num, size, text},
+    form::Sure,
+    frame::{Frame, Page},
+    list::{Pager, empty, section, table},
+    refusal::{plain, sign_in},
+    state::{class, state, symbol, word},
+    time::{ago, since, span},
+};

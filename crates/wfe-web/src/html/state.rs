@@ -1,0 +1,42 @@
+//! The state of an instance: a symbol, a word and a colour.
+
+use maud::{Markup, html};
+use wfe::traits::InstanceState;
+
+use super::icon;
+
+/// The class and the symbol of a state.
+pub(crate) fn class(state: InstanceState) -> &'static str {
+    match state {
+        InstanceState::Running => "run",
+        InstanceState::Due => "due",
+        InstanceState::Asleep => "sleep",
+        InstanceState::Suspended => "susp",
+        InstanceState::Completed => "done",
+        InstanceState::Failed => "fail",
+        InstanceState::Cancelled => "cancel",
+        InstanceState::Terminated => "term",
+        _ => "wait",
+    }
+}
+
+/// The name of the state, as a word at the beginning of a line.
+pub(crate) fn word(state: InstanceState) -> String {
+    let name = state.name();
+    name.get(..1).map(str::to_uppercase).unwrap_or_default() + name.get(1..).unwrap_or_default()
+}
+
+/// Only what needs somebody colours its word.
+fn loud(class: &str) -> &'static str {
+    if matches!(class, "due" | "retry" | "susp" | "fail") { " loud" } else { "" }
+}
+
+/// A state, with this text for its word.
+pub(crate) fn symbol(class: &str, word: &str) -> Markup {
+    html! { span class={ "st " (class) (loud(class)) } { (icon(class)) (word) } }
+}
+
+/// A state in a list.
+pub(crate) fn state(state: InstanceState) -> Markup {
+    symbol(class(state), &word(state))
+}
