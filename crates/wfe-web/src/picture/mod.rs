@@ -6,10 +6,14 @@
 
 mod graph;
 mod icons;
+mod numbers;
 mod state;
 mod text;
+mod timeline;
 
 pub use graph::{Facts, Graph, StepFacts, Target};
 pub use icons::{icon, sprite};
+pub use numbers::{Hour, bars, bars_table, meter, sparkline, stack};
 pub use state::State;
 pub use text::{clean, spaced, took};
+pub use timeline::{Item, Mark, Row, Timeline};
