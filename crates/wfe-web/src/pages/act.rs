@@ -191,7 +191,7 @@ struct Job {
 
 impl Jobs {
     /// Begins a bulk action, which goes on although nobody waits for it, and waits for it for a moment.
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         operator: &Operator,
         verb: Verb,

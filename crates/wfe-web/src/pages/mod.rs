@@ -11,15 +11,29 @@
 //! [`Sure`](crate::html::Sure), which sends the same form again.
 
 mod act;
+mod activities;
+mod events;
+mod failures;
 mod find;
 mod instance;
 mod instances;
 mod overview;
+mod parts;
+mod tasks;
 
 pub(crate) use act::Jobs;
 
 use crate::routes::Group;
 
 /// All subjects, in the order of the navigation.
-pub(crate) const GROUPS: &[&Group] =
-    &[&overview::GROUP, &instances::GROUP, &instance::GROUP, &find::GROUP, &act::GROUP];
+pub(crate) const GROUPS: &[&Group] = &[
+    &overview::GROUP,
+    &instances::GROUP,
+    &instance::GROUP,
+    &failures::GROUP,
+    &tasks::GROUP,
+    &activities::GROUP,
+    &events::GROUP,
+    &find::GROUP,
+    &act::GROUP,
+];

@@ -5,6 +5,7 @@ mod live;
 mod mounting;
 mod names;
 mod rights;
+mod stuck;
 
 use std::net::SocketAddr;
 
