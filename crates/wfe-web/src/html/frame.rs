@@ -105,7 +105,10 @@ pub(crate) struct Frame {
 
 impl Frame {
     pub(crate) fn of(ask: &Ask, route: &Route) -> Self {
-        let group = pages::GROUPS.iter().find(|group| group.routes.iter().any(|of| std::ptr::eq(of, route)));
+        // The first part of the path is that of the subject, also of pages that are reached from it.
+        let subject = route.path.split('/').nth(1).unwrap_or("");
+        let current =
+            pages::GROUPS.iter().filter_map(|group| group.nav.as_ref()).find(|nav| nav.path == subject);
         let live = route.live_path().map(|path| {
             let path: Vec<String> = path
                 .split('/')
@@ -121,7 +124,7 @@ impl Frame {
             store: ask.app.title.clone(),
             visitor: ask.visitor.clone(),
             now: ask.now,
-            current: group.and_then(|group| group.nav.as_ref()).map(|nav| nav.path),
+            current: current.map(|nav| nav.path),
             live,
         }
     }

@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-/// A section with a heading, which an id names, a number and a link beside it.
+/// A section with a heading of this id, a number and a link beside it. It is no landmark: the table in it is one, and two of
+/// one name cannot be told apart.
 pub(crate) fn section(
     id: &str,
     heading: &str,
@@ -11,7 +12,7 @@ pub(crate) fn section(
     body: &Markup,
 ) -> Markup {
     html! {
-        section.sec aria-labelledby=(id) {
+        section.sec {
             div.sh {
                 h2 id=(id) { (heading) }
                 @if let Some(number) = number { span.num { (number) } }
