@@ -129,6 +129,11 @@ impl Dashboard {
         Self { clock, ..self }
     }
 
+    /// The paths of the pages, below that of the dashboard and with `{names}` of their variable parts, for rules of a proxy.
+    pub fn pages() -> impl Iterator<Item = &'static str> {
+        routes::table().filter(|route| route.kind == routes::Kind::Page).map(|route| route.path)
+    }
+
     /// Builds the router. Links are relative, so it works below every path and behind every proxy.
     pub fn into_router(self) -> Router {
         routes::router(&self.into_app())

@@ -7,8 +7,11 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod acts;
 mod harness;
 mod itself;
+mod pages;
+mod site;
 
 use std::{env, pin::Pin, process::ExitCode, sync::Arc};
 
@@ -31,9 +34,18 @@ const TESTS: &[(&str, Test)] = tests![
     itself::faults_of_a_page_are_found,
     itself::a_form_is_filled_in_and_sent,
     itself::scripts_can_be_switched_off,
+    pages::each_page_is_without_faults,
+    acts::an_instance_is_found_and_resumed,
+    acts::an_instance_is_found_and_resumed_without_scripts,
+    acts::all_that_match_are_resumed_and_each_tab_sees_it,
+    acts::what_another_process_writes_is_seen_without_a_reload,
+    acts::the_keyboard_is_enough,
 ];
 
 fn main() -> ExitCode {
+    if site::write_for_another().is_some() {
+        return ExitCode::SUCCESS;
+    }
     let Some(driver) = Driver::start() else {
         println!(
             "not run: the tests in a browser need chromium and chromedriver (Debian: chromium, chromium-driver)"

@@ -127,7 +127,8 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", features).await;
     }
 
-    async fn devtools(&self, command: &str, params: Value) -> Value {
+    /// Sends a command of the `DevTools` protocol.
+    pub async fn devtools(&self, command: &str, params: Value) -> Value {
         self.client.issue_cmd(Command::devtools(command, &params)).await.unwrap()
     }
 
@@ -139,6 +140,11 @@ impl Browser {
     /// Opens a page by its path below the base, without the first `/`.
     pub async fn go(&self, path: &str) {
         self.client.goto(&format!("{}{path}", self.base)).await.unwrap();
+    }
+
+    /// The address that all requests have to begin with.
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     /// The path and query of the page, below the base.
