@@ -88,6 +88,7 @@ pub async fn all_that_match_are_resumed_and_each_tab_sees_it(driver: &Driver) {
         let client = browser.client();
         browser.go("instances?f=status:suspended").await;
         rows(browser, 2).await;
+        browser.sees("#live", "Live").await;
         let first = client.window().await.unwrap();
         let second = client.new_window(true).await.unwrap().handle;
         client.switch_to_window(second.clone()).await.unwrap();
