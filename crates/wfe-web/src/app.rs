@@ -13,7 +13,7 @@ use crate::{guard::Guard, live::Hub, pages::Jobs};
 pub(crate) struct App(Arc<Shared>);
 
 pub(crate) struct Shared {
-    /// The operator as whom nobody has asked yet: it gets the visitor's name and role with each request.
+    /// The operator without a visitor: it gets the visitor's name and role with each request.
     pub(crate) operator: Operator,
     pub(crate) title: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,

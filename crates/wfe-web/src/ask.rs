@@ -11,7 +11,7 @@ use crate::{app::App, guard::Visitor, reply::Failure};
 /// The longest value of a query, in bytes.
 pub(crate) const MAX_WORD: usize = 512;
 
-/// A request by somebody who may make it.
+/// A request by a visitor who may make it.
 #[derive(Clone)]
 pub(crate) struct Ask {
     pub(crate) app: App,

@@ -26,7 +26,7 @@ use crate::{
 /// # let host = WorkflowHost::new(SqliteStore::new(":memory:").await?);
 /// let app: axum::Router = axum::Router::new().nest("/wfe", wfe_web::Dashboard::new(&host)?.into_router());
 /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-/// // Addresses of peers are needed: without them, the dashboard lets nobody in.
+/// // Addresses of peers are needed: without them, the dashboard refuses every request.
 /// let served = axum::serve(listener, app.into_make_service_with_connect_info::<std::net::SocketAddr>());
 /// # drop(served);
 /// # host.stop().await?;
@@ -36,7 +36,7 @@ use crate::{
 ///
 /// **Who may come in.** Without [`access`](Self::access) or [`sign_in`](Self::sign_in), a request is let in if it comes from
 /// this machine and through no proxy that says so, as `local` with [`Role::Operator`](wfe::operator::Role::Operator).
-/// All other requests are refused, also those of which the address of the peer is not known. Whoever can log in on the
+/// All other requests are refused, also those of which the address of the peer is not known. Every user of the
 /// machine counts as local. A proxy on the same machine that adds no `Forwarded` or `X-Forwarded-For` would let everybody in:
 /// use [`access`](Self::access) behind one.
 ///
@@ -44,7 +44,7 @@ use crate::{
 /// [`hosts`](Self::hosts). Forms are taken only from pages of the dashboard. Pages run no scripts and load no files but
 /// those of the dashboard, and cannot be framed. What is [hidden](Operator::redact) in the operator is hidden here.
 ///
-/// **What it costs.** Nothing is read while nobody looks. Pages are read one after the other on one of the store's readers.
+/// **What it costs.** Nothing is read while no page is open. Pages are read one after the other on one of the store's readers.
 /// Open pages follow the store: a watcher looks for changes, and pages that differ are sent again.
 #[derive(Clone)]
 #[must_use = "nothing is served before the router is mounted"]
@@ -91,7 +91,7 @@ impl Dashboard {
     }
 
     /// Sets who may come in: a function that gets the head of each request and returns the visitor, or `None` for
-    /// somebody who may not. Authentication of the program that runs before can leave what it knows in the extensions of the
+    /// a request that may not come in. Authentication of the program that runs before can leave what it knows in the extensions of the
     /// request.
     pub fn access(self, decides: impl Fn(&Parts) -> Option<Visitor> + Send + Sync + 'static) -> Self {
         Self { access: Access::Program(Arc::new(decides)), ..self }

@@ -45,7 +45,7 @@ pub(crate) struct Route {
     /// The path below that of the dashboard, with `{names}` of its variable parts.
     pub(crate) path: &'static str,
     pub(crate) kind: Kind,
-    /// The least role that may use it. `None` means that nobody has to be signed in.
+    /// The least role that may use it. `None` means that no visitor has to be signed in.
     pub(crate) needs: Option<Role>,
     /// How often the page is sent again at most while it is open, if it is live.
     pub(crate) pace: Option<Duration>,

@@ -28,7 +28,7 @@ const SESSIONS: usize = 1_000;
 
 /// People sign in before they see anything. Cheap to clone: all clones share codes and sessions.
 ///
-/// A [code](Self::code) is good once: whoever opens the page `login?code=CODE` first gets a cookie that is good for 12
+/// A [code](Self::code) is good once: the first browser that opens the page `login?code=CODE` gets a cookie that is good for 12
 /// hours, or until the process ends. A [token](Token) is good until the process ends. A person enters it on the page
 /// `login`; a program sends it in the header `Authorization: Bearer TOKEN`.
 #[derive(Clone, Default)]

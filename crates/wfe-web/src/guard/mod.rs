@@ -133,7 +133,7 @@ pub(crate) async fn run(ask: Ask, route: &Route) -> Result<Reply, Failure> {
 
 /// Why a request is not let in.
 pub(crate) enum Refusal {
-    /// Nobody is signed in: the page on which people sign in, from here.
+    /// The visitor is not signed in: the page on which people sign in, from here.
     SignIn(String),
     Failed(Failure),
 }

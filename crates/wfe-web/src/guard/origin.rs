@@ -46,7 +46,7 @@ fn name_of(host: &str) -> &str {
     }
 }
 
-/// Refuses what a page of somebody else has sent.
+/// Refuses what the page of another site has sent.
 pub(super) fn check_unsafe(headers: &HeaderMap) -> Result<(), Failure> {
     let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.to_str().unwrap_or(""));
     let is_own = match (text(header::HeaderName::from_static("sec-fetch-site")), text(header::ORIGIN)) {

@@ -1,8 +1,8 @@
-//! Somebody who looks at the dashboard.
+//! The visitors of the dashboard.
 
 use wfe::operator::Role;
 
-/// Somebody who may look at the dashboard: a name, which stands in the records of actions, and a role.
+/// A person or a program that may look at the dashboard: a name, which stands in the records of actions, and a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visitor {
     actor: String,
@@ -27,7 +27,7 @@ impl Visitor {
         self.role
     }
 
-    /// Somebody on this machine.
+    /// A visitor on this machine.
     pub(crate) fn local() -> Self {
         Self::new("local", Role::Operator)
     }

@@ -54,7 +54,7 @@ pub(crate) fn button(class: &str, value: &str, label: &str) -> Markup {
     html! { button class={ "b " (class) } name="do" value=(value) { (label) } }
 }
 
-/// A text of somebody else: control characters are shown, and no direction of writing leaves it.
+/// A text of a program: control characters are shown, and no direction of writing leaves it.
 pub(crate) fn text(text: &str) -> Markup {
     let shown: String =
         text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect();

@@ -26,7 +26,7 @@ pub(crate) fn word(state: InstanceState) -> String {
     name.get(..1).map(str::to_uppercase).unwrap_or_default() + name.get(1..).unwrap_or_default()
 }
 
-/// Only what needs somebody colours its word.
+/// Only what needs an operator colours its word.
 fn loud(class: &str) -> &'static str {
     if matches!(class, "due" | "retry" | "susp" | "fail") { " loud" } else { "" }
 }

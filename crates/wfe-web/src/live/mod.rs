@@ -1,6 +1,6 @@
 //! Open pages are sent again when the store has changed.
 //!
-//! One watcher looks for changes, and only while somebody is connected. A page is rendered again at most as often as its
+//! One watcher looks for changes, and only while a page is open. A page is rendered again at most as often as its
 //! [pace](crate::routes::Route::pace) allows, and sent only if it differs from what was sent last. Each message is the whole
 //! content of the page, so nothing is missed between two connections: the id of a message is its hash, with which a browser
 //! comes back.

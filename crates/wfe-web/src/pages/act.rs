@@ -73,7 +73,7 @@ fn told(form: &Fields) -> Result<Told, Failure> {
             "Starts a new instance in its place, with the data that the ended one had last.",
         ),
         "suspend" => {
-            told(Verb::Suspend, "Suspend", "Stands still until it is resumed; bodies that run may finish.")
+            told(Verb::Suspend, "Suspend", "Is suspended until it is resumed; bodies that run may finish.")
         }
         "ack" => told(
             Verb::Acknowledge(true),
@@ -190,7 +190,7 @@ struct Job {
 }
 
 impl Jobs {
-    /// Begins a bulk action, which goes on although nobody waits for it, and waits for it for a moment.
+    /// Begins a bulk action, which goes on without the request, and waits for it for a moment.
     pub(super) async fn begin(
         &self,
         operator: &Operator,

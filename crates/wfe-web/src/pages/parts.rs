@@ -37,7 +37,7 @@ pub(super) fn instance(ask: &Ask, of: &str) -> Markup {
     html! { a href=(instance_page(ask, of)) { (id(of)) } }
 }
 
-/// A text, cut where nobody reads on.
+/// A text, cut if it is long.
 pub(super) fn short(text: &str) -> String {
     const LONGEST: usize = 500;
     match text.char_indices().nth(LONGEST) {

@@ -108,7 +108,7 @@ impl State {
         }
     }
 
-    /// Whether somebody should look: then the word has the colour too.
+    /// Whether an operator should look: then the word has the colour too.
     #[must_use]
     pub fn is_loud(self) -> bool {
         matches!(self, Self::Due | Self::Retrying | Self::Suspended | Self::Failed)

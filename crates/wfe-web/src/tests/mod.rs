@@ -60,12 +60,10 @@ impl Bench {
 /// A request from this machine, as a browser sends it.
 pub(super) fn request(method: Method, path: &str) -> axum::http::request::Builder {
     let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 4711)));
-    let request = Request::builder()
-        .method(method.clone())
-        .uri(path)
-        .header(header::HOST, "localhost:4400")
-        .extension(peer);
-    if method == Method::POST {
+    let is_form = method == Method::POST;
+    let request =
+        Request::builder().method(method).uri(path).header(header::HOST, "localhost:4400").extension(peer);
+    if is_form {
         request
             .header("sec-fetch-site", "same-origin")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -122,8 +120,7 @@ async fn every_page_answers_with_what_is_stored() {
         assert_eq!(page.status, StatusCode::OK, "{}", page.body);
         assert!(page.body.contains(says) && page.body.contains("is due"), "{tab}: {}", page.body);
     }
-    let lost = get(&router, "/instances/none").await;
-    assert_eq!(lost.status, StatusCode::NOT_FOUND);
+    assert_eq!(get(&router, "/instances/none").await.status, StatusCode::NOT_FOUND);
     assert_eq!(get(&router, "/nothing").await.status, StatusCode::NOT_FOUND);
     bench.host.stop().await.unwrap();
 }

@@ -268,7 +268,7 @@ fn line(ask: &Ask, tab: Tab, stream: &Stream) -> Markup {
     }
 }
 
-/// Nothing was published under the name and the key: whoever looks wants to know who waits.
+/// Nothing was published under the name and the key: the visitor wants to know who waits.
 async fn unpublished(ask: &Ask, stream: &Stream) -> Result<Markup, WfeError> {
     let (Some(called), Some(filter)) = (stream.called(), stream.waits()) else {
         return Ok(empty(
