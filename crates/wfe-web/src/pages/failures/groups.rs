@@ -10,11 +10,12 @@ use super::{
     By, Filter, Reason, WORDS,
     act::{Do, Scope},
     detail::Detail,
-    trend::{Trends, spark},
+    trend::Trends,
 };
 use crate::{
     ask::{Ask, Fields},
     html::{Page, Pager, ago, empty, icon, num, since, symbol, text},
+    picture::sparkline,
     reply::{Failure, Reply},
 };
 
@@ -257,7 +258,7 @@ fn row(ask: &Ask, found: &Found, reason: &Reason) -> Markup {
                     }
                 }
             }
-            td.p2 { (spark(class, &reason.hours)) }
+            td.p2 { (sparkline(&reason.hours, class, "hours")) }
             td.n.q.p2 { (since(ask.now, reason.first)) }
             td.n.q { (since(ask.now, reason.last)) }
             td.p2 { @if is_new { span.tag.new { "new" } } @else { span.tag { "known" } } }

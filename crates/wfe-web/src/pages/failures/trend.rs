@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use maud::{Markup, html};
 use wfe::{
     WfeError,
     traits::{InstanceState, MAX_PAGE, Order, Query, TimeRange},
 };
 
 use super::{Filter, Key};
-use crate::{ask::Ask, html::num};
+use crate::ask::Ask;
 
 /// The number of bars.
 pub(super) const HOURS: usize = 24;
@@ -67,53 +66,6 @@ impl Trends {
     }
 }
 
-/// A bar for each hour: 3 wide, up to 20 high, the running hour in full colour.
-pub(super) fn spark(class: &str, hours: &[u64; HOURS]) -> Markup {
-    let highest = hours.iter().copied().max().unwrap_or(0).max(1);
-    let (mut zero, mut past, mut last) = (String::new(), String::new(), String::new());
-    for (at, count) in hours.iter().enumerate() {
-        let high = if *count == 0 { 1 } else { (count * 20).div_ceil(highest).max(2) };
-        let bar = format!("M{} {}h3v{high}h-3z", at * 4, 20 - high);
-        let path = if *count == 0 {
-            &mut zero
-        } else if at + 1 == HOURS {
-            &mut last
-        } else {
-            &mut past
-        };
-        path.push_str(&bar);
-    }
-    html! {
-        svg class={ "spark " (class) } viewBox="0 0 95 20" role="img" aria-label=(says(hours)) {
-            @for (class, path) in [("zero", zero), ("past", past), ("last", last)] {
-                @if !path.is_empty() { path class=(class) d=(path) {} }
-            }
-        }
-    }
-}
-
-/// What the bars say, in words.
-fn says(hours: &[u64; HOURS]) -> String {
-    let all: u64 = hours.iter().sum();
-    if all == 0 {
-        return "none in 24 hours".to_owned();
-    }
-    let running = hours.last().copied().unwrap_or(0);
-    if all == running {
-        return format!("{} in the last hour", num(all));
-    }
-    let (earlier, later): (u64, u64) =
-        (hours.iter().take(HOURS - 3).sum(), hours.iter().skip(HOURS - 3).sum());
-    let trend = match (earlier, later) {
-        (0, _) => ", all in the last three hours",
-        // Three hours of twenty-four.
-        (earlier, later) if later * 7 > earlier * 2 => ", rising",
-        (earlier, later) if later * 14 < earlier => ", falling",
-        _ => ", even",
-    };
-    format!("{} in 24 hours{trend}", num(all))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::By, *};
@@ -129,26 +81,5 @@ mod tests {
         let hours = trends.of(&key);
         assert_eq!((hours[23], hours[22], hours[0]), (3, 1, 1));
         assert_eq!(hours.iter().sum::<u64>(), 5);
-    }
-
-    #[test]
-    fn the_bars_say_in_words_what_they_show() {
-        let mut hours = [0; HOURS];
-        assert_eq!(says(&hours), "none in 24 hours");
-        hours[23] = 4;
-        assert_eq!(says(&hours), "4 in the last hour");
-        hours[22] = 4;
-        assert_eq!(says(&hours), "8 in 24 hours, all in the last three hours");
-        hours[3] = 3;
-        assert_eq!(says(&hours), "11 in 24 hours, rising");
-        let shown = spark("fail", &hours).into_string();
-        assert!(
-            shown.contains(r#"class="last" d="M92 0h3v20h-3z""#) && shown.contains("M12 5h3v15h-3z"),
-            "{shown}"
-        );
-        assert_eq!(says(&[1; HOURS]), "24 in 24 hours, even");
-        hours = [9; HOURS];
-        hours[21..].fill(0);
-        assert_eq!(says(&hours), "189 in 24 hours, falling");
     }
 }

@@ -28,7 +28,7 @@ async fn open_failures_are_grouped_by_their_reason_and_the_first_is_open() {
         "{page}"
     );
     assert!(
-        page.contains("1 new since yesterday") && page.contains(r#"aria-label="1 in the last hour""#),
+        page.contains("1 new since yesterday") && page.contains(r#"aria-label="1 in 24 hours, new""#),
         "{page}"
     );
     // The largest is open: with its example, its causes, and what its instances share.
