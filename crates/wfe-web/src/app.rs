@@ -6,7 +6,11 @@ use tokio::sync::Semaphore;
 use wfe::Operator;
 use wfe_core::clock::Clock;
 
-use crate::{guard::Guard, live::Hub, pages::Jobs};
+use crate::{
+    guard::Guard,
+    live::Hub,
+    pages::{Jobs, Upkeep},
+};
 
 /// What all requests of one dashboard share. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) guard: Guard,
     pub(crate) hub: Hub,
     pub(crate) jobs: Jobs,
+    pub(crate) upkeep: Upkeep,
     /// One request after the other asks the store, so that the engine's own reads do not queue behind pages.
     pub(crate) reader: Semaphore,
 }
@@ -39,6 +44,7 @@ impl App {
             guard,
             hub,
             jobs: Jobs::default(),
+            upkeep: Upkeep::default(),
             reader: Semaphore::new(1),
         }))
     }

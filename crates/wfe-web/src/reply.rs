@@ -49,9 +49,9 @@ impl Failure {
 impl From<WfeError> for Failure {
     fn from(error: WfeError) -> Self {
         let (status, title) = match &error {
-            WfeError::WorkflowNotFound(_) | WfeError::OutlineNotFound { .. } => {
-                (StatusCode::NOT_FOUND, "Nothing is here")
-            }
+            WfeError::WorkflowNotFound(_)
+            | WfeError::OutlineNotFound { .. }
+            | WfeError::ScheduleNotFound(_) => (StatusCode::NOT_FOUND, "Nothing is here"),
             WfeError::Forbidden { .. } => (StatusCode::FORBIDDEN, "This is not allowed"),
             WfeError::Invalid(_) | WfeError::Unstorable { .. } | WfeError::Ambiguous { .. } => {
                 (StatusCode::BAD_REQUEST, "This request is wrong")

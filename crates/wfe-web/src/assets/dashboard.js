@@ -15,7 +15,7 @@
   const times = () => {
     const now = Date.now() + offset, form = format(), name = zone();
     for (const time of $$("time[datetime]")) {
-      const at = Date.parse(time.dateTime), text = at > now ? `in ${span(at - now)}` : time.dataset.kind === "ago" ? `${span(now - at)} ago` : span(now - at);
+      const at = Date.parse(time.dateTime), text = time.dataset.kind === "at" ? form.format(at) : at > now ? `in ${span(at - now)}` : time.dataset.kind === "ago" ? `${span(now - at)} ago` : span(now - at);
       if (time.textContent !== text) time.textContent = text;
       time.title = `${form.format(at)} ${name}`;
     }

@@ -44,6 +44,14 @@ pub(crate) fn middle(text: &str) -> String {
     }
 }
 
+/// The first characters of a long text.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// A symbol of the sprite, for eyes only.
 pub(crate) fn icon(name: &str) -> Markup {
     html! { svg.i aria-hidden="true" { use href={ "#i-" (name) } {} } }
@@ -93,6 +101,7 @@ mod tests {
         );
         assert_eq!([size(900), size(12_345), size(812_000_000)], ["900 bytes", "12 KB", "812 MB"]);
         assert_eq!(middle("0199f3c2-8d41-7a60-9c1e-5f0d2c417be1"), "0199f3c2…7be1");
+        assert_eq!([cut("ünï", 3), cut("ünïx", 3)], ["ünï", "ünï…"]);
         assert_eq!([middle(""), middle("order-17")], ["", "order-17"]);
     }
 

@@ -9,11 +9,11 @@ mod state;
 mod time;
 
 pub(crate) use self::{
-    bits::{button, icon, id, json, middle, num, size, text},
+    bits::{button, cut, icon, id, json, middle, num, size, text},
     form::Sure,
     frame::{Frame, Page},
     list::{Pager, empty, section, table},
     refusal::{plain, sign_in},
     state::{class, state, symbol, word},
-    time::{ago, since, span},
+    time::{ago, moment, since, span},
 };

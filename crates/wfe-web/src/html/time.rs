@@ -25,6 +25,11 @@ pub(crate) fn ago(now: DateTime<Utc>, time: DateTime<Utc>) -> Markup {
     if time > now { since(now, time) } else { element(time, "ago", &format!("{} ago", span(now - time))) }
 }
 
+/// The time itself, in the viewer's zone, or in UTC without a script.
+pub(crate) fn moment(time: DateTime<Utc>) -> Markup {
+    element(time, "at", &time.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
 fn element(time: DateTime<Utc>, kind: &str, text: &str) -> Markup {
     let exact = time.to_rfc3339_opts(SecondsFormat::Millis, true);
     let title = time.format("%Y-%m-%d %H:%M:%S UTC").to_string();
@@ -41,6 +46,7 @@ mod tests {
         let shown = ago(now, now - TimeDelta::hours(2)).into_string();
         assert!(shown.contains(">2 h ago<") && shown.contains("2026-11-30 10:00:00 UTC"), "{shown}");
         assert!(since(now, now + TimeDelta::seconds(4)).into_string().contains(">in 4 s<"));
+        assert!(moment(now).into_string().contains(">2026-11-30 12:00:00 UTC<"));
         assert_eq!(span(TimeDelta::hours(47)), "47 h");
         assert_eq!(span(TimeDelta::hours(48)), "2 d");
     }

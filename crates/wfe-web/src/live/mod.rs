@@ -21,7 +21,7 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::AbortHandle,
     time::Instant,
 };
@@ -49,6 +49,7 @@ pub(crate) struct Hub {
     operator: Operator,
     places: Arc<Semaphore>,
     watcher: Mutex<Weak<Watcher>>,
+    nudge: Arc<Notify>,
 }
 
 /// Looks for changes of the store until it is dropped.
@@ -65,7 +66,17 @@ impl Drop for Watcher {
 
 impl Hub {
     pub(crate) fn new(operator: Operator) -> Self {
-        Self { operator, places: Arc::new(Semaphore::new(CONNECTIONS)), watcher: Mutex::default() }
+        Self {
+            operator,
+            places: Arc::new(Semaphore::new(CONNECTIONS)),
+            watcher: Mutex::default(),
+            nudge: Arc::default(),
+        }
+    }
+
+    /// Has open pages sent again although nothing was stored: for what only this process knows.
+    pub(crate) fn nudge(&self) -> Arc<Notify> {
+        self.nudge.clone()
     }
 
     /// Whether the store is watched now.
@@ -80,9 +91,13 @@ impl Hub {
             return watcher;
         }
         let (counter, changes) = watch::channel(0);
-        let mut news = self.operator.changes();
+        let (mut news, nudge) = (self.operator.changes(), self.nudge.clone());
         let task = tokio::spawn(async move {
-            while news.next().await.is_some() {
+            loop {
+                tokio::select! {
+                    new = news.next() => if new.is_none() { break },
+                    () = nudge.notified() => {}
+                }
                 counter.send_modify(|n| *n += 1);
             }
         });

@@ -12,16 +12,21 @@
 
 mod act;
 mod activities;
+mod audit;
 mod events;
 mod failures;
 mod find;
+mod hosts;
 mod instance;
 mod instances;
 mod overview;
 mod parts;
+mod schedules;
+mod storage;
 mod tasks;
 
 pub(crate) use act::Jobs;
+pub(crate) use storage::Jobs as Upkeep;
 
 use crate::routes::Group;
 
@@ -34,6 +39,10 @@ pub(crate) const GROUPS: &[&Group] = &[
     &tasks::GROUP,
     &activities::GROUP,
     &events::GROUP,
+    &schedules::GROUP,
+    &hosts::GROUP,
+    &storage::GROUP,
+    &audit::GROUP,
     &find::GROUP,
     &act::GROUP,
 ];

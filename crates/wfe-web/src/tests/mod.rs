@@ -6,6 +6,7 @@ mod mounting;
 mod names;
 mod rights;
 mod stuck;
+mod upkeep;
 
 use std::net::SocketAddr;
 
