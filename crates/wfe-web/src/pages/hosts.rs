@@ -142,7 +142,7 @@ fn host(ask: &Ask, host: &Host) -> Markup {
     let (class, word) = match host.is_alive {
         Some(true) => ("done", "Alive"),
         Some(false) => ("fail", "Died"),
-        None => ("wait", "Cannot be told"),
+        None => ("wait", "Unknown"),
     };
     let heading = format!("h-host-{}", host.owner);
     let Some(card) = &host.card else {
