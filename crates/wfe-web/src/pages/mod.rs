@@ -13,6 +13,7 @@
 mod act;
 mod activities;
 mod audit;
+mod definitions;
 mod events;
 mod failures;
 mod find;
@@ -36,6 +37,7 @@ pub(crate) const GROUPS: &[&Group] = &[
     &instances::GROUP,
     &instance::GROUP,
     &failures::GROUP,
+    &definitions::GROUP,
     &tasks::GROUP,
     &activities::GROUP,
     &events::GROUP,

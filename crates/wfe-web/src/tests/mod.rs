@@ -1,5 +1,6 @@
 //! The router, without a browser.
 
+mod definitions;
 mod forms;
 mod live;
 mod mounting;
