@@ -12,21 +12,21 @@
 mod definitions;
 #[path = "examples/ending.rs"]
 mod ending;
+#[path = "examples/programs.rs"]
+mod programs;
 
 use std::{
     fmt::Write,
     fs,
     os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output, Stdio},
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
 };
 
 use ending::ending;
+use programs::programs;
 use wfe_testkit::crash::KILL_AFTER;
 
 /// The number of the signal by which it does.
@@ -35,21 +35,6 @@ const SIGABRT: i32 = 6;
 const MANY: u64 = 500;
 /// Places in which it is killed at the same time: most of what an example takes is waiting.
 const AT_ONCE: usize = 4;
-
-/// The folder of the examples' binaries, as new as this test: `cargo test` builds them with the tests, but
-/// `cargo test --test examples` alone does not.
-fn programs() -> &'static Path {
-    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", "wfe", "--examples"])
-            .args(if cfg!(debug_assertions) { None } else { Some("--release") })
-            .status();
-        assert!(status.unwrap().success());
-        let test = std::env::current_exe().unwrap();
-        test.parent().unwrap().parent().unwrap().join("examples")
-    })
-}
 
 /// An example, and the instances by whose ends its own is known.
 struct Example {

@@ -6,6 +6,8 @@
     clippy::panic,
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
+#[path = "examples/programs.rs"]
+mod programs;
 #[path = "manifest/together.rs"]
 mod together;
 
@@ -15,30 +17,19 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
 
+use programs::programs;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// How long a condition may take to come true on a loaded machine before the test fails.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The example's binary, as new as this test: `cargo test` builds it with the tests, but `cargo test --test manifest`
-/// alone does not.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", "wfe", "--example", "manifest"])
-            .args(if cfg!(debug_assertions) { None } else { Some("--release") })
-            .status();
-        assert!(status.unwrap().success());
-        let test = std::env::current_exe().unwrap();
-        test.parent().unwrap().parent().unwrap().join("examples/manifest")
-    })
+fn program() -> PathBuf {
+    programs().join("manifest")
 }
 
 struct Job {
