@@ -74,7 +74,7 @@ macro_rules! layer {
         ///
         /// The trait has every method of the contract. By default, each method calls the same method of the store that
         /// [`inner`](Self::inner) returns. Implement the methods whose behaviour should differ. [`Layered`] turns a
-        /// layer into a store. Calls of [`Management`] go directly to the inner store.
+        /// layer into a store. Calls of [`Management`] go to what [`management`](Self::management) returns.
         #[async_trait]
         pub trait Layer: Send + Sync + 'static {
             /// Returns the inner store. Called once for each call that the layer passes on.
@@ -84,6 +84,11 @@ macro_rules! layer {
             /// base traits (those of [`PersistenceProvider`]).
             fn has_step_store(&self) -> bool {
                 self.inner().clone().step_store().is_some()
+            }
+
+            #[doc = "As [`PersistenceProvider::management`]. By default, that of the inner store."]
+            fn management(&self) -> Option<Arc<dyn Management>> {
+                self.inner().clone().management()
             }
 
             #[doc = "As [`StepStore::news`]."]
@@ -184,7 +189,7 @@ macro_rules! layer_of_all {
                 }
 
                 fn management(self: Arc<Self>) -> Option<Arc<dyn Management>> {
-                    self.0.inner().clone().management()
+                    self.0.management()
                 }
             }
 

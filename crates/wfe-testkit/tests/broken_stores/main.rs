@@ -5,6 +5,7 @@
 
 mod crash;
 mod faulty_store;
+mod management;
 mod scenarios;
 
 use std::{path::PathBuf, sync::Arc};

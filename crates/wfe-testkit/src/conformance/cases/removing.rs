@@ -1,16 +1,28 @@
 //! Deletions, purges and what else keeps a store in order.
 
-use wfe_core::traits::{CheckDepth, CheckpointMode, InstanceState, Management, PurgeFilter, PurgeReport};
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use wfe_core::{
+    models::ExecutionError,
+    traits::{CheckDepth, CheckpointMode, InstanceState, Management, PurgeFilter, PurgeReport},
+};
 
 use super::prelude::*;
 
 cases! { "removing":
     a_deleted_instance_is_nowhere_any_more,
+    nothing_of_a_removed_instance_is_left,
     only_an_instance_that_has_ended_is_deleted,
     a_purge_takes_what_ended_before_its_time_in_one_of_its_ways,
     a_purge_in_batches_of_one_row_comes_to_the_same_end,
     events_are_purged_once_they_are_processed,
     a_store_in_order_has_no_faults_and_counts_its_instances,
+    a_backup_is_a_store_of_its_own_unless_it_was_cancelled,
 }
 
 /// Returns the management interface of a store. Skips the case if the store has none, or does not support this method.
@@ -53,6 +65,26 @@ async fn a_deleted_instance_is_nowhere_any_more(bench: Bench) -> Checked<()> {
     assert_err!(managed.delete("i").await, WfeError::WorkflowNotFound(_));
     // Its id and its reference are free.
     assert!(steps.start(None, &instance).await?.is_new);
+    Ok(())
+}
+
+async fn nothing_of_a_removed_instance_is_left(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (steps, managed) = (steps(&store)?, managed(&store)?);
+    for id in ["deleted", "purged"] {
+        let instance = WorkflowInstance { reference: None, ..ended(id, WorkflowStatus::Complete, 1) };
+        assert!(steps.start(None, &instance).await?.is_new);
+        store.create_event_subscription(&wait(&format!("wait of {id}"), id, "e", "k", second(0))).await?;
+        store.persist_errors(&[ExecutionError::new(id, "p", "broken")]).await?;
+    }
+    offered(managed.delete("deleted").await)?;
+    assert_eq!(purged(&*managed, &PurgeFilter::before(second(5)), 1).await?, 1);
+    for id in ["deleted", "purged"] {
+        assert_err!(managed.history(id, None, 9).await, WfeError::WorkflowNotFound(_));
+        assert_eq!(managed.errors(Some(id), None, 9).await?.rows, [], "failures of {id}");
+        let wait = store.get_subscription(&format!("wait of {id}")).await;
+        assert_err!(wait, WfeError::SubscriptionNotFound(_));
+    }
     Ok(())
 }
 
@@ -141,5 +173,37 @@ async fn a_store_in_order_has_no_faults_and_counts_its_instances(bench: Bench) -
     offered(managed.compact(&()).await)?;
     offered(managed.checkpoint(CheckpointMode::Truncate).await)?;
     assert_eq!(offered(managed.statistics().await)?.open_instances, 2);
+    Ok(())
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path()).collect()
+}
+
+async fn a_backup_is_a_store_of_its_own_unless_it_was_cancelled(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let managed = managed(&store)?;
+    for number in 0..50 {
+        store.create_new_workflow(&full_instance(&number.to_string(), number)).await?;
+    }
+    let Ok(folder) = tempfile::tempdir() else { unmet("the test cannot make a folder") };
+    let target = folder.path().join("copy");
+    let told = AtomicU64::new(0);
+    let counts = |_: u64, _: Option<u64>| {
+        told.fetch_add(1, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    };
+    let refuses = |_: u64, _: Option<u64>| ControlFlow::Break(());
+    let cancelled = managed.backup(&target, &refuses).await;
+    if let Err(WfeError::Unsupported(_)) = cancelled {
+        return Err(Stop::Skipped("the store does not support this optional method"));
+    }
+    assert_err!(cancelled, WfeError::Cancelled);
+    assert_eq!(files(folder.path()), Vec::<PathBuf>::new(), "a cancelled backup leaves nothing");
+    let report = managed.backup(&target, &counts).await?;
+    assert_eq!(report.instances, 50);
+    assert!(told.into_inner() > 0, "a backup tells how far it has come");
+    assert_eq!(files(folder.path()), std::slice::from_ref(&target));
+    assert_err!(managed.backup(&target, &()).await, WfeError::Unusable { .. });
     Ok(())
 }
