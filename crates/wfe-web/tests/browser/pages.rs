@@ -11,8 +11,9 @@ use crate::{
     site::Site,
 };
 
-/// Pages to which no link leads: `/` leads to the overview, and a bulk action has a page after it has begun.
-const NO_LINK: [&str; 3] = ["/", "/bulk/{number}", "/find"];
+/// Pages to which no link leads: `/` leads to the overview, a bulk action and work on the store have pages after they have
+/// begun, and a form leads to the preview of a purge.
+const NO_LINK: [&str; 5] = ["/", "/bulk/{number}", "/find", "/storage/jobs/{number}", "/storage/purge"];
 /// So many addresses of a page are looked at.
 const VARIANTS: usize = 8;
 
@@ -21,7 +22,7 @@ pub async fn each_page_is_without_faults(driver: &Driver) {
     Browser::run(driver, &site.base(), true, async |browser| {
         let mut faults = Vec::new();
         let mut seen = BTreeMap::<&str, BTreeSet<String>>::new();
-        let mut waiting = VecDeque::from(["overview".to_owned()]);
+        let mut waiting = VecDeque::from(["overview".to_owned(), "storage/purge?older=1d".to_owned()]);
         while let Some(path) = waiting.pop_front() {
             let Some(route) = route(&path) else {
                 faults.push(format!("{path}: no page has this address"));

@@ -166,7 +166,7 @@ fn parts(of: &StoreStatistics) -> Markup {
         section.sec aria-labelledby="h-size" {
             div.sh { h2 #h-size { "What fills it" } span.num { (size(of.bytes)) ", schema " (of.schema_version) } }
             (picture)
-            div.tw tabindex="0" role="region" aria-labelledby="h-size" {
+            div.tw tabindex="0" role="region" aria-label="Parts of the store, and rows" {
                 table.t {
                     thead { tr { th scope="col" { "Part" } th.n scope="col" { "Size" } th.n scope="col" { "Rows, at most" } } }
                     tbody { (rows) }
