@@ -2,7 +2,7 @@
 
 use wfe_core::{
     Result, WfeError,
-    traits::{Cursor, EventFilter, MAX_PAGE, Page, StoredEvent},
+    traits::{Cursor, EventFilter, MAX_PAGE, MAX_ROWS, Page, StoredEvent},
 };
 
 use super::scan::{BEFORE, Bounds, run};
@@ -73,7 +73,8 @@ pub(super) async fn events(
         script.add_with(&reports::EVENTS, [], &values(), after());
     });
     for (is_set, script) in scripts {
-        let bounds = Bounds { limit: limit as u64, max_data: u64::MAX, reads_rows: true, is_set };
+        let bounds =
+            Bounds { limit: limit as u64, max_data: u64::MAX, reads_rows: true, is_set, max_rows: MAX_ROWS };
         if let Some(found) = run(store, script, bounds, decode).await? {
             let next = found.next.map(|cursor| Cursor(cursor.seq));
             return Ok(Page { rows: store.sound(found.rows)?, next });

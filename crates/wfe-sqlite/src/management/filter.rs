@@ -4,7 +4,7 @@ use chrono::{DateTime, Timelike, Utc};
 use wfe_core::{
     Result, WfeError,
     executor::{ACTIVITY, CHILD_ENDED, USER_TASK},
-    traits::{InstanceState, Order, Query, TextMatch, TimeRange, WaitFilter},
+    traits::{InstanceState, MAX_ROWS, Order, Query, TextMatch, TimeRange, WaitFilter},
 };
 
 use crate::{
@@ -17,10 +17,14 @@ use crate::{
 pub(super) struct Filter {
     /// The arguments of the filter.
     pub(super) values: [Value; FILTER],
+    /// The same without the event that is waited for: for leaders that yield only instances that wait for it.
+    pub(super) values_of_waiting: [Value; FILTER],
     /// Finds the selected instances, the best one first. The last one can always be used; each other one is useless if it
     /// has too many rows.
     pub(super) leaders: Vec<Leader>,
     pub(super) order: Order,
+    /// The size of a window: how many rows a leader yields at most.
+    pub(super) max_rows: u64,
     /// Whether the query looks into the data, which may be large.
     pub(super) reads_data: bool,
 }
@@ -44,6 +48,9 @@ pub(super) enum Leader {
     Event([Value; 2]),
     States(Box<[Value; 19]>),
 }
+
+/// The size of a window of a query about what instances wait for.
+const MAX_WAITING: u64 = MAX_ROWS / 4;
 
 /// The names of the endings, in the order of [`InstanceState::ENDED`].
 const ENDINGS: [&str; 4] = ["Completed", "Failed", "Cancelled", "Terminated"];
@@ -123,9 +130,19 @@ impl Filter {
         let now = time::millis_bound(as_at);
         let needles = needles(query)?;
         let event = query.waits.as_ref().and_then(event_of);
-        let values = values(query, states, now, has_cause, &needles, event.as_ref())?;
+        let values_with = |event| values(query, states, now, has_cause, &needles, event);
+        let (values, values_of_waiting) = (values_with(event.as_ref())?, values_with(None)?);
         let leaders = leaders(query, states, now, &needles, event.as_ref());
-        Ok(Some(Self { values, leaders, order: query.order, reads_data: query.text.is_some() }))
+        // For each row, the subscriptions are read, too.
+        let reads_waits = event.is_some() || matches!(query.waits, Some(WaitFilter::Nobody));
+        Ok(Some(Self {
+            values,
+            values_of_waiting,
+            leaders,
+            order: query.order,
+            max_rows: if reads_waits { MAX_WAITING } else { MAX_ROWS },
+            reads_data: query.text.is_some(),
+        }))
     }
 
     /// Whether the order is descending, and which column is its key (see `sql::listings`).
@@ -136,6 +153,16 @@ impl Filter {
             Order::Oldest => (false, 0),
             _ => (true, 0),
         }
+    }
+
+    /// The size of a window, as an argument.
+    pub(super) fn window(&self) -> Value {
+        Value::Int(i64::try_from(self.max_rows).unwrap_or(i64::MAX))
+    }
+
+    /// One row more than a window, as an argument.
+    pub(super) fn behind_window(&self) -> Value {
+        Value::Int(i64::try_from(self.max_rows.saturating_add(1)).unwrap_or(i64::MAX))
     }
 }
 

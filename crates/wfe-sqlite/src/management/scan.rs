@@ -3,11 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
-use wfe_core::{
-    Result,
-    sync::lock,
-    traits::{ListCursor, MAX_ROWS},
-};
+use wfe_core::{Result, sync::lock, traits::ListCursor};
 
 use super::filter::{Filter, Leader};
 use crate::{
@@ -94,7 +90,8 @@ pub(super) async fn scan<T: Send + 'static>(
     for leader in &filter.leaders {
         let mut script = Script::default();
         leader.add(&mut script, filter, after, detail);
-        let bounds = Bounds { limit, max_data, reads_rows, is_set: leader.is_set() };
+        let bounds =
+            Bounds { limit, max_data, reads_rows, is_set: leader.is_set(), max_rows: filter.max_rows };
         if let Some(found) = run(store, script, bounds, decode.clone()).await? {
             return Ok(found);
         }
@@ -113,6 +110,8 @@ pub(super) struct Bounds {
     pub(super) reads_rows: bool,
     /// Whether the leader is a set.
     pub(super) is_set: bool,
+    /// How many rows the leader yields at most. A set that has more is useless.
+    pub(super) max_rows: u64,
 }
 
 /// Runs the statement of a listing. `None` means that its leader is a set which is too large.
@@ -134,7 +133,7 @@ pub(super) async fn run<T: Send + 'static>(
     script.take = Some(Box::new(move |_, row| {
         let mut progress = lock(&taking);
         let number = |column: usize| row.get::<Option<i64>>(column).ok().flatten().unwrap_or(0);
-        if number(0).unsigned_abs() > MAX_ROWS {
+        if number(0).unsigned_abs() > bounds.max_rows {
             progress.end = End::Useless;
             return Taken::End;
         }
@@ -159,7 +158,7 @@ pub(super) async fn run<T: Send + 'static>(
     if progress.end == End::Useless {
         return Ok(None);
     }
-    let is_window = !bounds.is_set && progress.looked_at == MAX_ROWS;
+    let is_window = !bounds.is_set && progress.looked_at == bounds.max_rows;
     let is_at_end = progress.end == End::All && !is_window;
     let cursor = |(key, seq): (i64, i64)| Some(ListCursor { key, seq: u64::try_from(seq).ok()? });
     Ok(Some(Scanned {
@@ -233,8 +232,8 @@ impl Leader {
             Self::Reference(range) => add.set(&listings::BY_REFERENCE, range.clone(), after),
             Self::Parent(parent) => add.set(&listings::CHILDREN, [parent.clone()], after),
             Self::Requested => add.set(&listings::REQUESTED, [], after),
-            Self::EventName(name) => add.set(&listings::WAITING_FOR_NAME, [name.clone()], after),
-            Self::Event(event) => add.set(&listings::WAITING_FOR_EVENT, event.clone(), after),
+            Self::EventName(name) => add.set_of_waiting(&listings::WAITING_FOR_NAME, [name.clone()], after),
+            Self::Event(event) => add.set_of_waiting(&listings::WAITING_FOR_EVENT, event.clone(), after),
             Self::States(states) => add.set(&listings::IN_STATES, (**states).clone(), after),
         }
     }
@@ -264,14 +263,36 @@ impl Add<'_> {
         values.extend([reads_all.clone(), reads_all.clone()]);
         values.extend_from_slice(&self.filter.values);
         values.extend(leader);
-        values.extend([reads_row, reads_all]);
-        const { assert!(FILTER + A + 4 == N, "another number of arguments than parameters") };
+        values.extend([self.filter.window(), reads_row, reads_all]);
+        const { assert!(FILTER + A + 5 == N, "another number of arguments than parameters") };
         self.script.add(statement, filled(values));
     }
 
     fn set<const A: usize, const N: usize>(
         self,
         statement: &Sql<N>,
+        set: [Value; A],
+        after: Option<(i64, i64)>,
+    ) {
+        let values = &self.filter.values;
+        self.set_with(statement, values, set, after);
+    }
+
+    /// A set that shows by itself that its instances wait for the event.
+    fn set_of_waiting<const A: usize, const N: usize>(
+        self,
+        statement: &Sql<N>,
+        set: [Value; A],
+        after: Option<(i64, i64)>,
+    ) {
+        let values = &self.filter.values_of_waiting;
+        self.set_with(statement, values, set, after);
+    }
+
+    fn set_with<const A: usize, const N: usize>(
+        self,
+        statement: &Sql<N>,
+        filter: &[Value; FILTER],
         set: [Value; A],
         after: Option<(i64, i64)>,
     ) {
@@ -285,12 +306,13 @@ impl Add<'_> {
         let reads_row = Value::from(self.detail != Detail::Nothing);
         let mut values = Vec::with_capacity(N);
         values.extend([reads_all.clone(), reads_all.clone()]);
-        values.extend_from_slice(&self.filter.values);
+        values.extend_from_slice(filter);
         values.extend(set);
-        values.extend([is_descending.into(), is_descending.into()]);
-        values.extend([key, first, second].map(Value::Int));
-        values.extend([reads_row, reads_all]);
-        const { assert!(FILTER + A + 9 == N, "another number of arguments than parameters") };
+        let window = || self.filter.window();
+        values.extend([self.filter.behind_window(), is_descending.into(), is_descending.into()]);
+        values.extend([Value::Int(key), window(), Value::Int(first), Value::Int(second)]);
+        values.extend([window(), window(), reads_row, reads_all]);
+        const { assert!(FILTER + A + 13 == N, "another number of arguments than parameters") };
         self.script.add(statement, filled(values));
     }
 }

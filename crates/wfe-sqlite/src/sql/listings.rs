@@ -1,12 +1,12 @@
 //! Statements that list and count instances for operators.
 //!
 //! All of them have one form. A *leader* yields the numbers of instances in the order of the listing, from an index or from the
-//! table, at most [`MAX_ROWS`](wfe_core::traits::MAX_ROWS) of them. For each number, the middle part tests the whole query: it
+//! table, at most a window of them (see `Filter`). For each number, the middle part tests the whole query: it
 //! yields a row for each instance that was looked at, so that the reader of the rows can count them, knows where the page
 //! ends, and can end the statement as soon as the page is full. The outer part reads the columns of the selected instances.
 //!
 //! There are two kinds of leaders. A *walk* follows the order of an index; the next page continues where it ended. A *set* is
-//! found by an index in another order, and is sorted. A set is complete or useless: if it has more than `MAX_ROWS` rows
+//! found by an index in another order, and is sorted. A set is complete or useless: if it has more rows than a window
 //! (the first column says so), the caller chooses another leader.
 //!
 //! Each subquery has a LIMIT, so that SQLite does not merge it with the query around it: it would test the query once more for
@@ -145,8 +145,8 @@ macro_rules! oldest_wait {
 
 /// A listing with this leader. A leader yields `total` (of a set: its size), `key` and `seq` (the cursor), and `pre`: 0 if the
 /// index alone shows that the instance is not selected. The arguments: whether to read the waits and the attributes
-/// (twice), those of the filter, those of the leader, whether to read the columns of summaries, and whether to read the
-/// waits.
+/// (twice), those of the filter, those of the leader, the size of the window, whether to read the columns of summaries, and
+/// whether to read the waits.
 macro_rules! listing {
     ($leader:expr) => {
         concat!(
@@ -156,27 +156,37 @@ macro_rules! listing {
             filter!(),
             " AS is_selected FROM (",
             $leader,
-            " LIMIT 20000) AS l LEFT JOIN workflows AS w ON l.pre AND w.seq = l.seq LIMIT 20001) AS f \
+            " LIMIT ?) AS l LEFT JOIN workflows AS w ON l.pre AND w.seq = l.seq LIMIT 20001) AS f \
              LEFT JOIN workflows AS w ON f.is_selected AND ? AND w.seq = f.seq",
             oldest_wait!()
         )
     };
 }
 
-/// A leader that sorts a set of row numbers. The arguments after those of the set: whether the order is descending (twice),
-/// which column is the key (2: the time of the end; 3: the due time; else none), and the cursor, of which both parts are
-/// negated bit by bit if the order is descending.
+/// A leader that sorts a set of row numbers: of instances, or of rows from which an expression on the column `c.seq` gets the
+/// numbers of instances. The rows themselves are read only if the set is small enough; otherwise one row says that it is not.
+/// The arguments after those of the set: one row more than a window, whether the order is descending (twice), which column is
+/// the key (2: the time of the end; 3: the due time; else none), the size of a window, and the cursor, of which both parts are
+/// negated bit by bit if the order is descending. The size of a window comes once more at the end.
 macro_rules! set {
     ($set:expr) => {
+        set!($set, "c.seq")
+    };
+    ($set:expr, $instance:expr) => {
         concat!(
             "WITH c (seq) AS MATERIALIZED (SELECT * FROM (",
             $set,
-            ") LIMIT 20001) SELECT (SELECT count(*) FROM c) AS total, key, seq, 1 AS pre FROM (\
-               SELECT key, seq, iif(?, ~key, key) AS first, iif(?, ~seq, seq) AS second FROM (\
-                 SELECT seq, CASE ? WHEN 2 THEN (SELECT complete_time FROM workflows WHERE workflows.seq = d.seq) \
-                   WHEN 3 THEN (SELECT next_execution FROM workflows WHERE workflows.seq = d.seq) ELSE 0 END AS key \
-                 FROM (SELECT DISTINCT seq FROM c WHERE seq IS NOT NULL) AS d)) \
-             WHERE key IS NOT NULL AND (first, second) > (?, ?) ORDER BY first, second"
+            ") LIMIT ?), t (total) AS MATERIALIZED (SELECT count(*) FROM c) \
+             SELECT total, key, seq, pre FROM (\
+               SELECT (SELECT total FROM t) AS total, key, seq, 1 AS pre FROM (\
+                 SELECT key, seq, iif(?, ~key, key) AS first, iif(?, ~seq, seq) AS second FROM (\
+                   SELECT seq, CASE ? WHEN 2 THEN (SELECT complete_time FROM workflows WHERE workflows.seq = d.seq) \
+                     WHEN 3 THEN (SELECT next_execution FROM workflows WHERE workflows.seq = d.seq) ELSE 0 END AS key \
+                   FROM (SELECT DISTINCT ",
+            $instance,
+            " AS seq FROM c WHERE (SELECT total FROM t) <= ?) AS d WHERE seq IS NOT NULL)) \
+               WHERE key IS NOT NULL AND (first, second) > (?, ?) ORDER BY first, second LIMIT 20001) \
+             UNION ALL SELECT total, 0, 0, 0 FROM t WHERE total > ?"
         )
     };
 }
@@ -209,8 +219,8 @@ macro_rules! all {
         walk!("workflows WHERE true", "1", $order)
     };
 }
-pub(crate) const NEWEST: Sql<{ FILTER + 5 }> = Sql::new(listing!(all!(newest)));
-pub(crate) const OLDEST: Sql<{ FILTER + 5 }> = Sql::new(listing!(all!(oldest)));
+pub(crate) const NEWEST: Sql<{ FILTER + 6 }> = Sql::new(listing!(all!(newest)));
+pub(crate) const OLDEST: Sql<{ FILTER + 6 }> = Sql::new(listing!(all!(oldest)));
 
 /// The instances of a definition.
 macro_rules! of_definition {
@@ -218,8 +228,8 @@ macro_rules! of_definition {
         walk!("workflows INDEXED BY workflows_definition WHERE workflow_definition_id = ?", "1", $order)
     };
 }
-pub(crate) const NEWEST_OF_DEFINITION: Sql<{ FILTER + 6 }> = Sql::new(listing!(of_definition!(newest)));
-pub(crate) const OLDEST_OF_DEFINITION: Sql<{ FILTER + 6 }> = Sql::new(listing!(of_definition!(oldest)));
+pub(crate) const NEWEST_OF_DEFINITION: Sql<{ FILTER + 7 }> = Sql::new(listing!(of_definition!(newest)));
+pub(crate) const OLDEST_OF_DEFINITION: Sql<{ FILTER + 7 }> = Sql::new(listing!(of_definition!(oldest)));
 
 /// The instances that have an attribute. The first argument is the attribute as it stands in the list.
 macro_rules! with_attribute {
@@ -231,8 +241,8 @@ macro_rules! with_attribute {
         )
     };
 }
-pub(crate) const NEWEST_WITH_ATTRIBUTE: Sql<{ FILTER + 6 }> = Sql::new(listing!(with_attribute!(newest)));
-pub(crate) const OLDEST_WITH_ATTRIBUTE: Sql<{ FILTER + 6 }> = Sql::new(listing!(with_attribute!(oldest)));
+pub(crate) const NEWEST_WITH_ATTRIBUTE: Sql<{ FILTER + 7 }> = Sql::new(listing!(with_attribute!(newest)));
+pub(crate) const OLDEST_WITH_ATTRIBUTE: Sql<{ FILTER + 7 }> = Sql::new(listing!(with_attribute!(oldest)));
 
 /// The open instances with this status. The arguments: definition and version (each twice; NULL: any), whether they are
 /// looked for, and the cursor.
@@ -260,8 +270,8 @@ macro_rules! open {
         )
     };
 }
-pub(crate) const NEWEST_OPEN: Sql<{ FILTER + 16 }> = Sql::new(listing!(open!("<", " DESC")));
-pub(crate) const OLDEST_OPEN: Sql<{ FILTER + 16 }> = Sql::new(listing!(open!(">", "")));
+pub(crate) const NEWEST_OPEN: Sql<{ FILTER + 17 }> = Sql::new(listing!(open!("<", " DESC")));
+pub(crate) const OLDEST_OPEN: Sql<{ FILTER + 17 }> = Sql::new(listing!(open!(">", "")));
 
 /// The instances that ended in one way, the last first. The arguments: the definition (twice; NULL: any), the ending, the
 /// cursor, and the bounds of the time.
@@ -275,7 +285,7 @@ macro_rules! ended_with {
         )
     };
 }
-pub(crate) const LAST_ENDED: Sql<{ FILTER + 38 }> = Sql::new(listing!(concat!(
+pub(crate) const LAST_ENDED: Sql<{ FILTER + 39 }> = Sql::new(listing!(concat!(
     ended_with!("= ?"),
     " UNION ALL ",
     ended_with!("= ?"),
@@ -289,47 +299,50 @@ pub(crate) const LAST_ENDED: Sql<{ FILTER + 38 }> = Sql::new(listing!(concat!(
 )));
 
 /// The instances that are due or asleep, by their due time.
-pub(crate) const FIRST_DUE: Sql<{ FILTER + 6 }> = Sql::new(listing!(
+pub(crate) const FIRST_DUE: Sql<{ FILTER + 7 }> = Sql::new(listing!(
     "SELECT 0 AS total, next_execution AS key, seq, 1 AS pre FROM workflows INDEXED BY workflows_due \
      WHERE status = 'Runnable' AND next_execution IS NOT NULL AND (next_execution, seq) > (?, ?) \
      ORDER BY next_execution, seq"
 ));
 
 /// The instance with this name.
-pub(crate) const NAMED: Sql<{ FILTER + 10 }> =
+pub(crate) const NAMED: Sql<{ FILTER + 14 }> =
     Sql::new(listing!(set!("SELECT seq FROM workflows WHERE name = ?")));
 
 /// The instances whose ids are in this range.
-pub(crate) const BY_ID: Sql<{ FILTER + 11 }> =
+pub(crate) const BY_ID: Sql<{ FILTER + 15 }> =
     Sql::new(listing!(set!("SELECT seq FROM workflows WHERE id >= ? AND id < ?")));
 
 /// The instances whose references are in this range, both ends included.
-pub(crate) const BY_REFERENCE: Sql<{ FILTER + 11 }> = Sql::new(listing!(set!(
+pub(crate) const BY_REFERENCE: Sql<{ FILTER + 15 }> = Sql::new(listing!(set!(
     "SELECT seq FROM workflows INDEXED BY workflows_reference WHERE reference IS NOT NULL AND reference BETWEEN ? AND ?"
 )));
 
 /// The children of this instance.
-pub(crate) const CHILDREN: Sql<{ FILTER + 10 }> =
+pub(crate) const CHILDREN: Sql<{ FILTER + 14 }> =
     Sql::new(listing!(set!("SELECT seq FROM workflows INDEXED BY workflows_parent WHERE parent = ?")));
 
 /// The instances with a control request. Those that have ended are not selected.
-pub(crate) const REQUESTED: Sql<{ FILTER + 9 }> = Sql::new(listing!(set!(
+pub(crate) const REQUESTED: Sql<{ FILTER + 13 }> = Sql::new(listing!(set!(
     "SELECT seq FROM workflows INDEXED BY workflows_control WHERE control IS NOT NULL"
 )));
 
-/// The instances that wait for an event with this name, and with this key.
+/// The open subscriptions to this name, and to this key, and the instances to which they belong.
 macro_rules! waiting_for {
     ($key:literal) => {
-        concat!(
-            "SELECT (SELECT seq FROM workflows WHERE id = s.workflow_id) AS seq FROM event_subscriptions AS s \
-             INDEXED BY event_subscriptions_open WHERE s.is_open = 1 AND s.event_name = ?",
-            $key
+        set!(
+            concat!(
+                "SELECT seq FROM event_subscriptions INDEXED BY event_subscriptions_open \
+                   WHERE is_open = 1 AND event_name = ?",
+                $key
+            ),
+            "(SELECT w.seq FROM event_subscriptions AS s CROSS JOIN workflows AS w ON w.id = s.workflow_id WHERE s.seq = c.seq)"
         )
     };
 }
-pub(crate) const WAITING_FOR_NAME: Sql<{ FILTER + 10 }> = Sql::new(listing!(set!(waiting_for!(""))));
-pub(crate) const WAITING_FOR_EVENT: Sql<{ FILTER + 11 }> =
-    Sql::new(listing!(set!(waiting_for!(" AND s.event_key = ?"))));
+pub(crate) const WAITING_FOR_NAME: Sql<{ FILTER + 14 }> = Sql::new(listing!(waiting_for!("")));
+pub(crate) const WAITING_FOR_EVENT: Sql<{ FILTER + 15 }> =
+    Sql::new(listing!(waiting_for!(" AND event_key = ?")));
 
 /// A part of `IN_STATES`: instances that have ended.
 macro_rules! ended_in {
@@ -345,7 +358,7 @@ macro_rules! ended_in {
 /// The instances in some states. The arguments: whether an owner is looked for; the bounds of the due time; whether suspended
 /// ones are looked for; four endings (NULL: none), each with the bounds of the time; whether ended ones without an ending are
 /// looked for, and the bounds of the time.
-pub(crate) const IN_STATES: Sql<{ FILTER + 28 }> = Sql::new(listing!(set!(concat!(
+pub(crate) const IN_STATES: Sql<{ FILTER + 32 }> = Sql::new(listing!(set!(concat!(
     "SELECT seq FROM workflows INDEXED BY workflows_owned WHERE owner IS NOT NULL AND ? \
      UNION ALL SELECT seq FROM workflows INDEXED BY workflows_due \
        WHERE status = 'Runnable' AND next_execution IS NOT NULL AND next_execution BETWEEN ? AND ? \
