@@ -22,6 +22,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use harness::{Browser, Driver, View};
 use serde_json::json;
 use site::Site;
+use wfe::operator::{NewEvent, NewInstance};
 use wfe_web::Dashboard;
 
 /// Names of the pictures, the routes and, where these have variable parts, an address.
@@ -55,6 +56,7 @@ async fn main() -> ExitCode {
     let wanted: Vec<String> = arguments.collect();
     fs::create_dir_all(&folder).unwrap();
     let site = Site::start().await;
+    complete(&site, 12).await;
     let suspended = format!("instances/{}", site.id("order", "order-22").await);
     Browser::run(&driver, &site.base(), true, async |browser| {
         let is_there = |route: &str| Dashboard::pages().any(|page| page == route);
@@ -79,6 +81,19 @@ async fn main() -> ExitCode {
     .await;
     site.stop().await;
     ExitCode::SUCCESS
+}
+
+/// So many orders are approved and charged.
+async fn complete(site: &Site, orders: usize) {
+    site.open_the_bank();
+    let operator = site.operator();
+    for order in 0..orders {
+        let key = format!("order-{}", 100 + order);
+        let order = NewInstance::new("order", json!({ "id": key, "log": [] })).version(1).reference(&key);
+        let id = operator.start(order).await.unwrap().id;
+        operator.publish(NewEvent::new("approved", key).data(json!("Mr Bell"))).await.unwrap();
+        assert!(operator.outcome(&id, None).await.unwrap().is_some());
+    }
 }
 
 /// A picture of the whole page, in PNG.

@@ -101,7 +101,7 @@ fn lead(now: DateTime<Utc>, failed: u64, groups: &[FailureGroup], open: &[OpenCo
     html! {
         @match failed {
             0 => "Nothing failed since yesterday.",
-            n => { (num(n)) " failed since yesterday" @if let Some(most) = groups.first() { ", most of them in " (text(&most.definition)) " › " (text(&most.step)) } "." }
+            n => { (num(n)) " failed since yesterday" @if let Some(most) = groups.first() { ", " @if n > 1 { "most of them " } "in " (text(&most.definition)) " › " (text(&most.step)) } "." }
         }
         " "
         @match due {

@@ -1,5 +1,6 @@
 //! What people do in the dashboard.
 
+use serde_json::json;
 use wfe::traits::InstanceState;
 
 use crate::{
@@ -88,7 +89,6 @@ pub async fn all_that_match_are_resumed_and_each_tab_sees_it(driver: &Driver) {
         let client = browser.client();
         browser.go("instances?f=status:suspended").await;
         rows(browser, 2).await;
-        browser.sees("#live", "Live").await;
         let first = client.window().await.unwrap();
         let second = client.new_window(true).await.unwrap().handle;
         client.switch_to_window(second.clone()).await.unwrap();
@@ -100,9 +100,14 @@ pub async fn all_that_match_are_resumed_and_each_tab_sees_it(driver: &Driver) {
         browser.click("button[value=resume]").await;
         browser.sees("h1", "Resume 2 instances?").await;
         browser.click(".sure button").await;
+        for order in ["order-22", "order-23"] {
+            let id = site.id("order", order).await;
+            reaches(site, browser, &id, InstanceState::Completed).await;
+        }
         // The other tab was in the background, and catches up.
         client.close_window().await.unwrap();
         client.switch_to_window(first).await.unwrap();
+        browser.devtools("Page.bringToFront", json!({})).await;
         rows(browser, 0).await;
         browser.sees("main", "No instance matches").await;
     })
