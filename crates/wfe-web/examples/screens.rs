@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
     let wanted: Vec<String> = arguments.collect();
     fs::create_dir_all(&folder).unwrap();
     let site = Site::start().await;
-    complete(&site, 12).await;
+    complete(&site, 3).await;
     let suspended = format!("instances/{}", site.id("order", "order-22").await);
     Browser::run(&driver, &site.base(), true, async |browser| {
         let is_there = |route: &str| Dashboard::pages().any(|page| page == route);
