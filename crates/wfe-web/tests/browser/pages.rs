@@ -11,9 +11,12 @@ use crate::{
     site::Site,
 };
 
-/// Pages to which no link leads: `/` leads to the overview, a bulk action and work on the store have pages after they have
-/// begun, and a form leads to the preview of a purge.
-const NO_LINK: [&str; 5] = ["/", "/bulk/{number}", "/find", "/storage/jobs/{number}", "/storage/purge"];
+/// Pages to which no link leads: `/` leads to the overview, what takes long has a page after it has begun, and the picture
+/// of a definition is a file that is saved.
+const NO_LINK: [&str; 5] =
+    ["/", "/bulk/{number}", "/definitions/{id}/{version}/svg", "/find", "/storage/jobs/{number}"];
+/// Where the way begins: the overview, and what a form leads to.
+const BEGINNINGS: [&str; 2] = ["overview", "storage/purge?older=90d"];
 /// So many addresses of a page are looked at.
 const VARIANTS: usize = 8;
 
@@ -22,7 +25,7 @@ pub async fn each_page_is_without_faults(driver: &Driver) {
     Browser::run(driver, &site.base(), true, async |browser| {
         let mut faults = Vec::new();
         let mut seen = BTreeMap::<&str, BTreeSet<String>>::new();
-        let mut waiting = VecDeque::from(["overview".to_owned(), "storage/purge?older=1d".to_owned()]);
+        let mut waiting = VecDeque::from(BEGINNINGS.map(str::to_owned));
         while let Some(path) = waiting.pop_front() {
             let Some(route) = route(&path) else {
                 faults.push(format!("{path}: no page has this address"));

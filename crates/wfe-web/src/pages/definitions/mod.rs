@@ -145,7 +145,7 @@ async fn definition(ask: Ask) -> Result<Reply, Failure> {
         .body(html! {
             (versions::tabs(&ask, &views, version))
             div.cols.wide {
-                section.sec aria-labelledby="h-graph" {
+                section.sec {
                     h2.vh #h-graph { "Graph" }
                     div.graph tabindex="0" role="region" aria-label="Graph" { (graph.svg(&links)) }
                     p.keyline {
