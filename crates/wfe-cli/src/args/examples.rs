@@ -75,6 +75,9 @@ examples! {
     DOCTOR: "wfe doctor",
         "wfe doctor --json",
         "wfe doctor --columns weight,code,advice";
+    DASHBOARD: "wfe dashboard --port 0 --for 1s",
+        "wfe dashboard --port 0 --read-only --for 1s",
+        "wfe dashboard --port 0 --as 'Ms Weber' --for 1s";
 
     START: "wfe start order --data '{\"lines\":[]}' --reference order-99",
         "echo '{\"lines\":[]}' | wfe start order@3 --data -",

@@ -1,6 +1,7 @@
 //! The command line: what can be written, and its help.
 
 mod actions;
+mod dashboard;
 mod examples;
 mod filter;
 mod questions;
@@ -16,6 +17,7 @@ pub(crate) use actions::{
     Acknowledgement, Acting, ActivitiesCommand, Answer, Deletion, NewSchedule, Publication, RestartArgs,
     ResumeFromArgs, SchedulesCommand, Start, Targets, TasksCommand, Upgrade, VerbArgs,
 };
+pub(crate) use dashboard::DashboardArgs;
 pub(crate) use filter::{DefinitionVersion, Filter};
 pub(crate) use questions::{
     AuditArgs, Definitions, Errors, Graph, GraphFormat, Group, List, Show, Stats, Tail, WaitArgs, Why,
@@ -102,6 +104,7 @@ pub(crate) enum Command {
     /// Ends with 1 if there is a finding of weight error.
     #[command(after_help = examples::DOCTOR)]
     Doctor,
+    Dashboard(DashboardArgs),
 
     Start(Start),
     Publish(Publication),

@@ -2,6 +2,7 @@
 
 mod activities;
 mod backup;
+mod dashboard;
 mod definitions;
 mod doctor;
 mod errors;
@@ -44,6 +45,7 @@ pub(crate) async fn run(Cli { global, command }: Cli) -> Result<Exit> {
         Command::Hosts => hosts::hosts(app).await,
         Command::Stats(args) => stats::stats(app, &args).await,
         Command::Audit(args) => hosts::audit(app, &args).await,
+        Command::Dashboard(args) => dashboard::dashboard(app, &args).await,
         Command::Doctor => doctor::doctor(app).await,
         Command::Start(args) => start::start(app, &args).await,
         Command::Publish(args) => publish::publish(app, &args).await,

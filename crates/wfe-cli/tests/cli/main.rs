@@ -6,6 +6,7 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod dashboard;
 mod earlier;
 mod examples;
 mod exits;

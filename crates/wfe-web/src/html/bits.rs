@@ -52,11 +52,6 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// A symbol of the sprite, for eyes only.
-pub(crate) fn icon(name: &str) -> Markup {
-    html! { svg.i aria-hidden="true" { use href={ "#i-" (name) } {} } }
-}
-
 /// A button that sends its form with `do` and this value.
 pub(crate) fn button(class: &str, value: &str, label: &str) -> Markup {
     html! { button class={ "b " (class) } name="do" value=(value) { (label) } }

@@ -8,20 +8,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
 use super::icon;
 use crate::{
     ask::{Ask, segment},
     assets,
     guard::Visitor,
-    pages,
+    pages, picture,
     reply::Failure,
     routes::Route,
 };
 
-/// One symbol for each state, kind of step and control.
-const SPRITE: &str = include_str!("sprite.svg");
 /// What htmx may do under the policy for content; what a person has opened stays open.
 const HTMX: &str =
     r#"{"includeIndicatorCSS":false,"extensions":"sse","morphIgnore":["data-htmx-powered","open"]}"#;
@@ -188,8 +186,8 @@ impl Frame {
                     }
                     script src={ (root) (assets::SCRIPT.path()) } defer {}
                 }
-                body data-root=(root) {
-                    (PreEscaped(SPRITE))
+                body {
+                    (picture::sprite())
                     a.skip href="#main" { "Skip to the content" }
                     (self.header())
                     @match live {
