@@ -21,6 +21,7 @@
     }
   };
   const tellZone = () => {
+    if (!utc && zone() === "UTC") return;
     const line = $("#zone"), button = document.createElement("button");
     button.type = "button";
     button.className = "b bare tiny";

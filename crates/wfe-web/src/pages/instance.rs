@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 use wfe::{
+    WfeError,
     operator::{Explanation, HistoryRow, InstanceView},
     status::Waits,
     traits::{AuditFilter, Cursor, InstanceState, Order, Query},
@@ -16,6 +17,7 @@ use crate::{
         Page, Pager, ago, button, class, empty, icon, id, json, num, section, since, span, state, table,
         text, word,
     },
+    picture::Timeline,
     reply::{Failure, Reply},
     routes::{Group, Route},
 };
@@ -29,8 +31,9 @@ pub(crate) const GROUP: Group = Group {
 const ROWS: usize = 50;
 
 /// The parts of the page: their words in the address, and their titles.
-const TABS: [(&str, &str); 6] = [
+const TABS: [(&str, &str); 7] = [
     ("now", "Now"),
+    ("timeline", "Timeline"),
     ("steps", "Steps"),
     ("data", "Data"),
     ("failures", "Failures"),
@@ -43,6 +46,7 @@ async fn instance(ask: Ask) -> Result<Reply, Failure> {
     let view = ask.operator.show(&id).await?;
     let tab = ask.query.get("tab").unwrap_or("now");
     let body = match tab {
+        "timeline" => timeline(&ask, &view).await?,
         "steps" => steps(&ask, &id).await?,
         "data" => data(&ask, &id).await?,
         "failures" => failures(&ask, &id).await?,
@@ -247,6 +251,28 @@ fn pager(ask: &Ask, shown: usize, next: Option<Cursor>) -> Markup {
         next: next.map(|Cursor(next)| (link(Some(next.to_string())), "Go on")),
     }
     .markup()
+}
+
+/// So many steps and failures are drawn.
+const DRAWN: usize = 500;
+
+async fn timeline(ask: &Ask, view: &InstanceView) -> Result<Markup, Failure> {
+    let of = &view.summary;
+    let outline = match ask.operator.outline(&of.definition, Some(of.version)).await {
+        Ok(outline) => Some(outline),
+        // Without one, the steps are drawn in the order in which they ended.
+        Err(WfeError::OutlineNotFound { .. } | WfeError::Unsupported(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let history = ask.operator.history(&of.id, None, DRAWN).await?;
+    let failures = ask.operator.errors(Some(&of.id), None, DRAWN).await?;
+    let drawn = Timeline::of(outline.as_ref(), view, &history.rows, &failures.rows, ask.now);
+    Ok(html! {
+        div.tw tabindex="0" role="region" aria-label="Timeline, step by step" { (drawn.markup(&|_| None)) }
+        @if history.next.is_some() || failures.next.is_some() {
+            p.q { "The first " (DRAWN) " are drawn. " a href="?tab=steps" { "All steps" } " · " a href="?tab=failures" { "all failures" } }
+        }
+    })
 }
 
 async fn steps(ask: &Ask, id: &str) -> Result<Markup, Failure> {

@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
 use wfe::{
     WfeError,
     operator::{Code, Stuck},
     traits::{
-        AuditFilter, AuditRecord, Ending, FailureGroup, Host, InstanceState, OpenCount, Order, Query,
-        StoreStatistics, TimeRange,
+        AuditFilter, AuditRecord, EndedCount, Ending, FailureGroup, Host, InstanceState, OpenCount, Order,
+        Query, StoreStatistics, TimeRange,
     },
 };
 
@@ -17,6 +17,7 @@ use crate::{
     ask::{Ask, Fields, segment},
     filter::Filter,
     html::{Page, class, empty, num, section, since, size, span, symbol, table, text},
+    picture::{self, Hour},
     reply::{Failure, Reply},
     routes::{Group, Nav, Route},
 };
@@ -38,15 +39,21 @@ fn begin(ask: &Ask) -> Reply {
 
 /// So many stuck instances are looked for.
 const STUCK: usize = 50;
+/// So many hours the bars show.
+const HOURS: i64 = 24;
 /// So many rows each list has.
 const ROWS: usize = 8;
 
 async fn overview(ask: Ask) -> Result<Reply, Failure> {
     let (now, operator) = (ask.now, &ask.operator);
     let day = TimeRange { from: Some(now - TimeDelta::days(1)), until: Some(now) };
+    // Whole hours, and the one that runs.
+    let hours = now.timestamp().div_euclid(3_600) - (HOURS - 1);
+    let begin = DateTime::from_timestamp(hours * 3_600, 0).unwrap_or(now);
     let stuck = operator.stuck(STUCK).await?;
     let open = operator.open_counts().await?;
-    let ended = operator.ended_counts(day, Duration::from_hours(1)).await?;
+    let ended =
+        operator.ended_counts(TimeRange { from: Some(begin), ..day }, Duration::from_hours(1)).await?;
     let failed_since = Query {
         states: vec![InstanceState::Failed],
         completed: TimeRange { until: None, ..day },
@@ -79,6 +86,7 @@ async fn overview(ask: Ask) -> Result<Reply, Failure> {
                     (acted(&ask, &records))
                 }
                 div {
+                    (per_hour(&ask, begin, &ended))
                     (self::hosts(now, &hosts))
                     @if let Some(statistics) = &statistics { (store(statistics)) }
                 }
@@ -220,6 +228,39 @@ fn failed(ask: &Ask, groups: &[FailureGroup], all: u64) -> Markup {
     };
     let link = format!("{}?f=status%3Afailed&f=ended-since%3A1d&order=last-ended", ask.to("instances"));
     section("h-fail", "Failed since yesterday", Some(&num(all)), Some((&link, "List")), &body)
+}
+
+/// How many ended in each hour.
+fn per_hour(ask: &Ask, begin: DateTime<Utc>, ended: &[EndedCount]) -> Markup {
+    let hour = |from: DateTime<Utc>| {
+        let until = from + TimeDelta::hours(1);
+        let count = |ending| {
+            let of = ended.iter().filter(|of| of.ending == ending && from <= of.from && of.from < until);
+            of.map(|of| of.count).sum()
+        };
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let filter =
+            Filter(vec![format!("ended-since:{}", time(from)), format!("ended-until:{}", time(until))]);
+        Hour {
+            name: from.format("%H:%M").to_string(),
+            completed: count(Ending::Completed),
+            failed: count(Ending::Failed),
+            url: Some(format!("{}{}", ask.to("instances"), filter.fields().link())),
+        }
+    };
+    let hours: Vec<Hour> = (0..HOURS).map(|n| hour(begin + TimeDelta::hours(n))).collect();
+    let body = html! {
+        figure.chart {
+            (picture::bars(&hours, "Instances ended per hour, the last 24 hours, in UTC"))
+            p.keyline {
+                span { span.sw.c3 {} "completed" }
+                span { span.sw.bad {} "failed, on a scale of its own" }
+                span { "hours of UTC" }
+            }
+            (picture::bars_table(&hours))
+        }
+    };
+    section("h-ended", "Ended per hour", None, None, &body)
 }
 
 fn acted(ask: &Ask, records: &[AuditRecord]) -> Markup {

@@ -112,6 +112,7 @@ async fn every_page_answers_with_what_is_stored() {
     assert!(none.body.contains("No instance matches.") && !none.body.contains("order-17"));
     for (tab, says) in [
         ("now", "Stands at"),
+        ("timeline", "Timeline, step by step"),
         ("steps", "No step has ended yet."),
         ("data", "2250"),
         ("failures", "No attempt has failed."),
