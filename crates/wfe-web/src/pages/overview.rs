@@ -1,4 +1,4 @@
-//! Is all well, what needs somebody, and what failed since yesterday?
+//! Is all well, what needs attention, and what failed since yesterday?
 
 use std::{collections::BTreeMap, time::Duration};
 
