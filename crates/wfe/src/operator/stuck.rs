@@ -13,6 +13,7 @@ use wfe_core::{
 };
 
 use super::{Explanation, Operator, why::Facts};
+use crate::host::RESERVED;
 
 /// How many rows each query reads at most.
 const ROWS: usize = 200;
@@ -186,6 +187,10 @@ impl Operator {
             Reason::Activities => {
                 for count in self.seen(self.management.task_counts().await)? {
                     let Some(name) = view::activity_name(&count.event_name) else { continue };
+                    // Schedules wait for this one, which no worker does.
+                    if name.starts_with(RESERVED) {
+                        continue;
+                    }
                     let filter = WaitFilter::Activity { name: name.to_owned() };
                     // The oldest ones come first. Those that a worker does now are not stuck.
                     let page = self.seen(self.management.waits(Some(&filter), None, ROWS).await)?;

@@ -4,6 +4,7 @@ use wfe::{
     Operator,
     definition::{Activity, OnFailure, WorkflowName},
     operator::{Code, Finding, Thresholds, Weight},
+    schedules::{NewSchedule, Timetable},
     steps::StepError,
     traits::Query,
 };
@@ -106,6 +107,20 @@ on_both_stores! {
         let doctor = operator.doctor().await.unwrap();
         assert!(doctor.iter().any(|finding| finding.code == "no_definition" && finding.weight == Weight::Error));
         other.stop().await.unwrap();
+    }
+
+    async fn a_schedule_that_waits_for_its_next_tick_is_not_stuck(world: World) {
+        let (host, operator) = (world.host(&[&waits()]).await, world.operator().await);
+        let yearly = NewSchedule::new("yearly", "waits", Timetable::cron("0 3 1 6 *"));
+        host.host().schedules().create(yearly, &order()).await.unwrap();
+        host.idle().await.unwrap();
+        world.clock.advance(HOUR);
+        assert_eq!(found(&operator).await, []);
+        let all = Query { include_own: true, ..Query::default() };
+        let own = operator.list(&all, None, 9).await.unwrap().rows.remove(0).id;
+        let why = operator.why(&own).await.unwrap();
+        assert!(!why.is_stuck && why.chain.is_empty(), "{why:?}");
+        assert_eq!(why.step.as_deref(), Some("tick"));
     }
 
     async fn the_clock_behind_the_store(world: World) {

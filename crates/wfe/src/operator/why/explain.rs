@@ -17,8 +17,9 @@ use super::{
     text::{ago, first_line, plain, since},
 };
 use crate::{
+    host::RESERVED,
     operator::Operator,
-    status::{Blocked, InstanceStatus},
+    status::{Blocked, InstanceStatus, Waits},
 };
 
 /// How many positions of an instance are named, and explained.
@@ -197,7 +198,10 @@ impl Operator {
             Has::Yes | Has::NoHost | Has::Unknown => {}
         }
         let mut positions = Vec::new();
-        for position in status.positions.iter().take(BREADTH) {
+        // Every schedule waits for an activity of the engine's own, which no worker does.
+        let is_own =
+            |waits: &Waits| matches!(waits, Waits::Activity { name, .. } if name.starts_with(RESERVED));
+        for position in status.positions.iter().filter(|one| !is_own(&one.waits)).take(BREADTH) {
             if !facts.takes_one() {
                 break;
             }
