@@ -12,7 +12,20 @@ use chrono::{DateTime, Utc};
 /// attributes.
 #[must_use]
 pub fn sqlite_script(seed: u32, instances: u64, now: DateTime<Utc>) -> String {
+    script(seed, instances, now, "NULL")
+}
+
+/// Like [`sqlite_script`], but all instances have ended: those that would be open have completed. A host of other
+/// definitions can run on such a store, and finds nothing that it lacks.
+#[must_use]
+pub fn sqlite_history(seed: u32, instances: u64, now: DateTime<Utc>) -> String {
+    script(seed, instances, now, "'Completed'")
+}
+
+/// `rest` is the ending, in SQL, of those that `sqlite_script` leaves open.
+fn script(seed: u32, instances: u64, now: DateTime<Utc>, rest: &str) -> String {
     SCRIPT
+        .replace(":rest", rest)
         .replace(":seed", &seed.to_string())
         .replace(":count", &instances.to_string())
         .replace(":now", &now.timestamp().to_string())
@@ -34,8 +47,8 @@ SELECT n, luck, other, made,
     WHEN 9 THEN 'payout' WHEN 10 THEN 'audit' ELSE 'order' END AS definition,
   1 + (other % 7 = 0) + (n * 4 > :count * 3) AS version,
   CASE WHEN luck < 9600 THEN 'Completed' WHEN luck < 9640 THEN 'Failed' WHEN luck < 9660 THEN 'Cancelled'
-    WHEN luck < 9670 THEN 'Terminated' END AS ending,
-  CASE WHEN luck >= 9670 AND luck < 9674 THEN 'suspended' WHEN luck >= 9674 AND luck < 9700 THEN 'asleep'
+    WHEN luck < 9670 THEN 'Terminated' ELSE :rest END AS ending,
+  CASE WHEN :rest IS NOT NULL THEN NULL WHEN luck >= 9670 AND luck < 9674 THEN 'suspended' WHEN luck >= 9674 AND luck < 9700 THEN 'asleep'
     WHEN luck >= 9700 AND luck < 9702 THEN 'due' WHEN luck >= 9702 THEN 'waiting' END AS stands,
   CASE other % 3 WHEN 0 THEN 'charge' WHEN 1 THEN 'ship' ELSE 'notify' END AS step,
   CASE other % 5 WHEN 0 THEN 'card_declined' WHEN 1 THEN 'timeout' ELSE 'http_503' END AS code
