@@ -75,7 +75,7 @@ pub type Links<'l> = &'l dyn Fn(Target<'_>) -> Option<String>;
 /// let graph = Graph::new(&outline, &facts);
 /// assert!(graph.svg(&|_| None).into_string().contains("hello"));
 /// assert!(graph.table(&|_| None).into_string().contains("hello"));
-/// # Ok::<(), WfeError>(())
+/// # Ok::<(), wfe::WfeError>(())
 /// ```
 pub struct Graph<'o> {
     outline: &'o Outline,
