@@ -36,6 +36,14 @@ impl Ask {
         self.params.get(name).ok_or_else(|| Failure::missing("The address lacks a part."))
     }
 
+    /// Acts as the visitor, for the reason that the form gives.
+    pub(crate) fn acting(&self) -> Operator {
+        match self.form.get("reason") {
+            Some(reason) => self.operator.because(reason),
+            None => self.operator.clone(),
+        }
+    }
+
     /// A link to a path of the dashboard, from this page.
     pub(crate) fn to(&self, path: &str) -> String {
         format!("{}{path}", self.root)

@@ -47,6 +47,24 @@ pub(crate) struct Sure<'s> {
     pub(crate) again: Option<String>,
 }
 
+impl Default for Sure<'_> {
+    /// A question about nothing: the base for the fields that a page does not need.
+    fn default() -> Self {
+        Self {
+            verb: String::new(),
+            what: html! {},
+            examples: Vec::new(),
+            fields: const { &Fields(Vec::new()) },
+            action: String::new(),
+            back: String::new(),
+            ends: false,
+            typed: None,
+            more: html! {},
+            again: None,
+        }
+    }
+}
+
 impl Sure<'_> {
     pub(crate) fn page(self) -> Page {
         let Self { verb, what, examples, fields, action, back, ends, typed, more, again } = self;

@@ -8,10 +8,10 @@ mod refusal;
 mod state;
 mod time;
 
-pub(crate) use crate::picture::icon;
+pub(crate) use crate::picture::{icon, spaced as num};
 
 pub(crate) use self::{
-    bits::{button, cut, id, json, middle, num, size, text},
+    bits::{button, cut, id, json, middle, size, text},
     form::Sure,
     frame::{Frame, Page},
     list::{Pager, empty, section, table},

@@ -4,20 +4,11 @@ use maud::{Markup, html};
 use wfe::traits::InstanceState;
 
 use super::icon;
+use crate::picture::State;
 
 /// The class and the symbol of a state.
 pub(crate) fn class(state: InstanceState) -> &'static str {
-    match state {
-        InstanceState::Running => "run",
-        InstanceState::Due => "due",
-        InstanceState::Asleep => "sleep",
-        InstanceState::Suspended => "susp",
-        InstanceState::Completed => "done",
-        InstanceState::Failed => "fail",
-        InstanceState::Cancelled => "cancel",
-        InstanceState::Terminated => "term",
-        _ => "wait",
-    }
+    State::from(state).class()
 }
 
 /// The name of the state, as a word at the beginning of a line.
@@ -28,7 +19,7 @@ pub(crate) fn word(state: InstanceState) -> String {
 
 /// Only what needs an operator colours its word.
 fn loud(class: &str) -> &'static str {
-    if matches!(class, "due" | "retry" | "susp" | "fail") { " loud" } else { "" }
+    if State::ALL.iter().any(|state| state.is_loud() && state.class() == class) { " loud" } else { "" }
 }
 
 /// A state, with this text for its word.

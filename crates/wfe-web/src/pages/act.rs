@@ -123,10 +123,7 @@ async fn act(ask: Ask) -> Result<Reply, Failure> {
     if !is_all && ids.is_empty() {
         return Err(Failure::wrong("Nothing is marked. Mark instances in the list first."));
     }
-    let operator = match ask.form.get("reason") {
-        Some(reason) => ask.operator.because(reason),
-        None => ask.operator.clone(),
-    };
+    let operator = ask.acting();
     let back = match &single {
         Some(id) => ask.to(&format!("instances/{}", segment(id))),
         None => ask.to(&format!("instances{}", filter.fields().link())),
@@ -155,8 +152,8 @@ async fn act(ask: Ask) -> Result<Reply, Failure> {
             back,
             ends,
             typed,
-            more: html! {},
             again,
+            ..Sure::default()
         }
         .page()
         .into());

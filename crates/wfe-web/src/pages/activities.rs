@@ -293,21 +293,14 @@ async fn release(ask: Ask) -> Result<Reply, Failure> {
                 "The claim of " b { (text(worker)) } " ends now, and the next worker gets the activity. What "
                 (text(worker)) " answers afterwards is refused; what it has already done may be done twice."
             },
-            examples: Vec::new(),
             fields: &ask.form,
             action: ask.to("activities/release"),
             back: here(&ask, &back),
-            ends: false,
-            typed: None,
-            more: html! {},
-            again: None,
+            ..Sure::default()
         };
         return Ok(sure.page().into());
     }
-    let operator = match ask.form.get("reason") {
-        Some(reason) => ask.operator.because(reason),
-        None => ask.operator.clone(),
-    };
+    let operator = ask.acting();
     let was_held = operator.release(id).await.map_err(|error| gone(error, "activity"))?;
     let did = if was_held { "released" } else { "free" };
     Ok(Reply::See(here(&ask, &back.with("did", Some(did)))))

@@ -1,7 +1,7 @@
 //! How states look: a symbol, a word and a colour.
 
 use maud::{Markup, html};
-use wfe::status::Waits;
+use wfe::{status::Waits, traits::InstanceState};
 
 use super::icons::icon;
 
@@ -14,7 +14,7 @@ pub enum State {
     /// Nothing keeps it from running, and no host has begun.
     Due,
     /// It waits for a time.
-    Sleeping,
+    Asleep,
     /// It waits for an event, an answer or a child workflow.
     Waiting,
     /// An attempt has failed, and the next one comes.
@@ -36,7 +36,7 @@ impl State {
     pub const ALL: [Self; 10] = [
         Self::Running,
         Self::Due,
-        Self::Sleeping,
+        Self::Asleep,
         Self::Waiting,
         Self::Retrying,
         Self::Suspended,
@@ -51,7 +51,7 @@ impl State {
     pub fn at(waits: &Waits) -> Self {
         match waits {
             Waits::Running { .. } => Self::Running,
-            Waits::Timer { .. } | Waits::Tick { .. } => Self::Sleeping,
+            Waits::Timer { .. } | Waits::Tick { .. } => Self::Asleep,
             Waits::Retry { .. } => Self::Retrying,
             Waits::Event { .. } | Waits::Activity { .. } | Waits::UserTask { .. } | Waits::Child { .. } => {
                 Self::Waiting
@@ -69,7 +69,7 @@ impl State {
     pub fn active(kind: &str) -> Self {
         match kind {
             "wait-for" | "activity" | "user-task" | "sub-workflow" => Self::Waiting,
-            "delay" | "after" | "recur" => Self::Sleeping,
+            "delay" | "after" | "recur" => Self::Asleep,
             _ => Self::Running,
         }
     }
@@ -80,7 +80,7 @@ impl State {
         match self {
             Self::Running => "run",
             Self::Due => "due",
-            Self::Sleeping => "sleep",
+            Self::Asleep => "sleep",
             Self::Waiting => "wait",
             Self::Retrying => "retry",
             Self::Suspended => "susp",
@@ -97,7 +97,7 @@ impl State {
         match self {
             Self::Running => "running",
             Self::Due => "due",
-            Self::Sleeping => "sleeping",
+            Self::Asleep => "asleep",
             Self::Waiting => "waiting",
             Self::Retrying => "retrying",
             Self::Suspended => "suspended",
@@ -122,6 +122,22 @@ impl State {
             span class={ "st " (self.class()) (loud) } title=(self.word()) {
                 (icon(self.class())) span.vh { (self.word()) " " } (super::spaced(count))
             }
+        }
+    }
+}
+
+impl From<InstanceState> for State {
+    fn from(state: InstanceState) -> Self {
+        match state {
+            InstanceState::Running => Self::Running,
+            InstanceState::Due => Self::Due,
+            InstanceState::Asleep => Self::Asleep,
+            InstanceState::Suspended => Self::Suspended,
+            InstanceState::Completed => Self::Completed,
+            InstanceState::Failed => Self::Failed,
+            InstanceState::Cancelled => Self::Cancelled,
+            InstanceState::Terminated => Self::Terminated,
+            _ => Self::Waiting,
         }
     }
 }

@@ -4,24 +4,11 @@ use axum::http::StatusCode;
 use serde_json::json;
 use wfe::traits::{InstanceState, Query};
 
-use super::{Bench, get, location, post};
+use super::{Bench, answers, get, location, post};
 
 async fn states(bench: &Bench) -> Vec<InstanceState> {
     let window = bench.operator.list(&Query::default(), None, 50).await.unwrap();
     window.rows.into_iter().map(|row| row.state).collect()
-}
-
-/// What a person sends who reads the form and presses its button.
-fn answers(page: &str) -> Vec<(String, String)> {
-    let hidden = page.split("<form class=\"sure\"").nth(1).unwrap().split("</form>").next().unwrap();
-    let value = |input: &str, name: &str| {
-        input.split(&format!("{name}=\"")).nth(1).map(|rest| rest.split('"').next().unwrap().to_owned())
-    };
-    hidden
-        .split("<input type=\"hidden\"")
-        .skip(1)
-        .map(|input| (value(input, "name").unwrap(), value(input, "value").unwrap()))
-        .collect()
 }
 
 #[tokio::test]

@@ -94,6 +94,19 @@ pub(super) async fn post(router: &Router, path: &str, form: &[(&str, &str)]) -> 
     send(router, request(Method::POST, path).body(Body::from(body)).unwrap()).await
 }
 
+/// What a person sends who reads the form and presses its button.
+pub(super) fn answers(page: &str) -> Vec<(String, String)> {
+    let hidden = page.split("<form class=\"sure\"").nth(1).unwrap().split("</form>").next().unwrap();
+    let value = |input: &str, name: &str| {
+        input.split(&format!("{name}=\"")).nth(1).map(|rest| rest.split('"').next().unwrap().to_owned())
+    };
+    hidden
+        .split("<input type=\"hidden\"")
+        .skip(1)
+        .map(|input| (value(input, "name").unwrap(), value(input, "value").unwrap()))
+        .collect()
+}
+
 pub(super) fn location(answer: &Answered) -> &str {
     answer.headers.get(header::LOCATION).unwrap().to_str().unwrap()
 }

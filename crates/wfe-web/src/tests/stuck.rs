@@ -10,6 +10,7 @@ use axum::Router;
 use wfe::{
     Operator,
     definition::{Activity, AnyDefinition, Event, OnFailure, WorkflowBuilder},
+    external_tasks::ActivityClaim,
     operator::Role,
     sqlite::SqliteStore,
     steps::StepError,
@@ -77,6 +78,12 @@ impl Scene {
         let id = self.host.start_workflow(definition, &data.to_owned()).await.unwrap();
         self.host.idle().await.unwrap();
         id
+    }
+
+    /// A worker claims a parcel to pack.
+    async fn claim(&self) -> ActivityClaim {
+        let activities = self.host.host().activities();
+        activities.claim_by_name("pack", "worker-7", Duration::from_mins(5)).await.unwrap().unwrap()
     }
 
     fn router(&self, role: Role) -> Router {

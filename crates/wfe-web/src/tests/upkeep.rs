@@ -13,7 +13,7 @@ use wfe::{
 };
 use wfe_core::clock::{Clock, SystemClock};
 
-use super::{Bench, get, location, post};
+use super::{Bench, answers, get, location, post};
 use crate::Visitor;
 
 const EVIL: &str = "\"><img src=x onerror=alert(1)>'/../?&#\u{202e}";
@@ -32,19 +32,6 @@ async fn with_schedule(bench: &Bench, id: &str, timetable: Timetable) {
         .create(NewSchedule::new(id, "report", timetable).version(1), &1_u32)
         .await
         .unwrap();
-}
-
-/// What a person sends who reads the form and presses its button.
-fn answers(page: &str) -> Vec<(String, String)> {
-    let hidden = page.split("<form class=\"sure\"").nth(1).unwrap().split("</form>").next().unwrap();
-    let value = |input: &str, name: &str| {
-        input.split(&format!("{name}=\"")).nth(1).map(|rest| rest.split('"').next().unwrap().to_owned())
-    };
-    hidden
-        .split("<input type=\"hidden\"")
-        .skip(1)
-        .map(|input| (value(input, "name").unwrap(), value(input, "value").unwrap()))
-        .collect()
 }
 
 /// Sends the form of a page that asks, with these fields in addition.

@@ -67,21 +67,14 @@ pub(super) async fn start(ask: Ask) -> Result<Reply, Failure> {
                 "Starts a new instance" @if let Some(reference) = reference { ", unless there is one with the reference " b { (text(reference)) } }
                 ". A host with this version runs it."
             },
-            examples: vec![],
             fields: &ask.form,
             action: format!("{here}/start"),
             back: format!("{here}/start"),
-            ends: false,
-            typed: None,
-            more: html! {},
-            again: None,
+            ..Sure::default()
         };
         return Ok(sure.page().into());
     }
-    let operator = match ask.form.get("reason") {
-        Some(reason) => ask.operator.because(reason),
-        None => ask.operator.clone(),
-    };
+    let operator = ask.acting();
     let mut new = NewInstance::new(&id, data).version(version);
     if let Some(reference) = reference {
         new = new.reference(reference);

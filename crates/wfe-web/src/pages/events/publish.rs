@@ -30,10 +30,7 @@ pub(super) async fn act(ask: Ask) -> Result<Reply, Failure> {
         let view = ask.operator.waiting_for(&typed.name, &typed.key, ROWS).await?;
         return Ok(question(&ask, &typed, &view).into());
     }
-    let operator = match ask.form.get("reason") {
-        Some(reason) => ask.operator.because(reason),
-        None => ask.operator.clone(),
-    };
+    let operator = ask.acting();
     let stream = typed.stream();
     let published = operator.publish(typed.event()).await?;
     let did = if published.is_new { "published" } else { "known" };
@@ -133,10 +130,8 @@ fn question(ask: &Ask, typed: &Typed, EventView { waits, stored, .. }: &EventVie
         fields: &ask.form,
         action: ask.to("events/publish"),
         back: format!("{}{}", ask.to("events/publish"), stream.fields().link()),
-        ends: false,
-        typed: None,
         more: html! { div { (json(&typed.data)) } },
-        again: None,
+        ..Sure::default()
     }
     .page()
 }

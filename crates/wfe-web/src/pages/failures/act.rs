@@ -131,10 +131,7 @@ pub(super) async fn act(ask: Ask) -> Result<Reply, Failure> {
     if ask.form.get("sure").is_none() {
         return question(&ask, &ask.form, None).await;
     }
-    let operator = match ask.form.get("reason") {
-        Some(reason) => ask.operator.because(reason),
-        None => ask.operator.clone(),
-    };
+    let operator = ask.acting();
     let bulk = operator.bulk(verb.verb(), Over::Query(filter.query(verb.states())));
     let count = bulk.preview().await?.count.n;
     if count > TYPED && ask.form.get("typed").map(str::trim) != Some(&count.to_string()) {
@@ -190,10 +187,9 @@ async fn question(ask: &Ask, fields: &Fields, again: Option<String>) -> Result<R
         fields,
         action: ask.to("failures/act"),
         back: format!("{}{}", ask.to("failures"), filter.fields().link()),
-        ends: false,
         typed: (count.n > TYPED).then_some(count.n),
-        more: html! {},
         again,
+        ..Sure::default()
     };
     Ok(sure.page().into())
 }

@@ -26,22 +26,16 @@ pub(super) async fn act(ask: Ask) -> Result<Reply, Failure> {
         return Ok(Sure {
             verb: format!("{name} {}", crate::html::cut(id, 60)),
             what,
-            examples: Vec::new(),
             fields: &ask.form,
             action: ask.to("schedules/act"),
             back,
             ends,
-            typed: None,
-            more: html! {},
-            again: None,
+            ..Sure::default()
         }
         .page()
         .into());
     }
-    let operator = match ask.form.get("reason") {
-        Some(reason) => ask.operator.because(reason),
-        None => ask.operator.clone(),
-    };
+    let operator = ask.acting();
     let there = match verb {
         "pause" => told(operator.pause_schedule(id).await?, "paused").map(|()| back)?,
         "resume" => told(operator.resume_schedule(id).await?, "active").map(|()| back)?,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use maud::{Markup, html};
 use wfe::{
-    Operator,
     operator::ActionKind,
     traits::{CheckDepth, CheckpointMode},
 };
@@ -27,23 +26,13 @@ fn ask_first(ask: &Ask, action: &str, verb: &str, what: Markup, more: Markup) ->
     let sure = Sure {
         verb: verb.to_owned(),
         what,
-        examples: Vec::new(),
         fields: &ask.form,
         action: ask.to(action),
         back: ask.to("storage"),
-        ends: false,
-        typed: None,
         more,
-        again: None,
+        ..Sure::default()
     };
     Some(sure.page().into())
-}
-
-fn because(ask: &Ask) -> Operator {
-    match ask.form.get("reason") {
-        Some(reason) => ask.operator.because(reason),
-        None => ask.operator.clone(),
-    }
 }
 
 fn see(ask: &Ask, number: u64) -> Reply {
@@ -99,7 +88,7 @@ async fn backup(ask: Ask) -> Result<Reply, Failure> {
         return Ok(reply);
     }
     let target = PathBuf::from(ask.form.get("target").ok_or_else(|| Failure::wrong("Name the file."))?);
-    let operator = because(&ask);
+    let operator = ask.acting();
     let number = ask
         .app
         .upkeep
@@ -122,7 +111,7 @@ async fn compact(ask: Ask) -> Result<Reply, Failure> {
     if let Some(reply) = ask_first(&ask, "storage/act", "Compact the store", what, html! {}) {
         return Ok(reply);
     }
-    let operator = because(&ask);
+    let operator = ask.acting();
     let number = ask
         .app
         .upkeep
@@ -147,7 +136,7 @@ async fn checkpoint(ask: Ask) -> Result<Reply, Failure> {
     } else {
         CheckpointMode::Passive
     };
-    let operator = because(&ask);
+    let operator = ask.acting();
     let number = ask
         .app
         .upkeep
@@ -178,7 +167,7 @@ async fn purge(ask: Ask) -> Result<Reply, Failure> {
             .map(|count| format!("Nothing was done: type {} to go on.", count.n));
         return Ok(target.sure(&ask, count, again).await?.into());
     }
-    let operator = because(&ask);
+    let operator = ask.acting();
     let unit = if matches!(target, Target::Events(_)) { "events" } else { "instances" };
     let job = Job::new("Purge", unit, Some(ActionKind::Purge))
         .of(count.filter(|count| count.is_exact).map(|count| count.n));

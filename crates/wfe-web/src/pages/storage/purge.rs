@@ -165,8 +165,8 @@ impl Target {
             back,
             ends: true,
             typed: count.map(|count| count.n),
-            more: html! {},
             again,
+            ..Sure::default()
         }
         .page())
     }

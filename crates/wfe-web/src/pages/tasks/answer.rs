@@ -43,10 +43,7 @@ pub(super) async fn act(ask: Ask) -> Result<Reply, Failure> {
             }
         },
     };
-    let operator = match ask.form.get("reason") {
-        Some(reason) => ask.operator.because(reason),
-        None => ask.operator.clone(),
-    };
+    let operator = ask.acting();
     operator.answer_task(id, option, data).await.map_err(|error| gone(error, "task"))?;
     Ok(Reply::See(format!("{}?did=answered", ask.to("tasks"))))
 }

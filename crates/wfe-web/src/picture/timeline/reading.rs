@@ -277,7 +277,7 @@ fn state(status: PointerStatus) -> State {
         PointerStatus::Complete | PointerStatus::Skipped => State::Completed,
         PointerStatus::Failed => State::Failed,
         PointerStatus::Cancelled | PointerStatus::Compensated => State::Cancelled,
-        PointerStatus::Sleeping => State::Sleeping,
+        PointerStatus::Sleeping => State::Asleep,
         PointerStatus::WaitingForEvent => State::Waiting,
         PointerStatus::Running => State::Running,
         _ => State::Due,

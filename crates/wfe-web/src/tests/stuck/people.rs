@@ -97,14 +97,7 @@ async fn activities_are_counted_by_name_and_a_claim_is_released() {
     assert!(none.contains("No activity is open") && none.contains("No worker is waited for."), "{none}");
     scene.run("packs", "a lamp").await;
     scene.run("packs", "a chair").await;
-    let claim = scene
-        .host
-        .host()
-        .activities()
-        .claim_by_name("pack", "worker-7", Duration::from_mins(5))
-        .await
-        .unwrap()
-        .unwrap();
+    let claim = scene.claim().await;
     let page = get(&router, "/activities").await.body;
     assert!(
         page.contains("1 activity waits for a worker")
@@ -143,14 +136,7 @@ async fn who_may_only_look_answers_and_releases_nothing() {
     let scene = Scene::start().await;
     scene.run("asks", "well?").await;
     scene.run("packs", "a lamp").await;
-    let claim = scene
-        .host
-        .host()
-        .activities()
-        .claim_by_name("pack", "worker-7", Duration::from_mins(5))
-        .await
-        .unwrap()
-        .unwrap();
+    let claim = scene.claim().await;
     let task = scene.operator.tasks(None, None, 1).await.unwrap().rows.remove(0).id;
     let router = scene.router(Role::Viewer);
     let page = get(&router, &format!("/tasks/task?id={}", part(&task))).await.body;
