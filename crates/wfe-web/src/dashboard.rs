@@ -6,7 +6,7 @@ use axum::{
     Router,
     http::{HeaderValue, request::Parts},
 };
-use wfe::{Operator, Result, WorkflowHost};
+use wfe::{Operator, Result, WfeError, WorkflowHost};
 use wfe_core::clock::{Clock, SystemClock};
 
 use crate::{
@@ -91,8 +91,8 @@ impl Dashboard {
     }
 
     /// Sets who may come in: a function that gets the head of each request and returns the visitor, or `None` for
-    /// a request that may not come in. Authentication of the program that runs before can leave what it knows in the extensions of the
-    /// request.
+    /// a request that may not come in. Authentication of the program that runs before can leave what it knows in the
+    /// extensions of the request.
     pub fn access(self, decides: impl Fn(&Parts) -> Option<Visitor> + Send + Sync + 'static) -> Self {
         Self { access: Access::Program(Arc::new(decides)), ..self }
     }
@@ -111,12 +111,16 @@ impl Dashboard {
     }
 
     /// Sets which pages may show the dashboard in a frame, in the words of the policy for content: `'self'`, or
-    /// `https://portal.example.org`. Default: `'none'`. A text that is no such word changes nothing.
-    pub fn frame_ancestors(self, ancestors: &str) -> Self {
-        match guard::policy(ancestors) {
-            Some(policy) => Self { policy, ..self },
-            None => self,
-        }
+    /// `https://portal.example.org`. Default: `'none'`.
+    ///
+    /// # Errors
+    /// [`Invalid`](wfe::WfeError::Invalid): the text is empty, or has a character that no such word has.
+    pub fn frame_ancestors(self, ancestors: &str) -> Result<Self> {
+        let policy = guard::policy(ancestors).ok_or_else(|| {
+            let help = "write 'none', 'self' or the addresses of pages, as in https://portal.example.org";
+            WfeError::Invalid(format!("no page may frame the dashboard as {ancestors:?}; {help}"))
+        })?;
+        Ok(Self { policy, ..self })
     }
 
     /// Sets the longest form that is read, in bytes. Default: [`BODY_LIMIT`](Self::BODY_LIMIT).

@@ -30,16 +30,17 @@ pub(crate) async fn dashboard(app: &App, args: &DashboardArgs) -> Result<Exit> {
     let code = door.code(Visitor::new(app.actor(), most));
     let title =
         app.global.db.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let pages = Dashboard::of(session.operator.clone())
-        .title(title.unwrap_or_default())
-        .hosts(&args.host)
-        .sign_in(door)
-        .into_router();
+    let pages = Dashboard::of(session.operator.clone()).hosts(&args.host).sign_in(door);
+    let pages = match title {
+        Some(title) => pages.title(title),
+        None => pages,
+    };
     print(&format!("http://{address}/login?code={code}\n"))?;
     if app.out.is_for_people() {
         note("Open this address in a browser: it is good once. Ctrl-C ends the pages.");
     }
-    let served = axum::serve(listener, pages.into_make_service_with_connect_info::<SocketAddr>());
+    let served =
+        axum::serve(listener, pages.into_router().into_make_service_with_connect_info::<SocketAddr>());
     let over = async {
         match args.time {
             Some(time) => tokio::time::sleep(time).await,
@@ -55,7 +56,7 @@ pub(crate) async fn dashboard(app: &App, args: &DashboardArgs) -> Result<Exit> {
     ended.map(|()| Exit::Done)
 }
 
-/// Reads the file of tokens. Nobody gets more than `most`.
+/// Reads the file of tokens. No token gives more than the role `most`.
 fn tokens(file: &Path, most: Role) -> Result<Vec<Token>> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::usage(format!("cannot read the tokens in {}: {error}", file.display())))?;

@@ -130,3 +130,19 @@ async fn pages_have_no_inline_script_or_style() {
     }
     bench.host.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn no_page_frames_the_dashboard_but_those_that_the_program_names() {
+    let bench = Bench::new().await;
+    let policy = async |router: &Router| {
+        let page = get(router, "/instances").await;
+        page.headers.get(header::CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap().to_owned()
+    };
+    assert!(policy(&bench.router()).await.ends_with("frame-ancestors 'none'"));
+    let portal = bench.dashboard().frame_ancestors("https://portal.example.org").unwrap().into_router();
+    assert!(policy(&portal).await.ends_with("frame-ancestors https://portal.example.org"));
+    for wrong in ["", "'self'; script-src *", "a, b", "a\nb"] {
+        let error = bench.dashboard().frame_ancestors(wrong).unwrap_err();
+        assert!(matches!(error, wfe::WfeError::Invalid(_)), "{wrong:?}: {error}");
+    }
+}
