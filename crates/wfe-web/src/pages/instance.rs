@@ -12,7 +12,8 @@ use wfe::{
 
 use super::instances::{about, called};
 use crate::{
-    ask::{Ask, Fields, segment},
+    ask::{Ask, segment},
+    filter::Filter,
     html::{
         Page, Pager, ago, button, class, empty, icon, id, json, num, section, since, span, state, table,
         text, word,
@@ -72,13 +73,11 @@ async fn instance(ask: Ask) -> Result<Reply, Failure> {
 
 fn head(ask: &Ask, view: &InstanceView) -> Markup {
     let (of, status) = (&view.summary, &view.status);
-    let list = |words: &str| {
-        format!("{}{}", ask.to("instances"), Fields(vec![("f".to_owned(), words.to_owned())]).link())
-    };
+    let list = Filter(vec![format!("definition:{}", of.definition)]).fields().link();
     html! {
         p.crumb {
             a href=(ask.to("instances")) { "Instances" } " › "
-            a href=(list(&format!("definition:{}", of.definition))) { (text(&of.definition)) }
+            a href={ (ask.to("instances")) (list) } { (text(&of.definition)) }
             @if let Some(parent) = &of.parent { " › child of " a href=(segment(parent)) { (id(parent)) } }
         }
         div.ttl {

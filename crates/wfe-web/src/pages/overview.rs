@@ -14,7 +14,7 @@ use wfe::{
 };
 
 use crate::{
-    ask::{Ask, Fields, segment},
+    ask::{Ask, segment},
     filter::Filter,
     html::{Page, class, empty, num, section, since, size, span, symbol, table, text},
     picture::{self, Hour},
@@ -122,21 +122,22 @@ fn lead(now: DateTime<Utc>, failed: u64, groups: &[FailureGroup], open: &[OpenCo
 fn figures(ask: &Ask, open: &[OpenCount], endings: [u64; 4]) -> Markup {
     let of = |state| open.iter().filter(|of| of.state == state).map(|of| of.count).sum::<u64>();
     let all: u64 = open.iter().map(|of| of.count).sum();
-    let figure = |state: InstanceState, count: u64, more: &str| {
-        let filter = Filter::of(&Fields(vec![("f".to_owned(), format!("status:{state} {more}"))]));
+    let figure = |state: InstanceState, count: u64, more: Option<&str>| {
+        let words = [format!("status:{state}")].into_iter().chain(more.map(str::to_owned));
+        let filter = Filter(words.collect());
         html! { li { a href={ (ask.to("instances")) (filter.fields().link()) } { b { (num(count)) } (symbol(class(state), state.name())) } } }
     };
     html! {
         section.figs aria-label="Instances by state" {
             div {
                 h2 { "Open " b { (num(all)) } }
-                ul { @for state in InstanceState::OPEN { (figure(state, of(state), "")) } }
+                ul { @for state in InstanceState::OPEN { (figure(state, of(state), None)) } }
             }
             div {
                 h2 { "Ended in 24 h " b { (num(endings.iter().sum())) } }
                 ul {
                     @for (state, count) in InstanceState::ENDED.into_iter().zip(endings) {
-                        @if count > 0 || state != InstanceState::Terminated { (figure(state, count, "ended-since:1d")) }
+                        @if count > 0 || state != InstanceState::Terminated { (figure(state, count, Some("ended-since:1d"))) }
                     }
                 }
             }
@@ -166,8 +167,9 @@ fn attention(ask: &Ask, stuck: &[Stuck]) -> Markup {
             @if let Some(first) = cause.members.first() {
                 @let (class, word) = kind(first.explanation.code);
                 @let link = if cause.members.len() == 1 { format!("instances/{}", segment(&first.id)) } else {
-                    let words = if class == "susp" { format!("status:suspended definition:{definition}") } else { format!("definition:{definition} status:open") };
-                    format!("instances{}", Filter::of(&Fields(vec![("f".to_owned(), words)])).fields().link())
+                    let status = if class == "susp" { "suspended" } else { "open" };
+                    let filter = Filter(vec![format!("status:{status}"), format!("definition:{definition}")]);
+                    format!("instances{}", filter.fields().link())
                 };
                 tr {
                     td { (symbol(class, &format!("{} {word}", cause.members.len()))) }
@@ -207,8 +209,12 @@ fn kind(code: Code) -> (&'static str, &'static str) {
 fn failed(ask: &Ask, groups: &[FailureGroup], all: u64) -> Markup {
     let rows = html! {
         @for group in groups.iter().take(ROWS) {
-            @let words = format!("status:failed definition:{} failed-at:{} code:{}", group.definition, group.step, group.code);
-            @let filter = Filter(words.split(' ').map(str::to_owned).collect());
+            @let filter = Filter(vec![
+                "status:failed".to_owned(),
+                format!("definition:{}", group.definition),
+                format!("failed-at:{}", group.step),
+                format!("code:{}", group.code),
+            ]);
             tr {
                 td.n { (num(group.count)) }
                 td.main {

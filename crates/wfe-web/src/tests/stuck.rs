@@ -63,6 +63,7 @@ impl Scene {
         let host = TestHost::builder(store, clock.clone())
             .define(fails("order", "card_declined", OnFailure::Suspend))
             .define(fails("refund", "http_503", OnFailure::Fail))
+            .define(fails("late refund", "http_503", OnFailure::Fail))
             .define(waits.build().unwrap())
             .define(packs.build().unwrap())
             .define(asks.build().unwrap())

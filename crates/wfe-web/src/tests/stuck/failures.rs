@@ -200,3 +200,19 @@ async fn hostile_failures_are_text_and_what_is_hidden_stays_hidden() {
     }
     scene.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_to_lists_keep_a_name_with_spaces_whole() {
+    let scene = Scene::start().await;
+    let id = scene.run("late refund", "overloaded").await;
+    let router = scene.router(Role::Operator);
+    for page in ["/overview".to_owned(), format!("/instances/{id}")] {
+        let body = get(&router, &page).await.body;
+        let links = body.split("href=\"").filter_map(|rest| rest.split('"').next());
+        let link = links.filter(|link| link.contains("instances?") && link.contains("refund")).next();
+        let (_, query) = link.unwrap_or_else(|| panic!("no link: {body}")).split_once('?').unwrap();
+        let list = get(&router, &format!("/instances?{}", query.replace("&amp;", "&"))).await.body;
+        assert!(list.contains("1 match") && list.contains(&id[..8]), "{page}, {query}: {list}");
+    }
+    scene.stop().await;
+}
