@@ -208,8 +208,8 @@ async fn links_to_lists_keep_a_name_with_spaces_whole() {
     let router = scene.router(Role::Operator);
     for page in ["/overview".to_owned(), format!("/instances/{id}")] {
         let body = get(&router, &page).await.body;
-        let links = body.split("href=\"").filter_map(|rest| rest.split('"').next());
-        let link = links.filter(|link| link.contains("instances?") && link.contains("refund")).next();
+        let mut links = body.split("href=\"").filter_map(|rest| rest.split('"').next());
+        let link = links.find(|link| link.contains("instances?") && link.contains("refund"));
         let (_, query) = link.unwrap_or_else(|| panic!("no link: {body}")).split_once('?').unwrap();
         let list = get(&router, &format!("/instances?{}", query.replace("&amp;", "&"))).await.body;
         assert!(list.contains("1 match") && list.contains(&id[..8]), "{page}, {query}: {list}");
