@@ -1,8 +1,10 @@
 //! The filter of lists: the words of the command line, as `status:suspended` and `since:2d`.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
-use serde_json::Value;
-use wfe::traits::{InstanceState, Order, Query, TextMatch, WaitFilter};
+use wfe::{
+    operator::words::{self, WrongWord},
+    traits::{Order, Query},
+};
 
 use crate::{ask::Fields, reply::Failure};
 
@@ -114,43 +116,25 @@ fn add(query: &mut Query, name: &str, value: &str, now: DateTime<Utc>) -> Result
         return Err("it lacks a value".to_owned());
     }
     let text = || Some(value.to_owned());
+    let wrong = |error: WrongWord| error.to_string();
     match name {
         "status" | "ending" => {
             for word in value.split(',') {
-                match word {
-                    "open" => query.states.extend(InstanceState::OPEN),
-                    "ended" => query.states.extend(InstanceState::ENDED),
-                    _ => query.states.push(word.parse().map_err(|error: wfe::WfeError| error.to_string())?),
-                }
+                query.states.extend(words::states(word).map_err(wrong)?);
             }
             query.states.sort_unstable();
             query.states.dedup();
         }
-        "definition" => match value.rsplit_once('@').map(|(id, version)| (id, version.parse())) {
-            Some((id, Ok(version))) => {
-                query.definition = Some(id.to_owned());
-                query.version = Some(version);
-            }
-            _ => query.definition = text(),
-        },
-        "reference" => {
-            query.reference = Some(match value.strip_suffix('*') {
-                Some(prefix) => TextMatch::Prefix(prefix.to_owned()),
-                None => TextMatch::Exact(value.to_owned()),
-            });
+        "definition" => {
+            let (id, version) = words::definition(value).map_err(wrong)?;
+            (query.definition, query.version) = (Some(id), version);
         }
+        "reference" => query.reference = Some(words::reference(value)),
         "name" => query.name = text(),
         "id" => query.id_prefix = text(),
         "parent" => query.parent = text(),
-        "attr" => {
-            let (key, value) = value.split_once('=').ok_or("write attr:KEY=VALUE")?;
-            let value = match serde_json::from_str(value) {
-                Ok(value @ (Value::Number(_) | Value::Bool(_))) => value,
-                _ => Value::from(value),
-            };
-            query.attributes.push((key.to_owned(), value));
-        }
-        "waits" => query.waits = Some(waits(value)?),
+        "attr" => query.attributes.push(words::attribute(value).map_err(wrong)?),
+        "waits" => query.waits = Some(words::waits(value).map_err(wrong)?),
         "since" => query.created.from = Some(time(value, now)?),
         "until" => query.created.until = Some(time(value, now)?),
         "ended-since" => query.completed.from = Some(time(value, now)?),
@@ -163,21 +147,6 @@ fn add(query: &mut Query, name: &str, value: &str, now: DateTime<Utc>) -> Result
         _ => return Err(format!("no filter has this name; the filters are {}", KNOWN.join(", "))),
     }
     Ok(())
-}
-
-fn waits(value: &str) -> Result<WaitFilter, String> {
-    Ok(match value.split_once(':').unwrap_or((value, "")) {
-        ("task", "") => WaitFilter::Task,
-        ("child", "") => WaitFilter::Child,
-        ("timer", "") => WaitFilter::Timer,
-        ("nobody", "") => WaitFilter::Nobody,
-        ("activity", name) if !name.is_empty() => WaitFilter::Activity { name: name.to_owned() },
-        ("event", event) if !event.is_empty() => match event.split_once('/') {
-            Some((name, key)) => WaitFilter::Event { name: name.to_owned(), key: Some(key.to_owned()) },
-            None => WaitFilter::Event { name: event.to_owned(), key: None },
-        },
-        _ => return Err("write event:NAME[/KEY], activity:NAME, task, timer, child or nobody".to_owned()),
-    })
 }
 
 /// A time: so long ago, a date, or a time of UTC.
@@ -209,6 +178,9 @@ fn time(value: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+    use wfe::traits::{InstanceState, TextMatch, WaitFilter};
+
     use super::*;
 
     fn query(line: &str) -> Result<Query, Failure> {

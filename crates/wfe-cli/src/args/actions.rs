@@ -1,8 +1,9 @@
 use std::num::NonZeroU32;
 
-use super::{DefinitionVersion, Filter, Paging, Reason, Sure, When, examples, filter::attribute};
+use super::{DefinitionVersion, Filter, Paging, Reason, Sure, When, examples};
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use wfe::operator::words;
 
 /// Which instances an action concerns: those that are named, or all that the filter selects.
 #[derive(Debug, Args)]
@@ -117,7 +118,7 @@ pub(crate) struct Start {
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// An attribute by which the instance is found; may be given more than once
-    #[arg(long, value_name = "K=V", value_parser = attribute)]
+    #[arg(long, value_name = "K=V", value_parser = words::attribute)]
     pub(crate) attr: Vec<(String, Value)>,
     #[command(flatten)]
     pub(crate) reason: Reason,

@@ -2,7 +2,10 @@
 
 use clap::Args;
 use serde_json::Value;
-use wfe::traits::{InstanceState, Order, Query, TextMatch, TimeRange, WaitFilter};
+use wfe::{
+    operator::words::{self, WrongWord},
+    traits::{InstanceState, Order, Query, TimeRange, WaitFilter},
+};
 
 use super::When;
 use crate::{
@@ -39,10 +42,10 @@ pub(crate) struct Filter {
     /// Instances with this attribute; may be given more than once
     ///
     /// A value that is a number or true or false is looked for as such; write it in quotation marks for a text.
-    #[arg(long, value_name = "K=V", value_parser = attribute)]
+    #[arg(long, value_name = "K=V", value_parser = words::attribute)]
     pub(crate) attr: Vec<(String, Value)>,
     /// Instances that wait for this: event:NAME[/KEY], activity:NAME, task, timer, child or nobody
-    #[arg(long, value_name = "WHAT", value_parser = waits)]
+    #[arg(long, value_name = "WHAT", value_parser = words::waits)]
     pub(crate) waits: Option<WaitFilter>,
     /// Instances that were started since then: 2d, 2h30m, 2026-11-30 or RFC 3339
     #[arg(long, value_name = "T")]
@@ -85,20 +88,10 @@ pub(crate) struct DefinitionVersion {
 }
 
 impl std::str::FromStr for DefinitionVersion {
-    type Err = String;
+    type Err = WrongWord;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (id, version) = match text.rsplit_once('@') {
-            Some((id, version)) if version.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let version = version.parse().map_err(|_| format!("{version:?} is not a version"))?;
-                (id, Some(version))
-            }
-            _ => (text, None),
-        };
-        if id.is_empty() {
-            return Err("name a definition, as in order or order@3".to_owned());
-        }
-        Ok(Self { id: id.to_owned(), version })
+    fn from_str(text: &str) -> Result<Self, WrongWord> {
+        words::definition(text).map(|(id, version)| Self { id, version })
     }
 }
 
@@ -118,10 +111,7 @@ impl Filter {
             states,
             definition: self.definition.as_ref().map(|it| it.id.clone()),
             version: self.definition.as_ref().and_then(|it| it.version),
-            reference: self.reference.as_ref().map(|text| match text.strip_suffix('*') {
-                Some(prefix) => TextMatch::Prefix(prefix.to_owned()),
-                None => TextMatch::Exact(text.clone()),
-            }),
+            reference: self.reference.as_deref().map(words::reference),
             name: self.name.clone(),
             parent: self.parent.clone(),
             attributes: self.attr.clone(),
@@ -142,16 +132,8 @@ impl Filter {
     }
 }
 
-fn states(word: &str) -> Result<States, String> {
-    match word {
-        "open" => Ok(States(InstanceState::OPEN.to_vec())),
-        "ended" => Ok(States(InstanceState::ENDED.to_vec())),
-        _ => {
-            let names = InstanceState::ALL.map(InstanceState::name).join(", ");
-            let state = word.parse().map_err(|_| format!("no state {word:?}; say {names}, open or ended"))?;
-            Ok(States(vec![state]))
-        }
-    }
+fn states(word: &str) -> Result<States, WrongWord> {
+    words::states(word).map(States)
 }
 
 pub(crate) fn ending(word: &str) -> Result<States, String> {
@@ -162,49 +144,11 @@ pub(crate) fn ending(word: &str) -> Result<States, String> {
     })
 }
 
-/// Reads `KEY=VALUE`. The value is a number or a boolean if JSON reads it as one, otherwise a text.
-pub(crate) fn attribute(text: &str) -> Result<(String, Value), String> {
-    let (key, value) = text
-        .split_once('=')
-        .filter(|(key, _)| !key.is_empty())
-        .ok_or_else(|| format!("{text:?} is not an attribute; write KEY=VALUE"))?;
-    let value = match serde_json::from_str(value) {
-        Ok(value @ (Value::Number(_) | Value::Bool(_) | Value::String(_))) => value,
-        _ => Value::from(value),
-    };
-    Ok((key.to_owned(), value))
-}
-
-/// Reads what an instance waits for.
-pub(crate) fn waits(text: &str) -> Result<WaitFilter, String> {
-    let wrong = || {
-        format!(
-            "{text:?} is nothing to wait for; say event:NAME[/KEY], activity:NAME, task, timer, child or nobody"
-        )
-    };
-    match text.split_once(':') {
-        Some(("event", event)) if !event.is_empty() => {
-            let (name, key) = match event.split_once('/') {
-                Some((name, key)) => (name, Some(key.to_owned())),
-                None => (event, None),
-            };
-            Ok(WaitFilter::Event { name: name.to_owned(), key })
-        }
-        Some(("activity", name)) if !name.is_empty() => Ok(WaitFilter::Activity { name: name.to_owned() }),
-        _ => match text {
-            "task" => Ok(WaitFilter::Task),
-            "timer" => Ok(WaitFilter::Timer),
-            "child" => Ok(WaitFilter::Child),
-            "nobody" => Ok(WaitFilter::Nobody),
-            _ => Err(wrong()),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
     use serde_json::json;
+    use wfe::traits::TextMatch;
 
     use super::*;
     use crate::output::Zone;

@@ -1,6 +1,3 @@
-use std::str::FromStr;
-
-use croner::Cron;
 use serde::Serialize;
 use serde_json::Value;
 use wfe::{
@@ -16,7 +13,7 @@ use crate::{
     confirm::{self, Question},
     failure::{Exit, Failure, Result},
     input,
-    output::{Cell, Listed, Out, Sheet, note, safe, time},
+    output::{Cell, Listed, Out, Sheet, note, safe},
 };
 
 impl Listed for ScheduleView {
@@ -30,7 +27,7 @@ impl Listed for ScheduleView {
             "id" => Cell::text(&it.id),
             "state" => Cell::text(if it.is_paused { "paused" } else { "active" }),
             "definition" => Cell::text(definition(self)),
-            "timetable" => Cell::text(written(&it.timetable)),
+            "timetable" => Cell::text(it.timetable.to_string()),
             "last" => out.time(it.last),
             "next" => out.time(it.next),
             "failure" => Cell::maybe(it.last_failure.as_ref().map(ToString::to_string)),
@@ -43,35 +40,6 @@ impl Listed for ScheduleView {
 fn definition(view: &ScheduleView) -> String {
     let definition = &view.status.definition;
     view.status.version.map_or_else(|| definition.clone(), |version| format!("{definition}@{version}"))
-}
-
-/// The timetable as it was written.
-fn written(timetable: &Timetable) -> String {
-    match timetable {
-        Timetable::Cron { expression, zone } => {
-            format!("{expression} ({})", zone.as_deref().unwrap_or("UTC"))
-        }
-        Timetable::Interval(interval) | Timetable::IntervalInZone { interval, .. } => {
-            format!("every {}", length(*interval))
-        }
-        other => format!("{other:?}"),
-    }
-}
-
-fn length(interval: std::time::Duration) -> String {
-    chrono::TimeDelta::from_std(interval).map_or_else(|_| format!("{interval:?}"), |it| time::length(it, 4))
-}
-
-/// The timetable in words.
-fn in_words(timetable: &Timetable) -> String {
-    match timetable {
-        Timetable::Cron { expression, zone } => {
-            let words =
-                Cron::from_str(expression).map_or_else(|_| expression.clone(), |cron| cron.describe());
-            format!("{}, {}", words.trim_end_matches('.'), zone.as_deref().unwrap_or("UTC"))
-        }
-        interval => written(interval),
-    }
 }
 
 pub(crate) async fn schedules(app: &App, command: SchedulesCommand) -> Result<Exit> {
@@ -148,7 +116,7 @@ struct Shown {
 
 impl Shown {
     fn of(view: ScheduleView) -> Self {
-        Self { in_words: in_words(&view.status.timetable), view }
+        Self { in_words: view.status.timetable.in_words(), view }
     }
 }
 
@@ -158,7 +126,7 @@ fn sheet(Shown { view, in_words }: &Shown, out: &Out) -> Sheet {
     sheet.field("id", Cell::text(&it.id));
     sheet.field("state", Cell::text(if it.is_paused { "paused" } else { "active" }));
     sheet.field("starts", Cell::text(definition(view)));
-    sheet.field("timetable", Cell::text(written(&it.timetable)));
+    sheet.field("timetable", Cell::text(it.timetable.to_string()));
     sheet.field("in words", Cell::text(in_words));
     for (label, time) in [("last", it.last), ("next", it.next)] {
         if let Some(time) = time {

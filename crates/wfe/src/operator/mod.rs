@@ -21,6 +21,7 @@ mod tasks;
 mod upkeep;
 mod views;
 mod why;
+pub mod words;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -10,7 +10,7 @@ use wfe::{
     traits::Page as Rows,
 };
 
-use self::words::{catch_up, in_words, written};
+use self::words::catch_up;
 use super::audit::cursor;
 use crate::{
     ask::{Ask, Fields, segment},
@@ -155,7 +155,7 @@ fn row(ask: &Ask, view: &ScheduleView, is_open: bool) -> Markup {
                     span.q.nw { (starts(view)) }
                 }
             }
-            td.main { span.clip title=(written(&it.timetable)) { (text(&in_words(&it.timetable))) } }
+            td.main { span.clip title=(it.timetable) { (text(&it.timetable.in_words())) } }
             td.n.q.p2 { @match it.last { Some(last) => (since(ask.now, last)), None => "never" } }
             td.n { @match it.next { Some(next) => (since(ask.now, next)), None => span.q { "none" } } }
         }
@@ -191,7 +191,7 @@ fn details(ask: &Ask, view: &ScheduleView) -> Markup {
         }
         dl.kv {
             dt { "Starts" } dd { (starts(view)) }
-            dt { "Timetable" } dd { code { (text(&written(&it.timetable))) } ": " (text(&in_words(&it.timetable))) }
+            dt { "Timetable" } dd { code { (text(&it.timetable.to_string())) } ": " (text(&it.timetable.in_words())) }
             dt { "Next five" }
             dd {
                 @if view.ticks.is_empty() { span.q { "no further tick" } }

@@ -1,7 +1,13 @@
-use std::time::Duration;
+use std::{fmt, str::FromStr, time::Duration};
 
+use croner::Cron;
 use serde::{Deserialize, Serialize};
 use wfe_core::definition::Every;
+
+/// The longest cron expression that is described, in bytes: describing takes time that grows with it.
+const MAX_CRON: usize = 256;
+/// The longest description, in characters.
+const MAX_WORDS: usize = 200;
 
 /// When a schedule starts instances.
 ///
@@ -66,6 +72,23 @@ impl Timetable {
         }
     }
 
+    /// The timetable in words: `At 03:00, Europe/Berlin`, `every 1 h 30 min`. An expression that is longer than 256 bytes or not
+    /// valid is shown as it stands. The words of an expression have 200 characters at most.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let Self::Cron { expression, zone } = self else { return self.to_string() };
+        let cron = Some(expression)
+            .filter(|expression| expression.len() <= MAX_CRON)
+            .and_then(|expression| Cron::from_str(expression).ok());
+        let mut words = cron.map_or_else(|| expression.clone(), |cron| cron.describe());
+        words.truncate(words.trim_end_matches('.').len());
+        if let Some((at, _)) = words.char_indices().nth(MAX_WORDS) {
+            words.truncate(at);
+            words.push('…');
+        }
+        format!("{words}, {}", zone.as_deref().unwrap_or("UTC"))
+    }
+
     pub(crate) fn every(&self) -> Every {
         match self {
             Self::Interval(interval) => Every::interval(*interval),
@@ -74,6 +97,39 @@ impl Timetable {
             Self::Cron { expression, zone: Some(zone) } => Every::cron(expression).in_zone(zone),
         }
     }
+}
+
+/// The timetable as it was written: `0 3 * * * (Europe/Berlin)`, `every 1 h 30 min`.
+impl fmt::Display for Timetable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cron { expression, zone } => {
+                write!(f, "{expression} ({})", zone.as_deref().unwrap_or("UTC"))
+            }
+            Self::Interval(interval) | Self::IntervalInZone { interval, .. } => {
+                write!(f, "every {}", length(*interval))
+            }
+        }
+    }
+}
+
+/// A length of time in all its units: `1 h 30 min`.
+fn length(interval: Duration) -> String {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
+    let mut rest = interval.as_secs();
+    let mut parts = Vec::new();
+    for (unit, seconds) in UNITS {
+        let count = rest / seconds;
+        rest %= seconds;
+        if count > 0 {
+            parts.push(format!("{count} {unit}"));
+        }
+    }
+    let millis = interval.subsec_millis();
+    if millis > 0 {
+        parts.push(format!("{millis} ms"));
+    }
+    if parts.is_empty() { format!("{interval:?}") } else { parts.join(" ") }
 }
 
 /// What a schedule does about missed ticks. A tick is missed if it was due while no host ran, or while the schedule was
@@ -110,5 +166,24 @@ impl CatchUp {
             Self::One | Self::None => 1,
             Self::All(most) => u64::from(most.max(1)),
         }
+    }
+}
+
+#[cfg(test)]
+mod words {
+    use super::*;
+
+    #[test]
+    fn timetables_are_shown_in_words() {
+        let nightly = Timetable::cron("0 3 * * *").in_zone("Europe/Berlin");
+        assert_eq!(nightly.to_string(), "0 3 * * * (Europe/Berlin)");
+        let words = nightly.in_words();
+        assert!(words.contains("03:00") && words.ends_with(", Europe/Berlin"), "{words}");
+        assert_eq!(Timetable::interval(Duration::from_mins(90)).in_words(), "every 1 h 30 min");
+        assert_eq!(Timetable::interval(Duration::from_millis(1_500)).in_words(), "every 1 s 500 ms");
+        assert_eq!(Timetable::cron("no cron").in_words(), "no cron, UTC");
+        // However long the expression is, its words are bounded.
+        let long = (0..60).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        assert!(Timetable::cron(format!("{long} * * * *")).in_words().chars().count() < 250);
     }
 }
