@@ -2,7 +2,7 @@
 
 use wfe_core::{
     Result, WfeError,
-    traits::{Cursor, EventFilter, MAX_PAGE, MAX_ROWS, Page, StoredEvent},
+    traits::{Cursor, EventFilter, MAX_PAGE, Page, StoredEvent},
 };
 
 use super::scan::{BEFORE, Bounds, run};
@@ -73,9 +73,7 @@ pub(super) async fn events(
         script.add_with(&reports::EVENTS, [], &values(), after());
     });
     for (is_set, script) in scripts {
-        let bounds =
-            Bounds { limit: limit as u64, max_data: u64::MAX, reads_rows: true, is_set, max_rows: MAX_ROWS };
-        if let Some(found) = run(store, script, bounds, decode).await? {
+        if let Some(found) = run(store, script, Bounds::of_page(limit, is_set), decode).await? {
             let next = found.next.map(|cursor| Cursor(cursor.seq));
             return Ok(Page { rows: store.sound(found.rows)?, next });
         }

@@ -17,8 +17,9 @@ use crate::{
 pub(super) struct Filter {
     /// The arguments of the filter.
     pub(super) values: [Value; FILTER],
-    /// The same without the event that is waited for: for leaders that yield only instances that wait for it.
-    pub(super) values_of_waiting: [Value; FILTER],
+    /// The same without the event that is waited for: for leaders that yield only instances that wait for it. `None` if the
+    /// query has no such event.
+    pub(super) values_of_waiting: Option<[Value; FILTER]>,
     /// Finds the selected instances, the best one first. The last one can always be used; each other one is useless if it
     /// has too many rows.
     pub(super) leaders: Vec<Leader>,
@@ -131,7 +132,8 @@ impl Filter {
         let needles = needles(query)?;
         let event = query.waits.as_ref().and_then(event_of);
         let values_with = |event| values(query, states, now, has_cause, &needles, event);
-        let (values, values_of_waiting) = (values_with(event.as_ref())?, values_with(None)?);
+        let values = values_with(event.as_ref())?;
+        let values_of_waiting = event.as_ref().map(|_| values_with(None)).transpose()?;
         let leaders = leaders(query, states, now, &needles, event.as_ref());
         // For each row, the subscriptions are read, too.
         let reads_waits = event.is_some() || matches!(query.waits, Some(WaitFilter::Nobody));

@@ -3,7 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
-use wfe_core::{Result, sync::lock, traits::ListCursor};
+use wfe_core::{
+    Result,
+    sync::lock,
+    traits::{ListCursor, MAX_ROWS},
+};
 
 use super::filter::{Filter, Leader};
 use crate::{
@@ -112,6 +116,13 @@ pub(super) struct Bounds {
     pub(super) is_set: bool,
     /// How many rows the leader yields at most. A set that has more is useless.
     pub(super) max_rows: u64,
+}
+
+impl Bounds {
+    /// Those of a page of this many rows, all of which are decoded.
+    pub(super) fn of_page(limit: usize, is_set: bool) -> Self {
+        Self { limit: limit as u64, max_data: u64::MAX, reads_rows: true, is_set, max_rows: MAX_ROWS }
+    }
 }
 
 /// Runs the statement of a listing. `None` means that its leader is a set which is too large.
@@ -285,7 +296,7 @@ impl Add<'_> {
         set: [Value; A],
         after: Option<(i64, i64)>,
     ) {
-        let values = &self.filter.values_of_waiting;
+        let values = self.filter.values_of_waiting.as_ref().unwrap_or(&self.filter.values);
         self.set_with(statement, values, set, after);
     }
 

@@ -2,7 +2,7 @@
 
 use wfe_core::{
     Result,
-    traits::{Cursor, MAX_PAGE, MAX_ROWS, OpenWait, Page, TaskCount, WaitFilter},
+    traits::{Cursor, MAX_PAGE, OpenWait, Page, TaskCount, WaitFilter},
 };
 
 use super::{
@@ -56,9 +56,7 @@ pub(super) async fn waits(
     let mut walk = Script::default();
     walk.add_with(&reports::WAITS, [], &values, [after]);
     for (is_set, script) in [(true, sets), (false, walk)] {
-        let bounds =
-            Bounds { limit: limit as u64, max_data: u64::MAX, reads_rows: true, is_set, max_rows: MAX_ROWS };
-        if let Some(found) = run(store, script, bounds, decode).await? {
+        if let Some(found) = run(store, script, Bounds::of_page(limit, is_set), decode).await? {
             let next = found.next.map(|cursor| Cursor(cursor.seq));
             return Ok(Page { rows: store.sound(found.rows)?, next });
         }
