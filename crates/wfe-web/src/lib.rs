@@ -8,6 +8,7 @@ mod filter;
 mod guard;
 mod health;
 mod html;
+mod jobs;
 mod live;
 mod metrics;
 mod pages;

@@ -1,27 +1,19 @@
 //! What is done to instances: to one, to those that are marked, or to all that a filter selects. It asks first.
 
-use std::{
-    collections::BTreeMap,
-    ops::ControlFlow,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use maud::{Markup, html};
 use wfe::{
     Operator,
     operator::{ActionKind, BulkReport, Effect, Over, Role, Verb},
 };
-use wfe_core::sync::lock;
 
 use super::instances::called;
 use crate::{
     ask::{Ask, Fields, segment},
     filter::Filter,
     html::{Page, Sure, icon, num, text},
+    jobs::Running,
     reply::{Failure, Reply},
     routes::{Group, Route},
 };
@@ -37,11 +29,6 @@ pub(crate) const GROUP: Group = Group {
 
 /// From so many instances on, their number has to be typed.
 const MANY: u64 = 100;
-/// So long a request waits for its bulk action before it shows how far it is.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// So many bulk actions are remembered.
-const REMEMBERED: usize = 100;
-
 /// What a verb is called, and what it does.
 struct Told {
     verb: Verb,
@@ -159,8 +146,7 @@ async fn act(ask: Ask) -> Result<Reply, Failure> {
         .into());
     }
     let Some(id) = single else {
-        let number = ask.app.jobs.begin(&operator, verb, over, name, back).await;
-        return Ok(Reply::See(ask.to(&format!("bulk/{number}"))));
+        return Ok(begin(&ask, &operator, verb, over, name, back).await);
     };
     Ok(Reply::See(match operator.act(&verb, &id).await? {
         Effect::Restarted { id } => ask.to(&format!("instances/{}", segment(&id))),
@@ -170,101 +156,64 @@ async fn act(ask: Ask) -> Result<Reply, Failure> {
 }
 
 /// The bulk actions of this process.
-#[derive(Default)]
-pub(crate) struct Jobs {
-    next: AtomicU64,
-    all: Mutex<BTreeMap<u64, Arc<Job>>>,
-}
+pub(crate) type Jobs = crate::jobs::Jobs<About, End>;
+type Job = crate::jobs::Job<About, End>;
+/// What was done, or the message of the error.
+type End = Result<BulkReport, String>;
 
-struct Job {
+/// What a bulk action is called, and where one comes back to.
+pub(crate) struct About {
     name: &'static str,
     back: String,
-    done: AtomicU64,
-    total: AtomicU64,
-    is_stopped: AtomicBool,
-    end: Mutex<Option<Result<BulkReport, String>>>,
-    ended: tokio::sync::Notify,
 }
 
-impl Jobs {
-    /// Begins a bulk action, which goes on without the request, and waits for it for a moment.
-    pub(super) async fn begin(
-        &self,
-        operator: &Operator,
-        verb: Verb,
-        over: Over,
-        name: &'static str,
-        back: String,
-    ) -> u64 {
-        let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let job = Arc::new(Job {
-            name,
-            back,
-            done: AtomicU64::new(0),
-            total: AtomicU64::new(0),
-            is_stopped: AtomicBool::new(false),
-            end: Mutex::new(None),
-            ended: tokio::sync::Notify::new(),
-        });
-        {
-            let mut all = lock(&self.all);
-            all.insert(number, job.clone());
-            while all.len() > REMEMBERED {
-                all.pop_first();
-            }
-        }
-        let (of, bulk) = (job.clone(), operator.bulk(verb, over));
-        tokio::spawn(async move {
-            let progress = |done: u64, total: Option<u64>| {
-                of.done.store(done, Ordering::Relaxed);
-                of.total.store(total.unwrap_or(0), Ordering::Relaxed);
-                if of.is_stopped.load(Ordering::Relaxed) {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            };
-            let report = bulk.run(&progress).await.map_err(|error| error.to_string());
-            *lock(&of.end) = Some(report);
-            of.ended.notify_waiters();
-            of.ended.notify_one();
-        });
-        let _ = tokio::time::timeout(PATIENCE, job.ended.notified()).await;
-        number
-    }
+/// Begins a bulk action, and waits for it for a moment.
+pub(super) async fn begin(
+    ask: &Ask,
+    operator: &Operator,
+    verb: Verb,
+    over: Over,
+    name: &'static str,
+    back: String,
+) -> Reply {
+    let bulk = operator.bulk(verb, over);
+    let run = |job: Arc<Job>| async move { bulk.run(&*job).await.map_err(|error| error.to_string()) };
+    let begun = ask.app.jobs.begin(ask, About { name, back }, 0, |_, _| false, run).await;
+    let (Ok(number) | Err(Running(number))) = begun;
+    Reply::See(ask.to(&format!("bulk/{number}")))
+}
 
-    fn get(&self, ask: &Ask) -> Result<Arc<Job>, Failure> {
-        let number = ask.param("number")?.parse().ok();
-        let job = number.and_then(|number: u64| lock(&self.all).get(&number).cloned());
-        job.ok_or_else(|| {
-            Failure::missing("No bulk action of this process has this number. The audit has all of them.")
-        })
-    }
+fn get(ask: &Ask) -> Result<(u64, Arc<Job>), Failure> {
+    ask.app.jobs.get(ask).ok_or_else(|| {
+        Failure::missing("No bulk action of this process has this number. The audit has all of them.")
+    })
 }
 
 fn stop(ask: &Ask) -> Result<Reply, Failure> {
-    ask.app.jobs.get(ask)?.is_stopped.store(true, Ordering::Relaxed);
-    Ok(Reply::See(ask.to(&format!("bulk/{}", ask.param("number")?))))
+    let (number, job) = get(ask)?;
+    job.stop();
+    Ok(Reply::See(ask.to(&format!("bulk/{number}"))))
 }
 
 fn job(ask: &Ask) -> Result<Reply, Failure> {
-    let job = ask.app.jobs.get(ask)?;
-    let back = html! { p { a.b href={ "../" (job.back.trim_start_matches("./")) } { "Back to the list" } } };
-    let end = lock(&job.end).clone();
-    Ok(match end {
+    let (number, job) = get(ask)?;
+    let back =
+        html! { p { a.b href={ "../" (job.about.back.trim_start_matches("./")) } { "Back to the list" } } };
+    let name = job.about.name;
+    Ok(match job.end() {
         None => {
-            let (done, total) = (job.done.load(Ordering::Relaxed), job.total.load(Ordering::Relaxed));
+            let (done, total) = job.progress();
             let of = if total > 0 { format!(" of {}", num(total)) } else { String::new() };
-            Page::new(format!("{}: {}{of} tried", job.name, num(done))).body(html! {
+            Page::new(format!("{name}: {}{of} tried", num(done))).body(html! {
                 p { "It goes on in this process, also if you leave this page." }
-                form method="post" action={ (ask.param("number")?) "/stop" } { button.b.end { "Stop after this batch" } }
+                form method="post" action={ (number) "/stop" } { button.b.end { "Stop after this batch" } }
             })
         }
-        Some(Err(error)) => Page::new(format!("{} has failed", job.name)).body(html! {
+        Some(Err(error)) => Page::new(format!("{name} has failed")).body(html! {
             div.note.fail role="alert" { (icon("warn")) p { (text(&error)) } }
             (back)
         }),
-        Some(Ok(report)) => Page::new(format!("{}: {} done", job.name, num(report.done)))
+        Some(Ok(report)) => Page::new(format!("{name}: {} done", num(report.done)))
             .lead(html! {
                 (num(report.matched)) " tried, " (num(report.done)) " changed, " (num(report.redundant))
                 " held already, " (num(report.refused)) " refused. "

@@ -10,7 +10,7 @@ use super::Filter;
 use crate::{
     ask::{Ask, Fields},
     html::{Sure, num, text},
-    pages::{instances::called, parts::instance_page as to},
+    pages::{act::begin, instances::called, parts::instance_page as to},
     reply::{Failure, Reply},
 };
 
@@ -139,8 +139,7 @@ pub(super) async fn act(ask: Ask) -> Result<Reply, Failure> {
         return question(&ask, &ask.form, Some(again)).await;
     }
     let over = Over::Query(filter.query(verb.states()));
-    let number = ask.app.jobs.begin(&operator, verb.verb(), over, verb.word(), back(&filter)).await;
-    Ok(Reply::See(ask.to(&format!("bulk/{number}"))))
+    Ok(begin(&ask, &operator, verb.verb(), over, verb.word(), back(&filter)).await)
 }
 
 fn read(fields: &Fields) -> Result<(Do, Filter), Failure> {

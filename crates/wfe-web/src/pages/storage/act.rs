@@ -9,7 +9,7 @@ use wfe::{
 };
 
 use super::{
-    jobs::{Job, Told},
+    jobs::{self, Told, Work},
     purge::Target,
 };
 use crate::{
@@ -35,10 +35,6 @@ fn ask_first(ask: &Ask, action: &str, verb: &str, what: Markup, more: Markup) ->
     Some(sure.page().into())
 }
 
-fn see(ask: &Ask, number: u64) -> Reply {
-    Reply::See(ask.to(&format!("storage/jobs/{number}")))
-}
-
 /// Reads the store, and reports all damage.
 pub(super) async fn check(ask: Ask) -> Result<Reply, Failure> {
     let more = html! {
@@ -50,19 +46,15 @@ pub(super) async fn check(ask: Ask) -> Result<Reply, Failure> {
     }
     let depth = if ask.form.get("depth") == Some("full") { CheckDepth::Full } else { CheckDepth::Quick };
     let operator = ask.operator.clone();
-    let number = ask
-        .app
-        .upkeep
-        .begin(&ask, Job::new("Check", "steps", None), |progress| async move {
-            let faults = operator.check(depth, &*progress).await?.faults;
-            Ok(if faults.is_empty() {
-                Told::good("no fault was found")
-            } else {
-                Told::bad(format!("{} faults", faults.len()), faults)
-            })
+    jobs::begin(&ask, Work::new(&ask, "Check", "steps", None), |progress| async move {
+        let faults = operator.check(depth, &*progress).await?.faults;
+        Ok(if faults.is_empty() {
+            Told::good("no fault was found")
+        } else {
+            Told::bad(format!("{} faults", faults.len()), faults)
         })
-        .await?;
-    Ok(see(&ask, number))
+    })
+    .await
 }
 
 pub(super) async fn act(ask: Ask) -> Result<Reply, Failure> {
@@ -89,20 +81,16 @@ async fn backup(ask: Ask) -> Result<Reply, Failure> {
     }
     let target = PathBuf::from(ask.form.get("target").ok_or_else(|| Failure::wrong("Name the file."))?);
     let operator = ask.acting();
-    let number = ask
-        .app
-        .upkeep
-        .begin(&ask, Job::new("Backup", "pages", Some(ActionKind::Backup)), |progress| async move {
-            let report = operator.backup(&target, &*progress).await?;
-            Ok(Told::good(format!(
-                "{} with {} instances in {}",
-                size(report.bytes),
-                num(report.instances),
-                target.display()
-            )))
-        })
-        .await?;
-    Ok(see(&ask, number))
+    jobs::begin(&ask, Work::new(&ask, "Backup", "pages", Some(ActionKind::Backup)), |progress| async move {
+        let report = operator.backup(&target, &*progress).await?;
+        Ok(Told::good(format!(
+            "{} with {} instances in {}",
+            size(report.bytes),
+            num(report.instances),
+            target.display()
+        )))
+    })
+    .await
 }
 
 async fn compact(ask: Ask) -> Result<Reply, Failure> {
@@ -112,15 +100,15 @@ async fn compact(ask: Ask) -> Result<Reply, Failure> {
         return Ok(reply);
     }
     let operator = ask.acting();
-    let number = ask
-        .app
-        .upkeep
-        .begin(&ask, Job::new("Compaction", "pages", Some(ActionKind::Compact)), |progress| async move {
+    jobs::begin(
+        &ask,
+        Work::new(&ask, "Compaction", "pages", Some(ActionKind::Compact)),
+        |progress| async move {
             let report = operator.compact(&*progress).await?;
             Ok(Told::good(format!("{} returned to the file system", size(report.freed_bytes))))
-        })
-        .await?;
-    Ok(see(&ask, number))
+        },
+    )
+    .await
 }
 
 async fn checkpoint(ask: Ask) -> Result<Reply, Failure> {
@@ -137,21 +125,17 @@ async fn checkpoint(ask: Ask) -> Result<Reply, Failure> {
         CheckpointMode::Passive
     };
     let operator = ask.acting();
-    let number = ask
-        .app
-        .upkeep
-        .begin(&ask, Job::new("Checkpoint", "pages", Some(ActionKind::Checkpoint)), |_| async move {
-            let report = operator.checkpoint(how_far).await?;
-            let moved =
-                format!("{} of {} pages are in the database", num(report.moved_pages), num(report.log_pages));
-            Ok(Told::good(if report.was_hindered {
-                format!("{moved}; a reader or a writer kept it from moving the rest")
-            } else {
-                moved
-            }))
-        })
-        .await?;
-    Ok(see(&ask, number))
+    jobs::begin(&ask, Work::new(&ask, "Checkpoint", "pages", Some(ActionKind::Checkpoint)), |_| async move {
+        let report = operator.checkpoint(how_far).await?;
+        let moved =
+            format!("{} of {} pages are in the database", num(report.moved_pages), num(report.log_pages));
+        Ok(Told::good(if report.was_hindered {
+            format!("{moved}; a reader or a writer kept it from moving the rest")
+        } else {
+            moved
+        }))
+    })
+    .await
 }
 
 async fn purge(ask: Ask) -> Result<Reply, Failure> {
@@ -169,28 +153,24 @@ async fn purge(ask: Ask) -> Result<Reply, Failure> {
     }
     let operator = ask.acting();
     let unit = if matches!(target, Target::Events(_)) { "events" } else { "instances" };
-    let job = Job::new("Purge", unit, Some(ActionKind::Purge))
+    let job = Work::new(&ask, "Purge", unit, Some(ActionKind::Purge))
         .of(count.filter(|count| count.is_exact).map(|count| count.n));
-    let number = ask
-        .app
-        .upkeep
-        .begin(&ask, job, |progress| async move {
-            let report = match &target {
-                Target::Instances(filter) => operator.purge(filter, &*progress).await?,
-                Target::Events(before) => operator.purge_events(*before, &*progress).await?,
-            };
-            let says = format!(
-                "{} instances and {} events removed: {} rows",
-                num(report.instances),
-                num(report.events),
-                num(report.rows)
-            );
-            Ok(if report.more {
-                Told::bad(format!("stopped, {says}"), vec!["Purge again to go on.".to_owned()])
-            } else {
-                Told::good(says)
-            })
+    jobs::begin(&ask, job, |progress| async move {
+        let report = match &target {
+            Target::Instances(filter) => operator.purge(filter, &*progress).await?,
+            Target::Events(before) => operator.purge_events(*before, &*progress).await?,
+        };
+        let says = format!(
+            "{} instances and {} events removed: {} rows",
+            num(report.instances),
+            num(report.events),
+            num(report.rows)
+        );
+        Ok(if report.more {
+            Told::bad(format!("stopped, {says}"), vec!["Purge again to go on.".to_owned()])
+        } else {
+            Told::good(says)
         })
-        .await?;
-    Ok(see(&ask, number))
+    })
+    .await
 }
