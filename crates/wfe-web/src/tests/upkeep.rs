@@ -70,6 +70,7 @@ async fn a_schedule_says_what_it_starts_next_and_is_paused_and_triggered() {
     let list = get(&router, "/schedules").await;
     assert!(list.body.contains("Next is nightly") && list.body.contains("Europe/Berlin"), "{}", list.body);
     assert!(list.body.contains("03:00") && list.body.contains("never"), "in words: {}", list.body);
+    assert!(list.body.contains("Missed ticks"), "one alone is open: {}", list.body);
     let open = get(&router, "/schedules?open=nightly").await;
     assert_eq!(open.body.matches("data-kind=\"at\"").count(), 5, "five ticks: {}", open.body);
     assert!(open.body.contains("one instance starts for all of them"), "{}", open.body);

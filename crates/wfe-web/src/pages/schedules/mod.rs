@@ -41,6 +41,8 @@ async fn schedules(ask: Ask) -> Result<Reply, Failure> {
             Err(WfeError::ScheduleNotFound(_)) => (None, Some(id)),
             view => (Some(view?), None),
         },
+        // One alone is open.
+        None if page.rows.len() == 1 => (page.rows.first().cloned(), None),
         None => (None, None),
     };
     let first = page

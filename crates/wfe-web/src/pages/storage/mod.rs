@@ -147,7 +147,7 @@ fn parts(of: &StoreStatistics) -> Markup {
     };
     let rows = html! {
         @for (class, name, bytes) in sizes {
-            tr { th.nw scope="row" { span class={ "sw " (class) } {} (name) } td.n { (size(bytes)) } td.n.q.p2 {} }
+            tr { th.nw scope="row" { span class={ "sw " (class) } {} (name) } td.n { (size(bytes)) } td.n.q {} }
         }
         @for (name, count) in [
             ("Instances", of.instances),
@@ -194,10 +194,10 @@ fn safe(
         }
         @match backup {
             Some(record) => tr { th.nw scope="row" { "Backup" } td.main { span.st.done { (icon("done")) "checked copy, " (ago(ask.now, record.time)) ", by " (text(&record.audit.actor)) } } },
-            None => tr { th.nw scope="row" { "Backup" } td.main { (symbol("wait", "none is recorded; other tools may make some")) } },
+            None => tr { th.nw scope="row" { "Backup" } td.main { (symbol("wait", "none is recorded")) } },
         }
         @if let Some(of) = statistics {
-            @if !has("wal_large") { (fine("Log", html! { (size(of.log_bytes)) @if let Some(pages) = of.log_pages { ", " (num(pages)) " pages not in the database yet" } })) }
+            @if !has("wal_large") { (fine("Log", html! { (size(of.log_bytes)) @if let Some(pages) = of.log_pages { ", " (num(pages)) " pages to move" } })) }
             @if !has("reader_old") && !has("wal_large") {
                 (fine("Longest reader", html! { @match of.oldest_reader { Some(age) => { (num(age.as_secs())) " s, in this process" }, None => "none in this process" } }))
             }
