@@ -61,10 +61,10 @@ pub async fn fill(path: &Path, instances: u64, now: DateTime<Utc>) -> Result {
     // Yesterday: an invoice is suspended, a bank does not answer, and a refund waits for the next day of the bank.
     let invoice = start(&host, INVOICE, &case("invoice-20417", 129_900)).await?;
     start(&host, REFUND, &case("refund-3388", 4_990)).version(1).await?;
-    let order = case("order-90210", 25_900);
+    let order = case("order-5090210", 25_900);
     start(&host, ORDER, &Case { trouble: Some(BANK.into()), ..order }).await?;
     host.idle().await?;
-    host.publish(PAID, "order-90210", "receipt-90210".to_owned()).await?;
+    host.publish(PAID, "order-5090210", "receipt-5090210".to_owned()).await?;
     host.idle().await?;
     operator("ann")?.because("the supplier disputes the amount").act(&Verb::Suspend, invoice.id()).await?;
     host.idle().await?;
@@ -78,8 +78,8 @@ pub async fn fill(path: &Path, instances: u64, now: DateTime<Utc>) -> Result {
     clock.advance(5 * HOUR);
     start(&host, GIFT, &case("gift-512", 3_500)).await?;
     // The payment of this order comes under the key of another one.
-    start(&host, ORDER, &case("order-90377", 8_200)).await?;
-    host.publish(PAID, "order-90737", "receipt-90377".to_owned()).await?;
+    start(&host, ORDER, &case("order-5090377", 8_200)).await?;
+    host.publish(PAID, "order-5090737", "receipt-5090377".to_owned()).await?;
     host.idle().await?;
 
     everyday(&host, living).await?;
@@ -88,7 +88,7 @@ pub async fn fill(path: &Path, instances: u64, now: DateTime<Utc>) -> Result {
     schedules(&host).await?;
     host.idle().await?;
     let bell = operator("bell")?;
-    let failed = host.workflow(ORDER).find("order-50009").await?;
+    let failed = host.workflow(ORDER).find("order-5050009").await?;
     if let Some(failed) = failed {
         bell.because("the customer was called").act(&Verb::Acknowledge(true), failed.id()).await?;
     }
@@ -150,11 +150,13 @@ async fn drop_claim(host: &WorkflowHost, activity: &str, worker: &str, lease: Du
     Ok(is_claimed)
 }
 
+/// The numbers of orders are larger than those of the generated history, whose references are taken.
+///
 /// What is not stuck: paid and unpaid orders, invoices before approval, refunds, reports, trials, goods that are picked.
 async fn everyday(host: &WorkflowHost, instances: u64) -> Result {
     for number in 0..instances {
         let cents = 900 + number * 7919 % 90_000;
-        let order = case(&format!("order-{}", 50_000 + number), cents);
+        let order = case(&format!("order-{}", 5_050_000 + number), cents);
         match number % 10 {
             0 => drop(start(host, INVOICE, &case(&format!("invoice-{}", 20_500 + number), cents)).await?),
             1 => drop(
